@@ -1,0 +1,1 @@
+"""Track any object through video."""

@@ -1,0 +1,93 @@
+"""Fetches the material of the synthetic composer: five packages of Debian's archive, unpacked without installation.
+
+Licences differ by picture and are stated in each package's ``usr/share/doc/<package>/copyright``, which is unpacked with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess  # noqa: S404 - apt-get and dpkg are programs; no shell is involved
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = (
+    "tuxpaint-stamps-default",
+    "gnome-backgrounds",
+    "plasma-workspace-wallpapers",
+    "mate-backgrounds",
+    "ukui-wallpapers",
+)
+OBJECTS = Path("usr/share/tuxpaint/stamps")
+BACKGROUNDS = (Path("usr/share/backgrounds"), Path("usr/share/wallpapers"))
+REMEDY = (
+    "the synthetic composer takes any folder of images with transparency and any folder of photographs: name your own, or unpack "
+    f"the packages {', '.join(PACKAGES)} by hand (packages.debian.org; a .deb is an ar archive that holds data.tar)"
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Folders for :class:`metatrack.data.synth.Composer`."""
+
+    objects: Path
+    backgrounds: tuple[Path, ...]
+
+
+def fetch_material(out: Path) -> Material:
+    """Downloads and unpacks the packages below ``out``; packages that are there already are not fetched again.
+
+    Needs Debian or a descendant and its package lists (``apt-get update``), about 500 MB of disk, no root.
+
+    Raises:
+        RuntimeError: apt-get or dpkg is missing or fails; the message says what to do instead.
+        OSError: ``out`` cannot be written.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        # A package's own documentation is its mark of completion: it is moved here last (see _unpack).
+        if not (out / "usr/share/doc" / package).is_dir():
+            _unpack(package, out)
+    material = Material(out / OBJECTS, tuple(out / path for path in BACKGROUNDS))
+    for folder in (material.objects, *material.backgrounds):
+        if not folder.is_dir():
+            raise RuntimeError(f"{folder} is not in the packages that were fetched: their layout has changed; {REMEDY}")
+    return material
+
+
+def _unpack(package: str, out: Path) -> None:
+    """Fetches one package; its files are moved below ``out`` one by one, the documentation last."""
+    with tempfile.TemporaryDirectory(prefix=f".{package}.", dir=out) as name:
+        work = Path(name)
+        _run([_program("apt-get"), "download", package], work, package)
+        archives = list(work.glob("*.deb"))
+        if len(archives) != 1:
+            raise RuntimeError(f"apt-get download {package} left {len(archives)} packages where one was expected; {REMEDY}")
+        tree = work / "tree"
+        _run([_program("dpkg"), "-x", str(archives[0]), str(tree)], work, package)
+        documents = Path("usr/share/doc")
+        files = [path.relative_to(tree) for path in tree.rglob("*") if path.is_symlink() or not path.is_dir()]
+        for path in (path for path in files if not path.is_relative_to(documents)):
+            (out / path.parent).mkdir(parents=True, exist_ok=True)
+            os.replace(tree / path, out / path)
+        (out / documents).mkdir(parents=True, exist_ok=True)
+        os.replace(tree / documents / package, out / documents / package)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not on this machine (it belongs to Debian and its descendants); {REMEDY}")
+    return found
+
+
+def _run(command: list[str], folder: Path, package: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - fixed programs and names
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        said = " / ".join(lines) or f"exit {done.returncode}"
+        raise RuntimeError(
+            f"{Path(command[0]).name} failed for {package}: {said}. Try `apt-get update` first; otherwise {REMEDY}"
+        )

@@ -1,0 +1,198 @@
+"""Reader of the Object Tracking Benchmark: OTB-50, OTB-100 (TB-50, TB-100) and OTB-2013 (CVPR13).
+
+``otb.json`` beside this file holds the benchmark's facts: first and last frame of each target, its attributes, the lists. Frames
+and boxes come from a local copy alone, laid out as the benchmark's own archives: ``<Sequence>/img/0001.jpg`` and
+``<Sequence>/groundtruth_rect.txt``, or ``groundtruth_rect.1.txt`` where a sequence holds two targets. A target is what the
+lists count: the sequence Jogging gives ``Jogging-1`` and ``Jogging-2``.
+
+The files' boxes are ``x, y, w, h`` with the first pixel counted as 1; :func:`zero_based` is the one place that converts them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.data.rows import parse_rows
+from metatrack.data.sequence import Sequence
+
+Subset = Literal["OTB100", "OTB50", "OTB2013"]
+SUBSETS: tuple[Subset, ...] = ("OTB100", "OTB50", "OTB2013")
+
+
+@dataclass(frozen=True)
+class OtbTarget:
+    """What the benchmark states about one target."""
+
+    name: str
+    """As in the list TB-100, for example ``Jogging-1``."""
+    folder: str
+    """Folder of the sequence, for example ``Jogging``."""
+    truth: str
+    """File of the boxes inside that folder."""
+    start: int
+    """Number of the frame to which the file's first row belongs, as in the frame's file name."""
+    end: int
+    """Number of the last frame with a row."""
+    skip: int
+    """Frames at the start that the benchmark does not use (Tiger1: 5)."""
+    video_end: int
+    """Number of the last frame in the archive: Football1 and Diving go on after their last box."""
+    attributes: frozenset[str]
+    """Some of IV SV OCC DEF MB FM IPR OPR OV BC LR."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the ground truth file."""
+        return self.end - self.start + 1
+
+    @property
+    def frames(self) -> range:
+        """Numbers of the frames that are tracked."""
+        return range(self.start + self.skip, self.end + 1)
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(files("metatrack.data").joinpath("otb.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def otb_targets(subset: Subset = "OTB100") -> list[OtbTarget]:
+    """The targets of one list of the benchmark, sorted by name; no local copy is needed.
+
+    Raises:
+        ValueError: there is no such list.
+    """
+    facts = _facts()
+    if subset not in SUBSETS:
+        raise ValueError(f"unknown OTB subset {subset!r}; choose one of {', '.join(SUBSETS)}")
+    names = facts["targets"] if subset == "OTB100" else facts["subsets"][subset]
+    return [_target(name, facts["targets"][name]) for name in sorted(names, key=str.lower)]
+
+
+def attribute_names() -> dict[str, str]:
+    """The 11 attributes: abbreviation to full name, in the benchmark's order."""
+    return dict(_facts()["attributes"])
+
+
+def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+    """Reads a local copy of OTB, sorted by name.
+
+    Args:
+        root: folder that holds one folder per sequence.
+        subset: the list that must be there in full; None reads the targets of OTB-100 that are found.
+        allow_partial: with a subset named, read those of its targets that are found.
+
+    A row of the ground truth without area (the last of Board and of Twinnings) becomes NaN. Damage in a target that is there
+    is an error in every case: a short sequence must never pass for a whole one.
+
+    Raises:
+        FileNotFoundError: ``root`` does not exist, none of the targets is in it, targets of the named subset are missing, or
+            frames of a target are missing; the message lists all of them.
+        ValueError: a ground truth file cannot be read or has another number of rows than the benchmark states.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; give the folder that holds Basketball, Biker, ...{_remedy()}")
+    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
+    targets = otb_targets(subset or "OTB100")
+    found = [(target, truth) for target in targets if (truth := _truth_file(target, folders)) is not None]
+    if len(found) < len(targets) and (not found or (subset is not None and not allow_partial)):
+        missing = sorted({target.folder for target in targets} - {target.folder for target, _ in found}, key=str.lower)
+        halves = [t.name for t in targets if t.folder not in missing and t.name not in {f.name for f, _ in found}]
+        lacks = [f"folders {', '.join(missing)}"] * bool(missing) + [f"ground truth of {', '.join(halves)}"] * bool(halves)
+        hint = "; allow_partial=True reads the others" if found else ""
+        raise FileNotFoundError(
+            f"{root} lacks {len(targets) - len(found)} of the {len(targets)} targets of {subset or 'OTB100'}: "
+            f"{'; '.join(lacks)}{hint}{_remedy()}"
+        )
+    return [_read(target, truth) for target, truth in found]
+
+
+def zero_based(rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Boxes as OTB's files state them (first pixel 1) to boxes that count from 0: ``(n, 4)`` to ``(n, 4)``."""
+    return np.asarray(rows, np.float64) - [1, 1, 0, 0]
+
+
+def one_based(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The inverse of :func:`zero_based`, for writing files that OTB's toolkits read."""
+    return np.asarray(boxes, np.float64) + [1, 1, 0, 0]
+
+
+def _target(name: str, fact: dict[str, Any]) -> OtbTarget:
+    return OtbTarget(
+        name=name,
+        folder=fact.get("folder", name),
+        truth=fact.get("truth", "groundtruth_rect.txt"),
+        start=fact["start"],
+        end=fact["end"],
+        skip=fact.get("skip", 0),
+        video_end=fact.get("video_end", fact["end"]),
+        attributes=frozenset(fact["attributes"]),
+    )
+
+
+def _truth_file(target: OtbTarget, folders: dict[str, Path]) -> Path | None:
+    """The target's ground truth; copies differ in the case of folder names, and some give each of two targets a folder."""
+    for name, truth in ((target.folder, target.truth), (target.name, target.truth), (target.name, "groundtruth_rect.txt")):
+        folder = folders.get(name.lower())
+        if folder is not None and (folder / truth).is_file():
+            return folder / truth
+    return None
+
+
+def _read(target: OtbTarget, truth: Path) -> Sequence:
+    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    if len(rows) != target.rows:
+        raise ValueError(
+            f"{truth} holds {len(rows)} boxes, the benchmark states {target.rows} (frames {target.start} to {target.end})"
+            f"; the file is damaged or of another edition{_remedy()}"
+        )
+    boxes = zero_based(rows)
+    boxes[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
+    image_folder = truth.parent / "img"
+    numbered = {int(p.stem): p for p in _images(image_folder) if p.stem.isdecimal()}
+    missing = [number for number in target.frames if number not in numbered]
+    if missing:
+        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {_spans(missing)}{_remedy()}")
+    return Sequence(
+        name=target.name,
+        frame_paths=tuple(numbered[number] for number in target.frames),
+        boxes=boxes[target.skip :],
+        attributes=target.attributes,
+        start_frame=target.frames[0],
+    )
+
+
+def _images(folder: Path) -> Iterable[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp"})
+
+
+def _spans(numbers: list[int]) -> str:
+    """``[3, 7, 8, 9]`` to ``"3, 7-9"``.
+
+    >>> _spans([3, 7, 8, 9])
+    '3, 7-9'
+    """
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _remedy() -> str:
+    return f". OTB's sequences: {_facts()['get_it_from']}"

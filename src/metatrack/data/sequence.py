@@ -1,0 +1,74 @@
+"""A video with the boxes of one target, read only when asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """Frames on disk, and where one target is in them. Building one touches no file.
+
+    Arrays are copied and made read-only: a sequence may be shared by threads.
+
+    Raises:
+        ValueError: the boxes are not of shape (n, 4), or the numbers of frames, boxes and flags differ.
+    """
+
+    name: str
+    frame_paths: tuple[Path, ...]
+    boxes: npt.NDArray[np.float64]
+    """(n, 4): x, y, w, h in pixels, 0-based; a row of NaN where the target is absent or its ground truth is missing."""
+    attributes: frozenset[str] = frozenset()
+    """The benchmark's attributes, such as ``OCC``."""
+    absent: npt.NDArray[np.bool_] | None = None
+    """(n,): the target is out of sight; None if the data set does not say."""
+    start_frame: int = 1
+    """Number that the data set gives to the first frame, for display."""
+
+    def __post_init__(self) -> None:
+        """Checks the shapes."""
+        boxes = np.array(self.boxes, np.float64)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"{self.name}: boxes of shape {boxes.shape}; rows of x, y, w, h are needed")
+        if len(boxes) != len(self.frame_paths):
+            raise ValueError(f"{self.name}: {len(self.frame_paths)} frames but {len(boxes)} boxes")
+        boxes.setflags(write=False)
+        object.__setattr__(self, "boxes", boxes)
+        object.__setattr__(self, "frame_paths", tuple(self.frame_paths))
+        if self.absent is not None:
+            absent = np.array(self.absent, np.bool_)
+            if absent.shape != (len(boxes),):
+                raise ValueError(f"{self.name}: {len(boxes)} frames but flags of absence of shape {absent.shape}")
+            absent.setflags(write=False)
+            object.__setattr__(self, "absent", absent)
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.frame_paths)
+
+    def frame(self, i: int) -> npt.NDArray[np.uint8]:
+        """Reads frame ``i`` (0-based; negative counts from the end) as (H, W, 3) uint8, RGB.
+
+        Raises:
+            IndexError: there is no such frame.
+            OSError: the file is missing or not a readable image; the message names it.
+        """
+        path = self.frame_paths[i]
+        # The ground truth belongs to the pixels as stored: a camera's note on orientation must not turn them.
+        bgr = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if bgr is None:
+            reason = "it is not a readable image" if path.is_file() else "there is no such file"
+            raise OSError(f"cannot read {path}, frame {i} of sequence {self.name}: {reason}")
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """Reads the frames one by one, as :meth:`frame` does."""
+        return (self.frame(i) for i in range(len(self)))

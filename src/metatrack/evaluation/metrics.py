@@ -1,0 +1,236 @@
+"""Scores of single-object tracking: pure functions, arrays in and arrays out.
+
+Conventions shared by all functions here:
+
+- Boxes are ``x, y, w, h`` in pixels. Truth and prediction must count from the same origin; which one does not matter.
+- A frame whose ground truth is unknown (a NaN, or no area) has the overlap NaN and the error NaN, and every score leaves it
+  out of its mean. (The OTB toolkit of 2015 keeps such frames in the denominator, as a failed overlap but a passed centre error;
+  two frames of the hundred targets are concerned.)
+- A prediction that is not a box (NaN, or no area) on a frame whose truth is known overlaps by 0 and errs by infinity.
+- The first frame, on which the tracker is told the target, COUNTS in the scores of OTB, LaSOT and UAV123 and does NOT count in
+  those of GOT-10k. Functions over frames score what they are given, so GOT-10k's callers drop the first: ``overlaps[1:]``.
+- The score of a data set is the mean of its sequences' scores (OTB, LaSOT, UAV123, NfS, TC-128), each sequence weighing the
+  same however long it is. GOT-10k alone pools frames: see :func:`got10k_scores`.
+- Scores are shares in [0, 1], never per cent. A score of no frame at all is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.geometry import iou
+
+Floats = npt.NDArray[np.float64]
+
+OVERLAP_THRESHOLDS: Floats = np.arange(21) / 20
+"""0, 0.05 .. 1: the 21 thresholds of a success curve (Wu, Lim, Yang: Online Object Tracking, CVPR 2013).
+
+Divisions, not a running sum, so that an overlap of exactly 0.15 meets exactly 0.15.
+"""
+ERROR_THRESHOLDS: Floats = np.arange(51.0)
+"""0, 1 .. 50 px: the 51 thresholds of a precision curve (Wu, Lim, Yang, CVPR 2013)."""
+NORMALIZED_THRESHOLDS: Floats = np.arange(51) / 100
+"""0, 0.01 .. 0.5: the 51 thresholds of a normalised precision curve (LaSOT's toolkit; TrackingNet: the same range)."""
+
+
+def known(truth: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Frames whose ground truth is a box: ``(n, 4)`` to ``(n,)``; False where a value is not finite or the box has no area."""
+    boxes = np.asarray(truth, np.float64)
+    return np.asarray(np.isfinite(boxes).all(axis=-1) & (boxes[..., 2:] > 0).all(axis=-1))
+
+
+def hold_last(boxes: npt.ArrayLike) -> Floats:
+    """Replaces each row that is not a box by the last row that was one: ``(n, 4)`` to ``(n, 4)``.
+
+    What the OTB toolkit does to results in which a tracker gave up (TLD writes NaN). Rows before the first box stay as they are.
+    """
+    held = np.array(boxes, np.float64)
+    last = np.maximum.accumulate(np.where(known(held), np.arange(len(held)), -1))
+    held[last >= 0] = held[last[last >= 0]]
+    return held
+
+
+def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+    """Intersection over union frame by frame: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
+
+    Raises:
+        ValueError: the shapes differ or are not ``(n, 4)``.
+    """
+    predicted, real = _pair(boxes, truth)
+    return np.where(known(real), iou(predicted, real), np.nan)
+
+
+def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+    """Distance between the centres in pixels: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
+
+    Raises:
+        ValueError: the shapes differ or are not ``(n, 4)``.
+    """
+    return _errors(boxes, truth, normalized=False)
+
+
+def normalized_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+    """Distance between the centres, x in widths and y in heights of the true box: two ``(n, 4)`` to ``(n,)``.
+
+    Mueller et al., TrackingNet, ECCV 2018, equation (1); LaSOT's toolkit does the same. NaN where the truth is unknown.
+
+    Raises:
+        ValueError: the shapes differ or are not ``(n, 4)``.
+    """
+    return _errors(boxes, truth, normalized=True)
+
+
+def success_curve(overlap: npt.ArrayLike, thresholds: npt.ArrayLike = OVERLAP_THRESHOLDS) -> Floats:
+    """Share of frames whose overlap is STRICTLY above each threshold: ``(n,)`` to ``(21,)``.
+
+    Strictly, as in the OTB toolkit: at the threshold 1 even a perfect tracker fails, so its AUC is 20/21 = 0.952.
+
+    >>> float(success_curve([1.0, 1.0]).mean() * 21)
+    20.0
+    """
+    return _shares(np.asarray(overlap, np.float64)[:, None] > np.asarray(thresholds, np.float64), overlap)
+
+
+def auc(curve: npt.ArrayLike) -> float:
+    """Area under a success or normalised precision curve: the mean of its values, as all toolkits of the field compute it."""
+    return float(np.mean(np.asarray(curve, np.float64)))
+
+
+def precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = ERROR_THRESHOLDS) -> Floats:
+    """Share of frames whose centre error is AT MOST each threshold: ``(n,)`` px to ``(51,)``.
+
+    >>> precision_curve([0.0, 20.0, 20.5], [0, 20, 50]).round(3).tolist()
+    [0.333, 0.667, 1.0]
+    """
+    return _shares(np.asarray(errors, np.float64)[:, None] <= np.asarray(thresholds, np.float64), errors)
+
+
+def precision_at(errors: npt.ArrayLike, threshold: float = 20.0) -> float:
+    """Share of frames whose centre error is at most ``threshold`` px: P@20, the "precision" that OTB papers rank by."""
+    return float(precision_curve(errors, [threshold])[0])
+
+
+def normalized_precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = NORMALIZED_THRESHOLDS) -> Floats:
+    """Share of frames whose normalised error is at most each threshold: ``(n,)`` of :func:`normalized_errors` to ``(51,)``.
+
+    Which number of this curve is "the" normalised precision differs: TrackingNet and the LaSOT paper take its :func:`auc` over
+    [0, 0.5]; pysot and pytracking print its value at 0.2, which is ``precision_at(normalized, 0.2)``.
+    """
+    return precision_curve(errors, thresholds)
+
+
+def average_overlap(overlap: npt.ArrayLike) -> float:
+    """Mean overlap of the frames with known truth (AO of GOT-10k, once its first frames are dropped): ``(n,)`` to one number."""
+    values = np.asarray(overlap, np.float64)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def success_rate(overlap: npt.ArrayLike, threshold: float = 0.5) -> float:
+    """Share of frames whose overlap is strictly above one threshold: SR50 with 0.5, SR75 with 0.75."""
+    return float(success_curve(overlap, [threshold])[0])
+
+
+class Got10kScores(NamedTuple):
+    """The three numbers that GOT-10k ranks by, each a share in [0, 1]."""
+
+    ao: float
+    sr50: float
+    sr75: float
+
+
+def got10k_scores(overlap_of_sequences: Iterable[npt.ArrayLike]) -> Got10kScores:
+    """AO, SR50 and SR75 over several sequences, each an ``(n,)`` of :func:`overlaps` that STILL HOLDS its first frame.
+
+    The convention of the GOT-10k toolkit (Huang, Zhao, Huang, TPAMI 2021): the first frame of each sequence is dropped, then
+    all frames of all sequences are pooled; frames in which the target is absent are NaN and left out. The toolkit also clips
+    boxes to the frame before overlapping; give clipped boxes to :func:`overlaps` to meet its last digit.
+    """
+    dropped = [np.asarray(values, np.float64)[1:] for values in overlap_of_sequences]
+    pooled = np.concatenate(dropped) if dropped else np.empty(0)
+    return Got10kScores(average_overlap(pooled), success_rate(pooled, 0.5), success_rate(pooled, 0.75))
+
+
+def fps(seconds: npt.ArrayLike) -> float:
+    """Frames per second of the updates alone: ``(n,)`` seconds a frame, of which the first is the initialisation, to one number.
+
+    Frames over total time, as the OTB toolkit reports it: a mean of single rates would flatter a tracker that stalls at times.
+    """
+    times = np.asarray(seconds, np.float64)[1:]
+    total = float(times.sum())
+    return len(times) / total if total > 0 else float("nan")
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike, rng: np.random.Generator, level: float = 0.95, repeats: int = 10_000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over sequences: ``(n,)`` scores to ``(low, high)``.
+
+    The sequences, not their frames, are resampled: frames of one video err together. NaN scores are left out; of no score at
+    all the interval is NaN.
+
+    Raises:
+        ValueError: ``level`` is not inside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not a share between 0 and 1; give 0.95 for a 95 % interval")
+    scores = np.asarray(values, np.float64)
+    scores = scores[~np.isnan(scores)]
+    if not scores.size:
+        return float("nan"), float("nan")
+    means = scores[rng.integers(scores.size, size=(repeats, scores.size))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+class AttributeMean(NamedTuple):
+    """Mean score of the sequences that carry one attribute, and how many they are."""
+
+    mean: float
+    sequences: int
+
+
+def attribute_means(values: Sequence[float], attributes: Sequence[Collection[str]]) -> Mapping[str, AttributeMean]:
+    """Mean score per attribute; ``values[i]`` is the score of a sequence and ``attributes[i]`` what it shows.
+
+    A sequence counts in each of its attributes. Attributes come in alphabetical order; sequences with a NaN score are left out.
+
+    Raises:
+        ValueError: the two lists differ in length.
+    """
+    groups: dict[str, list[float]] = {}
+    for value, names in zip(values, attributes, strict=True):
+        for name in names:
+            if not np.isnan(value):
+                groups.setdefault(name, []).append(value)
+    return {name: AttributeMean(float(np.mean(group)), len(group)) for name, group in sorted(groups.items())}
+
+
+def _pair(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Floats, Floats]:
+    predicted, real = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
+    if predicted.shape != real.shape or predicted.ndim != 2 or predicted.shape[1] != 4:
+        raise ValueError(f"boxes {predicted.shape} and ground truth {real.shape} must both have the shape (frames, 4)")
+    return predicted, real
+
+
+def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Floats:
+    predicted, real = _pair(boxes, truth)
+    valid, given = known(real), known(predicted)
+    distance = np.full(len(real), np.nan)
+    distance[valid] = np.inf
+    both = valid & given
+    offset = (predicted[both, :2] + predicted[both, 2:] / 2) - (real[both, :2] + real[both, 2:] / 2)
+    distance[both] = np.hypot(*(offset / real[both, 2:] if normalized else offset).T)
+    return distance
+
+
+def _shares(passed: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Floats:
+    """Mean of ``passed`` (n, k) over the frames whose value is known; NaN where there is none."""
+    counted = ~np.isnan(np.asarray(values, np.float64))
+    if not counted.any():
+        return np.full(passed.shape[1], np.nan)
+    return np.asarray(passed[counted].mean(axis=0), np.float64)

@@ -1,0 +1,322 @@
+"""Result files of trackers: OTB toolkit ``.mat``, benchmark ``.json``, text of any separator, GOT-10k's and LaSOT's folders.
+
+What a file states is a :class:`Trajectory`: its boxes exactly as written, whatever the file's origin. :func:`load_otb` brings
+files in OTB's naming and 1-based boxes to this project's names, frames and 0-based boxes. All writers replace the file
+in one step, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.data.otb import OtbTarget, otb_targets, zero_based
+from metatrack.data.rows import parse_rows
+from metatrack.evaluation.atomic import write_atomically
+from metatrack.evaluation.metrics import hold_last
+
+Floats = npt.NDArray[np.float64]
+
+SUFFIXES = (".mat", ".json", ".txt", ".csv")
+MAX_BYTES = 64 * 2**20
+"""Largest result file that is read: a hundred times the largest published one, so that a hostile archive cannot fill memory."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One run of a tracker over one sequence."""
+
+    boxes: Floats
+    """``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none."""
+    start: int | None = None
+    """Number of the first row's frame, where the file states it."""
+    fps: float | None = None
+    """Speed, where the file states it."""
+
+
+def polygons_to_boxes(polygons: npt.ArrayLike) -> Floats:
+    """Smallest upright box around each polygon: ``(n, 2 k)`` corners ``x1, y1, x2, y2, ..`` to ``(n, 4)`` ``x, y, w, h``.
+
+    The OTB toolkit's convention for corners. (VOT's reference box of equal area is another matter.)
+
+    Raises:
+        ValueError: the rows do not hold three or more corners.
+    """
+    corners = np.asarray(polygons, np.float64)
+    if corners.ndim != 2 or corners.shape[1] < 6 or corners.shape[1] % 2:
+        raise ValueError(f"polygons of shape {corners.shape} are not rows of three or more corners x1, y1, x2, y2, ...")
+    xs, ys = corners[:, 0::2], corners[:, 1::2]
+    left, top = xs.min(axis=1), ys.min(axis=1)
+    return np.stack([left, top, xs.max(axis=1) - left, ys.max(axis=1) - top], axis=1)
+
+
+def read_trajectories(path: Path) -> list[Trajectory]:
+    """Reads one result file by its suffix; a ``.mat`` or ``.json`` of TRE or SRE holds several runs, other files one.
+
+    Raises:
+        ValueError: the file is of no known kind, too large, or does not hold what its kind should.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes is no result file; at most {MAX_BYTES} are read")
+    return parse_trajectories(path.read_bytes(), str(path))
+
+
+def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
+    """As :func:`read_trajectories`, of a file's contents; ``source`` is its name."""
+    suffix = Path(source).suffix.lower()
+    if suffix == ".mat":
+        return [_from_record(record, source) for record in _mat_records(data, source)]
+    if suffix == ".json":
+        return [_from_record(record, source) for record in _json_records(data, source)]
+    if suffix in SUFFIXES:
+        return [Trajectory(_boxes(parse_rows(data.decode("utf-8", errors="replace"), source, columns=(4, 8)), source))]
+    raise ValueError(f"{source}: unknown kind of result file; known are {', '.join(SUFFIXES)}")
+
+
+def result_files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the result files in a folder or a ``.zip``, at any depth, sorted by name; nothing is unpacked.
+
+    Raises:
+        FileNotFoundError: ``source`` does not exist.
+        ValueError: ``source`` is neither a folder nor a readable ``.zip``, or a file in it is too large.
+    """
+    source = Path(source)
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"{path}: {path.stat().st_size} bytes is no result file; at most {MAX_BYTES} are read")
+            yield path.relative_to(source).as_posix(), path.read_bytes()
+        return
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist; give a folder of result files or a .zip of them")
+    try:
+        archive = zipfile.ZipFile(source)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{source} is neither a folder nor a .zip of result files ({error})") from error
+    with archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            if Path(info.filename).suffix.lower() in SUFFIXES:
+                if info.file_size > MAX_BYTES:
+                    raise ValueError(f"{source}: {info.filename} has {info.file_size} bytes; at most {MAX_BYTES} are read")
+                yield info.filename, archive.read(info)
+
+
+def match_target(stem: str, names: Sequence[str]) -> str | None:
+    """The target that a result file's stem means, or None: the stem is the name, or the name and ``_<tracker>``.
+
+    Case is ignored, and ``Jogging.1``, ``Jogging_1`` and ``Jogging-1`` are the same.
+
+    >>> match_target("skating2.1_KCF_GaussHog", ["Skating1", "Skating2-1"])
+    'Skating2-1'
+    """
+    plain = re.sub(r"[._]", "-", stem).lower()
+    fitting = [name for name in names if plain == name.lower() or plain.startswith(name.lower() + "-")]
+    return max(fitting, key=len, default=None)
+
+
+def load_otb(source: Path, targets: Sequence[OtbTarget] | None = None) -> dict[str, Trajectory]:
+    """Published results on OTB, one file a target in a folder or ``.zip``, in any of the formats above.
+
+    Returns:
+        Per target that was found, boxes ``(len(target.frames), 4)``, 0-based. As in the OTB toolkit, a row that is not a box
+        (TLD's NaN when it has given up) repeats the one before it; without that, TLD would lose 0.05 of its published AUC.
+        A file that stops early is continued by NaN, so that the frames it lacks count as failures (STRUCK's ClifBar). Of
+        several runs in a file (TRE) the first, which is the OPE run. Files of other targets are left out.
+
+    Raises:
+        ValueError: a file cannot be read, two files mean the same target, or a file's rows cannot belong to the target's frames.
+    """
+    by_name = {target.name: target for target in (otb_targets() if targets is None else targets)}
+    found: dict[str, Trajectory] = {}
+    for file, data in result_files(source):
+        name = match_target(Path(file).stem, list(by_name))
+        if name is None:
+            continue
+        if name in found:
+            raise ValueError(f"{source}: two files are about {name}, the second is {file}; keep one")
+        trajectory = parse_trajectories(data, file)[0]
+        rows = _align(hold_last(trajectory.boxes), by_name[name], f"{source}: {file}")
+        found[name] = replace(trajectory, boxes=zero_based(rows))
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def write_mat(path: Path, trajectories: Sequence[Trajectory]) -> None:
+    """Writes an OTB toolkit file: a cell ``results{1..k}`` of structs with res, type, len, fps, annoBegin and startFrame.
+
+    The toolkit expects 1-based boxes: ``metatrack.data.otb.one_based``.
+    """
+    from scipy.io import savemat  # type: ignore[import-untyped]
+
+    cell = np.empty((1, len(trajectories)), dtype=object)
+    for i, run in enumerate(trajectories):
+        start = 1 if run.start is None else run.start
+        cell[0, i] = {
+            "type": "rect",
+            "res": run.boxes,
+            "fps": float("nan") if run.fps is None else run.fps,
+            "len": len(run.boxes),
+            "annoBegin": start,
+            "startFrame": start,
+        }
+    buffer = io.BytesIO()
+    savemat(buffer, {"results": cell}, do_compression=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def write_json(path: Path, trajectories: Sequence[Trajectory], tracker: str, sequence: str) -> None:
+    """Writes the format of the python ``tracker_benchmark``: a list of records, one per run. A NaN box becomes nulls."""
+    records = []
+    for run in trajectories:
+        start = 1 if run.start is None else run.start
+        records.append(
+            {
+                "tracker": tracker,
+                "seqName": sequence,
+                "startFrame": start,
+                "endFrame": start + len(run.boxes) - 1,
+                "evalType": "OPE",
+                "fps": run.fps,
+                "resType": "rect",
+                "res": [[None if np.isnan(value) else float(value) for value in box] for box in run.boxes],
+            }
+        )
+    write_atomically(path, json.dumps(records, allow_nan=False).encode())
+
+
+def write_txt(path: Path, boxes: npt.ArrayLike, separator: str = ",", digits: int = 4) -> None:
+    """Writes one ``x, y, w, h`` a line: what UAV123, LaSOT, GOT-10k and pysot read."""
+    rows = np.asarray(boxes, np.float64)
+    text = "".join(separator.join(f"{value:.{digits}f}" for value in row) + "\n" for row in rows)
+    write_atomically(path, text.encode())
+
+
+def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, seconds: npt.ArrayLike, run: int = 1) -> Path:
+    """Writes ``<root>/<tracker>/<sequence>/<sequence>_001.txt`` and ``<sequence>_time.txt``; returns the folder.
+
+    Boxes 0-based with 4 decimals, times in seconds a frame, as the GOT-10k server takes them. A time file holds one column per
+    run; writing run 2 asks for the file of run 1.
+
+    Raises:
+        ValueError: numbers of boxes and times differ, or the time file does not hold the runs before this one.
+    """
+    rows, times = np.asarray(boxes, np.float64), np.asarray(seconds, np.float64)
+    if len(rows) != len(times):
+        raise ValueError(f"{sequence}: {len(rows)} boxes but {len(times)} times")
+    folder = Path(root) / tracker / sequence
+    time_file = folder / f"{sequence}_time.txt"
+    columns = [times]
+    if run > 1:
+        earlier = parse_rows(time_file.read_text(), time_file, columns=range(1, run + 100)) if time_file.is_file() else None
+        if earlier is None or earlier.shape[1] < run - 1 or len(earlier) != len(times):
+            raise ValueError(f"{time_file} does not hold the times of the {run - 1} runs before this one; write them first")
+        columns = [*earlier.T[: run - 1], times]
+    write_txt(folder / f"{sequence}_{run:03d}.txt", rows)
+    write_txt(time_file, np.stack(columns, axis=1), digits=8)
+    return folder
+
+
+def read_got10k(folder: Path) -> list[tuple[Floats, Floats | None]]:
+    """Runs in ``<root>/<tracker>/<sequence>``: boxes ``(n, 4)`` and seconds ``(n,)``, None where no time is given.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``<sequence>_001.txt``.
+        ValueError: a file is damaged.
+    """
+    folder = Path(folder)
+    files = sorted(folder.glob(f"{folder.name}_[0-9][0-9][0-9].txt"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no {folder.name}_001.txt")
+    time_file = folder / f"{folder.name}_time.txt"
+    times = parse_rows(time_file.read_text(), time_file, columns=range(1, 101)) if time_file.is_file() else np.empty((0, 0))
+    runs: list[tuple[Floats, Floats | None]] = []
+    for i, file in enumerate(files):
+        boxes = parse_rows(file.read_text(), file)
+        runs.append((boxes, times[:, i] if i < times.shape[1] and len(times) == len(boxes) else None))
+    return runs
+
+
+def write_lasot(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike) -> Path:
+    """Writes ``<root>/<tracker>_tracking_result/<sequence>.txt``, the layout of LaSOT's toolkit; returns the file."""
+    path = Path(root) / f"{tracker}_tracking_result" / f"{sequence}.txt"
+    write_txt(path, boxes)
+    return path
+
+
+def read_lasot(folder: Path) -> dict[str, Floats]:
+    """Boxes per sequence of a folder (or ``.zip``) with one ``<sequence>.txt`` each, as LaSOT's toolkit and pysot have it.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: a file is damaged.
+    """
+    texts = ((name, data) for name, data in result_files(folder) if name.lower().endswith(".txt"))
+    return {Path(name).stem: parse_trajectories(data, name)[0].boxes for name, data in texts}
+
+
+def _align(rows: Floats, target: OtbTarget, source: str) -> Floats:
+    """Rows of a file to one row per tracked frame; files differ in whether skipped or unlabelled frames have rows."""
+    wanted = len(target.frames)
+    if len(rows) in (target.rows, target.video_end - target.start + 1):
+        rows = rows[target.skip : target.rows]
+    if len(rows) > wanted:
+        raise ValueError(f"{source} holds {len(rows)} boxes, but {target.name} has {wanted} frames ({target.frames})")
+    return np.concatenate([rows, np.full((wanted - len(rows), 4), np.nan)])
+
+
+def _mat_records(data: bytes, source: str) -> list[dict[str, Any]]:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(io.BytesIO(data), simplify_cells=True)
+    except Exception as error:  # scipy lets through whatever its parser meets: TypeError, IndexError, zlib.error ..
+        raise ValueError(f"{source} is not a readable .mat file of version 4 to 7 ({error})") from error
+    return _records(content.get("results"), source)
+
+
+def _json_records(data: bytes, source: str) -> list[dict[str, Any]]:
+    try:
+        return _records(json.loads(data), source)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{source} is not JSON ({error})") from error
+
+
+def _records(results: Any, source: str) -> list[dict[str, Any]]:
+    records = [results] if isinstance(results, dict) else list(results) if isinstance(results, list | np.ndarray) else []
+    if not records or not all(isinstance(record, dict) and "res" in record for record in records):
+        raise ValueError(f"{source} holds no results with a field 'res'; it is not a result file of an OTB toolkit")
+    return records
+
+
+def _from_record(record: dict[str, Any], source: str) -> Trajectory:
+    kind = str(record.get("type", record.get("resType", "rect")))
+    try:
+        rows = np.array(record["res"], np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: 'res' is not an array of numbers ({error})") from error
+    if kind == "4corner":  # two lines a frame: the x of four corners, then their y
+        if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) % 2:
+            raise ValueError(f"{source}: 4corner results of shape {rows.shape}, two lines of four numbers a frame are expected")
+        rows = rows.reshape(-1, 2, 4).transpose(0, 2, 1).reshape(-1, 8)
+    elif kind != "rect":
+        raise ValueError(f"{source}: results of type {kind!r} cannot be read; known are 'rect' and '4corner'")
+    start, fps = record.get("startFrame"), record.get("fps")
+    return Trajectory(
+        boxes=_boxes(rows[None] if rows.ndim == 1 else rows, source),
+        start=None if start is None else int(start),
+        fps=None if fps is None or not np.size(fps) or not np.isfinite(fps) else float(fps),
+    )
+
+
+def _boxes(rows: Floats, source: str) -> Floats:
+    if rows.ndim != 2 or rows.shape[1] not in (4, 8):
+        raise ValueError(f"{source}: boxes of shape {rows.shape}; rows of 4 (x, y, w, h) or 8 (four corners) are expected")
+    return polygons_to_boxes(rows) if rows.shape[1] == 8 else rows

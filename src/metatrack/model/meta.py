@@ -1,0 +1,119 @@
+"""The meta-learner of section 3.2.2: from the gradient of the matching loss to 32 target-specific kernels, equations (2), (3), (4), (7).
+
+The last layer is 1x1, so the gradient needs no backward pass: with features a and kernels W (bias appended as a column), the loss depends on W through inner
+products of W a alone, and its derivative is W times a symmetric matrix of products of features (:func:`loss_gradient`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metatrack.model.matching import EPSILON, correlate, position_weights
+
+TARGET_KERNELS = 32
+"""Kernels that the meta-learner adds to the last layer's 96 (section 3.2.2)."""
+
+
+def with_ones(a: Tensor) -> Tensor:
+    """Appends a channel of ones, so that a bias is one more column of the kernels: ``(..., C, h, w)`` -> ``(..., C + 1, h, w)``."""
+    return torch.cat([a, torch.ones_like(a[..., :1, :, :])], dim=-3)
+
+
+def loss_gradient(template: Tensor, support: Tensor, y: Tensor, weight: Tensor, bias: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    """Equation (2): the averaged negative gradient δ of the logistic loss (6) for the last layer, in closed form.
+
+    Args:
+        template: ``(n, C, k, k)`` penultimate features of the target patches x.
+        support: ``(n, M, C, h, w)`` penultimate features of the M context patches of each target.
+        y: ``(n, M, 17, 17)`` labels in {-1, +1}.
+        weight: ``(K, C)`` kernels w_N.
+        bias: ``(K,)`` bias of the last layer.
+        gain, offset: scalars, gain and bias of the normalised correlation.
+
+    Returns:
+        δ, ``(n, K, C)``.
+    """
+    n, m, channels, height, width = support.shape
+    k = template.shape[-1]
+    r = y.shape[-1]
+    kernels = torch.cat([weight, bias[:, None]], dim=1)  # (K, C + 1)
+    ax = with_ones(template)  # (n, C + 1, k, k)
+    az = with_ones(support).flatten(0, 1)  # (n M, C + 1, h, w)
+    phi_x = F.conv2d(ax, kernels[:, :, None, None])  # (n, K, k, k)
+    phi_z = F.conv2d(az, kernels[:, :, None, None])  # (n M, K, h, w)
+
+    # Forward: cosine = dots / (A B), the template's norm A and the window's norm B.
+    grouped = phi_z.reshape(n, m, -1, height, width).transpose(0, 1).reshape(m, -1, height, width)
+    dots = F.conv2d(grouped, phi_x, groups=n).transpose(0, 1).reshape(n * m, r, r)
+    norm_x = (phi_x.square().sum((1, 2, 3)) + EPSILON).sqrt().repeat_interleave(m)[:, None, None]  # (n M, 1, 1)
+    energy = phi_z.square().sum(1, keepdim=True)
+    norm_z = (F.avg_pool2d(energy, k, stride=1)[:, 0] * k**2 + EPSILON).sqrt()  # (n M, 17, 17)
+    response = gain * dots / (norm_x * norm_z) + offset
+
+    # Backward by hand: the derivative of the loss for the response, then for the three inner products.
+    labels = y.flatten(0, 1)
+    slope = gain * position_weights(labels, balanced=True) * -labels * torch.sigmoid(-labels * response)  # (n M, 17, 17)
+    by_dots = slope / (norm_x * norm_z)
+    by_x = (slope * dots / (norm_x**3 * norm_z)).sum((1, 2))  # (n M,)
+    by_z = slope * dots / (norm_x * norm_z**3)  # (n M, 17, 17)
+
+    # sum over positions p of by_dots[p] a_z[p + u], for each cell u of the template: the features of the context, gathered by the loss.
+    gathered = F.conv2d(az.transpose(0, 1), by_dots[:, None], groups=n * m).transpose(0, 1)  # (n M, C + 1, k, k)
+    ax = ax.flatten(2)  # (n, C + 1, k k)
+    gathered = gathered.flatten(2).reshape(n, m, channels + 1, k * k).sum(1)
+    cross = gathered @ ax.transpose(1, 2)  # (n, C + 1, C + 1)
+    spread = F.conv2d(by_z[:, None], torch.ones_like(by_z[:1, None, :k, :k]), padding=k - 1)  # (n M, 1, h, w)
+    columns = az.flatten(2)  # (n M, C + 1, h w)
+    context = ((columns * spread.flatten(2)) @ columns.transpose(1, 2)).reshape(n, m, channels + 1, channels + 1).sum(1)
+    own = by_x.reshape(n, m).sum(1)[:, None, None] * (ax @ ax.transpose(1, 2))
+    symmetric = cross + cross.transpose(1, 2) - own - context
+    gradient = kernels @ symmetric / m  # (n, K, C + 1)
+    return -gradient[..., :channels]
+
+
+class MetaLearner(nn.Module):
+    """g_θ, equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels over 128 channels, with dropout (keep 0.7) after both hidden layers."""
+
+    def __init__(self, channels: int = 128, kernels: int = 96, hidden: int = 512, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.channels = channels
+        self.layers = nn.Sequential(
+            nn.Linear(channels * kernels, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, channels * TARGET_KERNELS),
+        )
+        # A gradient is about a thousand times smaller than what a linear layer expects; its typical size is measured once, before training.
+        self.register_buffer("delta_scale", torch.ones(()))
+        nn.init.normal_(self.layers[-1].weight, std=1e-3)
+
+    def forward(self, delta: Tensor) -> Tensor:
+        """δ ``(n, K, C)`` -> w_target ``(n, 32, C)``."""
+        flat = delta.flatten(1) / self.delta_scale
+        kernels: Tensor = self.layers(flat)
+        return kernels.reshape(-1, TARGET_KERNELS, self.channels)
+
+
+def adapted_response(
+    template: Tensor, search: Tensor, weight: Tensor, bias: Tensor, w_target: Tensor, gain: Tensor, offset: Tensor
+) -> Tensor:
+    """Equation (4) for one target: the last layer is [w_N, w_target].
+
+    Args:
+        template: ``(m, C, k, k)`` penultimate features of target patches (one, or the same at m scales).
+        search: ``(n, C, h, w)`` penultimate features of context patches.
+        weight, bias: ``(K, C)``, ``(K,)``, the trained last layer.
+        w_target: ``(32, C)``, or ``(0, C)`` before the first update, which is equation (1).
+        gain, offset: scalars.
+
+    Returns:
+        ``(n, m, 17, 17)`` logits.
+    """
+    kernels = torch.cat([weight, w_target])[:, :, None, None]
+    biases = torch.cat([bias, torch.zeros_like(w_target[:, 0])])
+    return gain * correlate(F.conv2d(template, kernels, biases), F.conv2d(search, kernels, biases)) + offset

@@ -1,0 +1,242 @@
+"""Training material: sources, pairs and their augmentation. Every sample is a pure function of ``(seed, index)``.
+
+So a run that is resumed sees what an uninterrupted one would have seen, whatever the number of worker processes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.data.got10k import read_got10k, read_stills
+from metatrack.data.sequence import Sequence
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
+
+CELL = 8
+"""Pixels of the context patch per cell of the response."""
+MAX_GAP = 60
+"""Frames of a trajectory between template and search, at most. Trajectories are often samples of their video, so this is seconds, not frames."""
+MAX_SHIFT = 44.0
+"""Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
+WRONG_SCALE = (1.04, 1.22)
+"""Least and largest factor by which the wrong-scale template is off."""
+SCALE_STEP = 1.05
+"""Step of the tracker's scale search (section 4.1), which validation imitates."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Trajectories that are drawn with one total weight, each trajectory alike."""
+
+    name: str
+    sequences: tuple[Sequence, ...]
+    weight: float
+
+
+def load_mix(path: Path) -> list[Source]:
+    """Reads a mix of training data: a JSON list of ``{"name", "root", "split" or "stills": true, "pattern", "weight"}``.
+
+    Relative roots start from the mix file's folder; ``pattern`` (default ``*``) selects trajectories by name.
+
+    Raises:
+        ValueError: an entry is not of that form, or selects nothing.
+    """
+    entries = json.loads(path.read_text())
+    sources = []
+    for entry in entries:
+        unknown = set(entry) - {"name", "root", "split", "stills", "pattern", "weight"}
+        if unknown or not {"name", "root", "weight"} <= set(entry):
+            raise ValueError(f"{path}: entry {entry} needs name, root, weight; may have split, stills, pattern; not {sorted(unknown)}")
+        root = (path.parent / entry["root"]).resolve()
+        found = read_stills(root) if entry.get("stills") else read_got10k(root, entry.get("split"))
+        pattern = entry.get("pattern", "*")
+        chosen = tuple(s for s in found if any(fnmatch(s.name, p) for p in pattern.split("|")))
+        if not chosen:
+            raise ValueError(f"{path}: no trajectory in {root} matches {pattern!r}")
+        sources.append(Source(entry["name"], chosen, float(entry["weight"])))
+    return sources
+
+
+class Pair(NamedTuple):
+    """One training sample; images are RGB uint8."""
+
+    template: Image  # (127, 127, 3)
+    wrong: Image  # (127, 127, 3), the same target cropped at a wrong scale
+    search: Image  # (255, 255, 3)
+    displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
+
+
+class Probe(NamedTuple):
+    """One validation sample: a step of a tracker whose belief of place and size is a little off."""
+
+    templates: Image  # (3, 127, 127, 3), context sides times 1, 1/1.05, 1.05
+    search: Image  # (255, 255, 3)
+    displacement: npt.NDArray[np.float32]  # (2,), in cells
+    error: float  # believed size / true size
+    size: npt.NDArray[np.float32]  # (2,), the target's width and height in cells at its true size
+
+
+class View(NamedTuple):
+    """A frame and where its target is."""
+
+    frame: Image
+    cx: float
+    cy: float
+    w: float
+    h: float
+
+
+class PairSampler:
+    """Draws pairs from a mix of sources."""
+
+    def __init__(self, sources: Seq[Source], seed: int) -> None:
+        self.sources = list(sources)
+        self.seed = seed
+        weights = np.array([s.weight for s in self.sources])
+        self.probabilities = weights / weights.sum()
+
+    def pair(self, index: int) -> Pair:
+        """The training pair number ``index``."""
+        rng = np.random.default_rng([self.seed, index])
+        first, second, still = self._two_views(rng)
+        look = Look.draw(rng, still)
+        shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+        low, high = (math.log(f) for f in WRONG_SCALE)
+        factor = math.exp(rng.uniform(low, high) * rng.choice((-1, 1)))
+        template, wrong = look.template(first, (1.0, factor), rng)
+        search = look.search(second, 1.0, shift, rng)
+        return Pair(template, wrong, search, (shift / CELL).astype(np.float32))
+
+    def probe(self, index: int) -> Probe:
+        """The validation sample number ``index``: no colour augmentation, a believed size off by up to a scale step or so."""
+        rng = np.random.default_rng([self.seed, 2**32, index])
+        first, second, _ = self._two_views(rng)
+        plain = Look.plain()
+        shift = rng.uniform(-28, 28, 2)
+        error = SCALE_STEP ** float(rng.choice((-1, 0, 1)) + rng.uniform(-0.3, 0.3))
+        templates = np.stack(plain.template(first, (1.0, 1 / SCALE_STEP, SCALE_STEP), rng))
+        search = plain.search(second, error, shift, rng)
+        unit = context_side(second.w, second.h) * CELL / EXEMPLAR_SIZE  # image pixels per cell at the true size
+        return Probe(templates, search, (shift / CELL).astype(np.float32), error, np.array([second.w / unit, second.h / unit], np.float32))
+
+    def _two_views(self, rng: np.random.Generator) -> tuple[View, View, bool]:
+        """Two frames of one trajectory (the same frame twice where it has only one), in random order."""
+        source = self.sources[rng.choice(len(self.sources), p=self.probabilities)]
+        sequence = source.sequences[rng.integers(len(source.sequences))]
+        valid = np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))
+        if len(valid) == 0:
+            raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")
+        a = int(rng.choice(valid))
+        near = valid[(np.abs(valid - a) <= MAX_GAP) & (valid != a)]
+        b = int(rng.choice(near)) if len(near) else a
+        return self._view(sequence, a), self._view(sequence, b), a == b
+
+    @staticmethod
+    def _view(sequence: Sequence, index: int) -> View:
+        x, y, w, h = sequence.boxes[index]
+        return View(sequence.frame(index), x + w / 2, y + h / 2, w, h)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The augmentation that template and search of one pair share; the rest is drawn for each crop.
+
+    Position and scale are NEVER jittered here: a pair of the right scale has exactly the right scale, or the network learns not to see scale.
+    """
+
+    flip: bool
+    gray: bool
+    strength: float
+    rotation: float
+    stretch: float
+
+    @classmethod
+    def plain(cls) -> Look:
+        return cls(False, False, 0.0, 0.0, 0.0)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, still: bool) -> Look:
+        """A random look; two crops of a single image are told apart by stronger warps."""
+        return cls(
+            flip=bool(rng.random() < 0.5),
+            gray=bool(rng.random() < 0.15),
+            strength=1.0,
+            rotation=20.0 if still else 6.0,
+            stretch=0.12 if still else 0.03,
+        )
+
+    def template(self, view: View, factors: Seq[float], rng: np.random.Generator) -> list[Image]:
+        """Target patches at several context sides (times ``factors``) that differ in nothing else."""
+        warp = self._warp(rng)
+        state = rng.bit_generator.state
+        patches = []
+        for factor in factors:
+            rng.bit_generator.state = state
+            patches.append(self._color(self._cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
+        return patches
+
+    def search(self, view: View, factor: float, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+        """A context patch in which the target is ``shift`` pixels off the centre."""
+        return self._color(self._cut(view, factor, shift, SEARCH_SIZE, self._warp(rng)), rng)
+
+    def _warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """A rotation and an area-preserving change of aspect, 2x2."""
+        angle = math.radians(rng.uniform(-self.rotation, self.rotation))
+        stretch = math.exp(rng.uniform(-self.stretch, self.stretch))
+        c, s = math.cos(angle), math.sin(angle)
+        return np.array([[c, -s], [s, c]]) @ np.diag([stretch, 1 / stretch])
+
+    def _cut(self, view: View, factor: float, shift: npt.NDArray[np.float64], size: int, warp: npt.NDArray[np.float64]) -> Image:
+        """As :func:`metatrack.geometry.crop`, with a warp around the target and the flip."""
+        scale = context_side(view.w, view.h) * factor / EXEMPLAR_SIZE  # image pixels per patch pixel
+        frame, cx, cy = view.frame, view.cx, view.cy
+        shrink = int(scale)
+        if shrink >= 2:
+            height, width = frame.shape[0] // shrink, frame.shape[1] // shrink
+            frame = cv2.resize(frame[: height * shrink, : width * shrink], (width, height), interpolation=cv2.INTER_AREA)
+            cx, cy, scale = cx / shrink, cy / shrink, scale / shrink
+        linear = scale * warp
+        if self.flip:
+            linear = linear @ np.diag([-1.0, 1.0])
+        # The patch's pixel p (centre at p + 0.5) shows the image at target + linear (p + 0.5 - size / 2 - shift).
+        at = shift + size / 2 - 0.5
+        offset = np.array([cx, cy]) - 0.5 - linear @ at
+        matrix = np.concatenate([linear, offset[:, None]], axis=1)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(frame, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=mean_color(frame))
+
+    def _color(self, patch: Image, rng: np.random.Generator) -> Image:
+        """Gain per channel, contrast, blur, low resolution and noise."""
+        if self.strength == 0:
+            return patch
+        if rng.random() < 0.12:  # motion blur
+            length = int(rng.integers(3, 10))
+            kernel = np.zeros((length, length), np.float32)
+            angle = rng.uniform(0, math.pi)
+            half = (length - 1) / 2
+            dx, dy = half * math.cos(angle), half * math.sin(angle)
+            cv2.line(kernel, (round(half - dx), round(half - dy)), (round(half + dx), round(half + dy)), 1.0)
+            patch = cv2.filter2D(patch, -1, kernel / kernel.sum())
+        if rng.random() < 0.15:  # a target of few pixels
+            size = patch.shape[0]
+            small = max(16, int(size * rng.uniform(0.2, 0.6)))
+            patch = cv2.resize(cv2.resize(patch, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
+        if self.gray:
+            patch = cv2.cvtColor(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        gain = np.exp(rng.normal(0, 0.12) + (0 if self.gray else rng.normal(0, 0.05, 3))) * np.ones(3)
+        contrast = math.exp(rng.normal(0, 0.12))
+        lut = np.clip(((np.arange(256)[:, None] - 128) * contrast + 128) * gain + rng.normal(0, 6), 0, 255).astype(np.uint8)
+        patch = cv2.LUT(patch, lut[None])
+        if rng.random() < 0.1:
+            noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
+            patch = np.clip(patch + noise, 0, 255).astype(np.uint8)
+        return patch

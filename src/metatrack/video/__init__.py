@@ -1,0 +1,21 @@
+"""Frames in, annotated video and tables of boxes out. Knows nothing of trackers."""
+
+from metatrack.video.errors import DamagedSourceError, SourceError
+from metatrack.video.frames import as_rgb
+from metatrack.video.overlay import draw, filmstrip
+from metatrack.video.sink import BoxRow, BoxWriter, VideoWriter, read_boxes
+from metatrack.video.source import FrameSource, open_source
+
+__all__ = [
+    "BoxRow",
+    "BoxWriter",
+    "DamagedSourceError",
+    "FrameSource",
+    "SourceError",
+    "VideoWriter",
+    "as_rgb",
+    "draw",
+    "filmstrip",
+    "open_source",
+    "read_boxes",
+]

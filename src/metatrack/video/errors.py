@@ -1,0 +1,20 @@
+"""What can go wrong with a source of frames, as types."""
+
+from __future__ import annotations
+
+
+class SourceError(OSError):
+    """A source cannot be opened, or holds no frame. The message names the source, what was found, and the remedy."""
+
+
+class DamagedSourceError(SourceError):
+    """A source was damaged; raised after every frame that could be read was delivered.
+
+    Attributes:
+        frame: 0-based number, counted from the start of the source, of the first frame that is missing or suspect. The frames
+            before it carry their right numbers and are good, as far as the decoder noticed: those of AV1 notice late.
+    """
+
+    def __init__(self, message: str, frame: int) -> None:
+        super().__init__(message)
+        self.frame = frame

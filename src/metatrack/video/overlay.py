@@ -1,0 +1,161 @@
+"""Boxes drawn on frames, and strips of frames: what a person looks at. Nothing here changes its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.geometry import Image
+from metatrack.video.frames import as_rgb
+
+TRACKED = (64, 220, 120)
+"""RGB of the box of a target that is being followed."""
+LOST = (255, 112, 48)
+"""RGB of the box of a target that is lost: the last place it was seen at, or a guess."""
+INK = (18, 20, 24)
+"""RGB of outlines and plates: dark, so that the colours above stand out on any background."""
+PAPER = (245, 246, 248)
+"""RGB of text."""
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SHIFT = 4  # OpenCV's fixed point: corners land on a sixteenth of a pixel, so a slow box glides instead of jumping
+
+
+def draw(
+    frame: npt.NDArray[np.generic],
+    box: Sequence[float],
+    score: float | None = None,
+    lost: bool = False,
+    label: str | None = None,
+    number: int | None = None,
+    color: tuple[int, int, int] | None = None,
+) -> Image:
+    """A copy of a frame with one box on it; for several, draw on the result again.
+
+    Args:
+        frame: any frame that :func:`metatrack.video.as_rgb` takes.
+        box: ``x, y, w, h`` in pixels, finite; the part outside the frame is not seen.
+        score: confidence, written on the plate with two decimals.
+        lost: draws the box dashed and orange, and says so on the plate.
+        label: what to call the target.
+        number: the frame's number, written on the plate.
+        color: RGB that replaces the colour of a tracked or lost target, to tell several targets apart.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: the box holds a value that is not finite.
+    """
+    canvas = np.array(as_rgb(frame), order="C")
+    height, width = canvas.shape[:2]
+    x, y, w, h = map(float, box)
+    if not np.isfinite([x, y, w, h]).all():
+        raise ValueError(f"box {(x, y, w, h)} holds a value that is not finite and cannot be drawn")
+    paint = color or (LOST if lost else TRACKED)
+    thick = max(1, round(min(height, width) / 200))
+    # Far outside nothing is seen, but OpenCV's coordinates overflow; a line's width stays out of the picture.
+    left, right = np.clip([x, x + w], -4 * thick, width + 4 * thick)
+    top, bottom = np.clip([y, y + h], -4 * thick, height + 4 * thick)
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) - 0.5  # OpenCV counts from pixel centres
+    lines = _dashes(corners, 5.0 * thick + 3) if lost else [np.vstack([corners, corners[:1]])]
+    for line_color, extra in ((INK, 2 * max(1, thick // 2)), (paint, 0)):
+        for line in lines:
+            points = np.round(line * (1 << _SHIFT)).astype(np.int32)
+            cv2.polylines(canvas, [points], False, line_color, thick + extra, cv2.LINE_AA, _SHIFT)
+    words = [label, "LOST" if lost else None, None if score is None else f"{score:.2f}", None if number is None else f"#{number}"]
+    text = "  ".join(word for word in words if word)
+    if text:
+        _plate(canvas, text, (left, top, bottom), paint, thick)
+    return canvas
+
+
+def _dashes(corners: npt.NDArray[np.float64], length: float) -> list[npt.NDArray[np.float64]]:
+    """Segments ``(2, 2)`` along the closed polygon ``corners`` ``(4, 2)``, each side beginning and ending with a dash."""
+    dashes = []
+    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        pairs = max(1, round(float(np.abs(b - a).sum()) / length / 2))
+        steps = 2 * pairs - 1 if pairs > 1 else 1
+        dashes += [np.stack([a + (b - a) * i / steps, a + (b - a) * (i + 1) / steps]) for i in range(0, steps, 2)]
+    return dashes
+
+
+def _plate(canvas: Image, text: str, place: tuple[float, float, float], paint: tuple[int, int, int], thick: int) -> None:
+    """Writes ``text`` on a dark plate above the box (``place``: its left, top and bottom), else below it, else inside it."""
+    height, width = canvas.shape[:2]
+    scale = max(0.4, min(height, width) / 850)
+    weight = max(1, round(scale * 1.6))
+    (text_width, text_height), base = cv2.getTextSize(text, _FONT, scale, weight)
+    pad = max(3, round(text_height * 0.5))
+    plate_width, plate_height = text_width + 3 * pad, text_height + 2 * pad
+    left, top, bottom = place
+    gap = 2 * thick
+    if top - gap - plate_height >= 0:
+        y = top - gap - plate_height
+    elif bottom + gap + plate_height <= height:
+        y = bottom + gap
+    else:
+        y = max(0.0, top) + gap
+    x0, y0 = round(min(max(0.0, left - thick), max(0, width - plate_width))), round(min(y, max(0, height - plate_height)))
+    area = canvas[y0 : y0 + plate_height, x0 : x0 + plate_width]
+    if area.size:
+        cv2.addWeighted(area, 0.2, np.full_like(area, INK), 0.8, 0, dst=area)
+        area[:, : max(2, pad // 2)] = paint
+        cv2.putText(canvas, text, (x0 + 2 * pad, y0 + pad + text_height), _FONT, scale, PAPER, weight, cv2.LINE_AA)
+
+
+def filmstrip(
+    frames: Sequence[npt.NDArray[np.generic]],
+    columns: int | None = None,
+    captions: Sequence[str] | None = None,
+    height: int = 180,
+    gap: int = 8,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> Image:
+    """Several frames side by side on one picture, each ``height`` pixels high.
+
+    Args:
+        frames: at least one, of any kind that :func:`metatrack.video.as_rgb` takes; widths may differ.
+        columns: frames in a row; None is all of them.
+        captions: a line of text under each frame.
+        height: of each frame, in pixels.
+        gap: pixels between frames and around them.
+        background: RGB between the frames; the captions are dark or light, whichever is legible on it.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB, ready to be saved as PNG.
+
+    Raises:
+        ValueError: there is no frame, ``columns`` or ``height`` is not positive, or the captions are not one for each frame.
+    """
+    if not frames or height < 1 or (columns is not None and columns < 1):
+        raise ValueError(f"{len(frames)} frames, {columns} columns, height {height}: each must be at least 1")
+    if captions is not None and len(captions) != len(frames):
+        raise ValueError(f"{len(captions)} captions for {len(frames)} frames; give one for each")
+    scale = max(0.35, height / 400)
+    room = 0 if captions is None else round(40 * scale)  # under each frame
+    tiles = [_tile(as_rgb(frame), height, room, background) for frame in frames]
+    for tile, caption in zip(tiles, captions or (), strict=captions is not None):
+        ink = INK if sum(background) > 382 else PAPER
+        cv2.putText(tile, caption, (1, height + round(28 * scale)), _FONT, scale, ink, max(1, round(scale * 1.5)), cv2.LINE_AA)
+    rows = [tiles[i : i + (columns or len(tiles))] for i in range(0, len(tiles), columns or len(tiles))]
+    width = max(sum(tile.shape[1] + gap for tile in row) for row in rows) + gap
+    canvas = np.full((gap + len(rows) * (height + room + gap), width, 3), background, np.uint8)
+    for r, row in enumerate(rows):
+        x, y = gap, gap + r * (height + room + gap)
+        for tile in row:
+            canvas[y : y + height + room, x : x + tile.shape[1]] = tile
+            x += tile.shape[1] + gap
+    return canvas
+
+
+def _tile(frame: Image, height: int, room: int, background: tuple[int, int, int]) -> Image:
+    """A frame scaled to ``height``, with ``room`` pixels of background under it."""
+    h, w = frame.shape[:2]
+    width = max(1, round(w * height / h))
+    tile = np.full((height + room, width, 3), background, np.uint8)
+    tile[:height] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if height < h else cv2.INTER_LINEAR)
+    return tile

@@ -1,0 +1,209 @@
+"""Where results go: an annotated video, a table of boxes. Both do nothing when given None, so that a loop needs no ``if``."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, TextIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from metatrack.geometry import Box
+from metatrack.video.frames import as_rgb, letterbox
+
+DEFAULT_FPS = 25.0
+"""Frames per second of a video made of frames that have none, such as a folder's."""
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+"""Containers that hold H.264 everywhere."""
+HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
+
+
+class VideoWriter:
+    """Writes frames to an H.264 video (MPEG-4 where FFmpeg lacks x264), or nowhere.
+
+    The video grows in ``<name>.<process>.part<suffix>`` beside its target and takes the target's place when the ``with`` block
+    ends, also by an exception: what was computed is never lost, and an older video stays until there is a new one. A run that is
+    killed outright leaves the part file, which plays up to its last seconds. Without a frame nothing is written.
+
+    >>> with VideoWriter(None) as video:
+    ...     video.write(np.zeros((4, 4, 3), np.uint8))
+    """
+
+    def __init__(self, path: str | Path | None, fps: float | None = None) -> None:
+        """Args:
+            path: target, one of :data:`VIDEO_SUFFIXES`; None writes nothing.
+            fps: frames per second; None is :data:`DEFAULT_FPS`.
+
+        Raises:
+            FileNotFoundError: the target's folder does not exist.
+            ValueError: the suffix is none of those, or ``fps`` is not between 0.01 and 1000.
+        """
+        rate = DEFAULT_FPS if fps is None else float(fps)
+        if not 0.01 <= rate <= 1000:
+            raise ValueError(f"fps {fps} is not a number between 0.01 and 1000; pass None for {DEFAULT_FPS:g}")
+        self.rate = Fraction(rate).limit_denominator(1001)  # 29.97... is exactly 30000/1001
+        self.path = None if path is None else Path(path)
+        if self.path is not None:
+            _require_folder(self.path)
+            if self.path.suffix.lower() not in VIDEO_SUFFIXES:
+                raise ValueError(f"{self.path} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
+            self._part = self.path.with_name(f"{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._output: tuple[OutputContainer, VideoStream] | None = None
+        self._size = (0, 0)
+        self._written = 0
+        self._closed = False
+
+    def write(self, frame: npt.NDArray[np.generic]) -> None:
+        """Appends a frame, of any kind that :func:`metatrack.video.as_rgb` takes.
+
+        The first frame sets the size; H.264 needs it even, so an odd side gains a copy of its last row or column. Later frames of
+        another size are scaled into it, on black.
+
+        Raises:
+            ValueError: the writer is closed, or the frame's shape is none that ``as_rgb`` takes.
+            TypeError: the frame's type is none that ``as_rgb`` takes.
+        """
+        if self.path is None:
+            return
+        if self._closed:
+            raise ValueError(f"{self.path} is finished; write inside the with block")
+        pixels = as_rgb(frame)
+        container, stream = self._output or self._start(width=pixels.shape[1], height=pixels.shape[0])
+        width, height = self._size
+        even = np.pad(letterbox(pixels, width, height), ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        picture.pts, picture.time_base = self._written, 1 / self.rate
+        container.mux(stream.encode(picture))
+        self._written += 1
+
+    def _start(self, width: int, height: int) -> tuple[OutputContainer, VideoStream]:
+        # Fragments of a second or two make the part file of a killed run playable; a clean close turns them into a plain mp4.
+        options = {"flush_packets": "1"} | ({} if self._part.suffix.lower() == ".mkv" else {"movflags": "hybrid_fragmented"})
+        container = av.open(str(self._part), "w", container_options=options)
+        codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        quality = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "4"}
+        stream = container.add_stream(codec, rate=self.rate, options=quality | {"g": str(max(1, round(self.rate)))})
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        self._output, self._size = (container, stream), (width, height)
+        return self._output
+
+    def close(self) -> None:
+        """Finishes the video and moves it to its target. Closing twice is harmless."""
+        output, self._output, self._closed = self._output, None, True
+        if output is None or self.path is None:
+            return
+        container, stream = output
+        try:
+            container.mux(stream.encode(None))
+        finally:
+            container.close()
+        os.replace(self._part, self.path)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+class BoxRow(NamedTuple):
+    """One line of a table of boxes."""
+
+    frame: int
+    """0-based number of the frame."""
+    box: Box
+    score: float
+    """Confidence in [0, 1]."""
+    lost: bool
+
+
+class BoxWriter:
+    """Writes a CSV table with one line for each frame, or nowhere; each line is on disk before the next frame is tracked.
+
+    The columns are ``frame,x,y,w,h,score,lost``: number of the frame from 0, box in pixels from the top-left corner with 3
+    decimals, score with 4, and ``lost`` as 0 or 1. An existing file is replaced from the start on.
+
+    >>> with BoxWriter("-") as boxes:
+    ...     boxes.write(0, Box(1, 2, 30, 40), 0.9, lost=False)
+    frame,x,y,w,h,score,lost
+    0,1.000,2.000,30.000,40.000,0.9000,0
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        """Args:
+            path: target; ``"-"`` is standard output; None writes nothing.
+
+        Raises:
+            FileNotFoundError: the target's folder does not exist.
+        """
+        self._file: TextIO | None = None
+        self._owned = False
+        if path == "-":
+            self._file = sys.stdout
+        elif path is not None:
+            _require_folder(Path(path))
+            self._file, self._owned = open(path, "w", encoding="ascii", newline=""), True
+        self._put(HEADER)
+
+    def write(self, frame: int, box: Sequence[float], score: float, lost: bool = False) -> None:
+        """Appends the line of frame number ``frame``.
+
+        Raises:
+            ValueError: the box is not four finite numbers, or the score is not finite.
+        """
+        x, y, w, h = box = Box(*map(float, box))
+        if not all(map(math.isfinite, (*box, score))):
+            raise ValueError(f"frame {frame}: box {tuple(box)} with score {score} is not finite and cannot be written")
+        self._put((str(int(frame)), *(f"{value:.3f}" for value in (x, y, w, h)), f"{score:.4f}", str(int(lost))))
+
+    def _put(self, fields: Sequence[str]) -> None:
+        if self._file is not None:
+            self._file.write(",".join(fields) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open. Closing twice is harmless, writing afterwards a ``ValueError``."""
+        if self._owned and self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> BoxWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def read_boxes(path: str | Path) -> list[BoxRow]:
+    """Reads what :class:`BoxWriter` wrote. A last line without its end, as a killed run may leave it, is passed over.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the header or a line is not as it should be; the message names the file and the line.
+    """
+    lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]  # behind the last line's end: nothing, or half a line
+    if not lines or lines[0] != ",".join(HEADER):
+        raise ValueError(f"{path} does not begin with the line {','.join(HEADER)}; is it a table of boxes?")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            frame, x, y, w, h, score, lost = line.split(",")
+            rows.append(BoxRow(int(frame), Box(float(x), float(y), float(w), float(h)), float(score), bool(int(lost))))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(HEADER)}") from error
+    return rows
+
+
+def _require_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")

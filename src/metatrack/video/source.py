@@ -1,0 +1,211 @@
+"""One source of frames for every input: video file, folder of images, camera, address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from metatrack.geometry import Image
+from metatrack.video._decode import Decoder, upright
+from metatrack.video.errors import DamagedSourceError, SourceError
+from metatrack.video.frames import as_rgb
+
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
+"""Files of a folder that are its frames, whatever the case of the letters; the others are passed over."""
+
+
+class FrameSource(Iterator[Image]):
+    """Frames ``(H, W, 3)`` uint8 RGB, one after another; made by :func:`open_source`, read once, closed by ``with``.
+
+    Every frame is C-contiguous and belongs to the caller. Its size may change on the way (folders, streams).
+
+    Attributes:
+        name: what to call the source: the name of the file or folder, ``camera 0``, the address without its password.
+        size: ``(width, height)`` of the first frame, as delivered: after rotation.
+        fps: frames per second; the average where the rate varies; None for folders and where it is not known.
+        frame_count: how many frames the source declares, within ``start`` and ``end``; None where nothing is declared (mkv, webm,
+            streams, cameras). A promise, not a fact: damaged files deliver fewer, and an avi's empty frames are never delivered.
+    """
+
+    def __init__(self, frames: Generator[Image, None, None], name: str, fps: float | None, frame_count: int | None) -> None:
+        self.name, self.fps, self.frame_count = name, fps, frame_count
+        self._frames = frames
+        # Reading the first frame at once tells the size that rotation leaves, and finds an empty source where it was opened.
+        self._first: Image | None = next(frames)
+        self.size: tuple[int, int] = (self._first.shape[1], self._first.shape[0])
+
+    def __next__(self) -> Image:
+        """The next frame.
+
+        Raises:
+            StopIteration: that was all.
+            DamagedSourceError: every frame that could be read was delivered, and the source is damaged.
+        """
+        first, self._first = self._first, None
+        return next(self._frames) if first is None else first
+
+    def close(self) -> None:
+        """Lets go of the file or device; the source ends here. Closing twice is harmless."""
+        self._first = None
+        self._frames.close()
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def open_source(source: str | Path | int, *, start: int = 0, end: int | None = None) -> FrameSource:
+    """Opens a source of frames.
+
+    ===============================  ==================================================================================
+    source                           is read as
+    ===============================  ==================================================================================
+    path of a file                   video or animated image, through PyAV (FFmpeg); a phone's rotation is applied
+    path of a folder                 its images in natural order (``2.jpg`` before ``10.jpg``); EXIF orientation is applied
+    ``0``, ``"0"``                   camera 0, through OpenCV, which finds cameras on every system; a file of that
+                                     name is ``"./0"`` or ``Path("0")``
+    ``rtsp://``, ``http://`` ...     a stream or a file elsewhere, through PyAV
+    ===============================  ==================================================================================
+
+    Rotation is applied in both cases because viewers and annotation tools apply it: a box is drawn on what a person sees.
+
+    ``start`` and ``end`` choose frames, counted from 0, ``end`` not included, as in a slice; also as in a slice, an ``end``
+    beyond the last frame is that last frame. Videos are decoded from their beginning, so the numbers are exact and a late
+    ``start`` takes its time.
+
+    Damage. The frames before the damage are delivered, then :class:`DamagedSourceError` says what was found: a part that cannot
+    be decoded, pictures that FFmpeg had to conceal (these are delivered, and the error comes after the last frame), a stretch of
+    16 or more zero bytes in H.264 or HEVC of an mp4, mov or mkv, an mp4, mov, avi, mkv or webm that is shorter than it says, an
+    mp4 or mov that does not deliver a frame for each one that it lists. Damage behind ``end`` is not reported. It cannot be
+    seen when: bytes of a picture were changed into others that decode (the picture is wrong, no format here has checksums);
+    zeros replaced bytes of other codecs without upsetting them, or stand at the end of a picture; a transport stream, program
+    stream or gif is cut; an mkv, webm or avi is cut whose length was never filled in; anything is cut behind an address, but
+    for an mp4. On a live stream broken packets are passed over.
+
+    >>> with open_source("clip.mp4", start=10, end=20) as frames:  # doctest: +SKIP
+    ...     for frame in frames:
+    ...         print(frame.shape)
+
+    Raises:
+        SourceError: nothing is there, it cannot be read, it has no video stream, or no frame lies within ``start`` and ``end``.
+        DamagedSourceError: the damage comes before the first frame; else it is raised by the iteration.
+        ValueError: ``start`` is negative, or ``end`` is not behind it.
+    """
+    if start < 0 or (end is not None and end <= start):
+        raise ValueError(f"frames {start} to {end} are no range; start counts from 0 and end, not included, must lie behind it")
+    if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
+        return _open_camera(int(source), start, end)
+    if isinstance(source, str) and "://" in source:
+        address = _without_password(source)
+        return _open_video(source, address, address, start, end)
+    path = Path(source)
+    if path.is_dir():
+        return _open_folder(path, start, end)
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; pass a video file, a folder of images, a camera's number or an address")
+    # An absolute path keeps FFmpeg from reading "clip:1.mp4" as an address.
+    return _open_video(str(path.resolve()), str(path), path.name, start, end)
+
+
+def _open_video(target: str, label: str, name: str, start: int, end: int | None) -> FrameSource:
+    decoder = Decoder(target, label)
+    count = _within(decoder.frame_count, start, end)
+    return FrameSource(_read_video(decoder, start, end), name, decoder.fps, count)
+
+
+def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Image, None, None]:
+    with decoder.container:
+        for number, frame in enumerate(decoder.frames()):
+            if number >= start:
+                yield upright(frame)
+            if number + 1 == end:
+                break
+        else:
+            decoder.check_end()
+        decoder.check()
+        _require_frames(decoder.label, decoder.decoded, start)
+
+
+def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
+    files = sorted((p for p in folder.iterdir() if _is_image(p)), key=_natural)
+    if not files:
+        raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    _require_frames(str(folder), len(files), start)
+    return FrameSource(_read_folder(files, start, end), folder.resolve().name, None, _within(len(files), start, end))
+
+
+def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Image, None, None]:
+    for number, file in enumerate(files[start:end], start):
+        # Not imread: on Windows it cannot open a path that is not in the system's code page.
+        data = np.fromfile(file, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH) if data.size else None
+        if image is None:
+            raise DamagedSourceError(
+                f"{file} cannot be read as an image; replace it, or pass end={number} to use the images before it", number
+            )
+        try:
+            frame = as_rgb(image)
+        except TypeError as error:
+            raise SourceError(f"{file}: {error}") from error
+        yield frame
+
+
+def _open_camera(index: int, start: int, end: int | None) -> FrameSource:
+    camera = cv2.VideoCapture(index)
+    name = f"camera {index}"
+    if not camera.isOpened():
+        camera.release()
+        raise SourceError(f"{name} cannot be opened; check that it is connected, that no other program uses it, and its number")
+    fps = camera.get(cv2.CAP_PROP_FPS)
+    return FrameSource(_read_camera(camera, name, start, end), name, fps if fps > 0 else None, None)
+
+
+def _read_camera(camera: cv2.VideoCapture, name: str, start: int, end: int | None) -> Generator[Image, None, None]:
+    number = 0
+    try:
+        while end is None or number < end:
+            ok, image = camera.read()
+            if not ok:
+                message = f"{name} stopped after {number} frames; check that it is connected and that no other program uses it"
+                raise DamagedSourceError(message, number)
+            if number >= start:
+                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+            number += 1
+    finally:
+        camera.release()
+
+
+def _require_frames(label: str, count: int, start: int) -> None:
+    if count == 0:
+        raise SourceError(f"{label} holds no frame; check that it is a complete video")
+    if count <= start:
+        raise SourceError(f"{label} has {count} frames, none at start={start}; frames count from 0")
+
+
+def _within(count: int | None, start: int, end: int | None) -> int | None:
+    """How many of ``count`` frames a range leaves."""
+    return None if count is None else max(0, min(count, count if end is None else end) - start)
+
+
+def _is_image(path: Path) -> bool:
+    # A leading dot: macOS leaves "._0001.jpg" beside "0001.jpg" on foreign disks.
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sorts numbers as numbers. Split at digits, texts and numbers alternate, so only like is compared with like."""
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+
+
+def _without_password(address: str) -> str:
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
