@@ -314,7 +314,7 @@ def validate(network: MatchingNetwork, probes: list[Probe], bf16: bool) -> float
             phi_z = network.last(network.trunk.search(to_network(searches)))
             for j, probe in enumerate(part):
                 cosine = correlate(phi_x[3 * j : 3 * j + 3], phi_z[j : j + 1])[0].float()  # (3, 17, 17)
-                overlaps.append(probe_overlap(network.logits(cosine).numpy(), probe))
+                overlaps.append(probe_overlap(network.logits(cosine).numpy(), probe.displacement, probe.error, probe.size))
     return float(np.mean(overlaps))
 
 

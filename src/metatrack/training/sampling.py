@@ -85,6 +85,16 @@ class Probe(NamedTuple):
     size: npt.NDArray[np.float32]  # (2,), the target's width and height in cells at its true size
 
 
+class Clip(NamedTuple):
+    """One target through time, for an episode of the meta-learner."""
+
+    templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side
+    searches: Image  # (n, 255, 255, 3)
+    displacements: npt.NDArray[np.float32]  # (n, 2), in cells
+    errors: npt.NDArray[np.float32]  # (n,), believed size / true size of each context
+    sizes: npt.NDArray[np.float32]  # (n, 2), the target's width and height in cells at its true size
+
+
 class View(NamedTuple):
     """A frame and where its target is."""
 
@@ -93,6 +103,12 @@ class View(NamedTuple):
     cy: float
     w: float
     h: float
+
+
+def cell_size(view: View) -> npt.NDArray[np.float32]:
+    """Width and height of a target in cells of a context patch of its true scale."""
+    unit = context_side(view.w, view.h) * CELL / EXEMPLAR_SIZE  # image pixels per cell
+    return np.array([view.w / unit, view.h / unit], np.float32)
 
 
 class PairSampler:
@@ -125,16 +141,46 @@ class PairSampler:
         error = SCALE_STEP ** float(rng.choice((-1, 0, 1)) + rng.uniform(-0.3, 0.3))
         templates = np.stack(plain.template(first, (1.0, 1 / SCALE_STEP, SCALE_STEP), rng))
         search = plain.search(second, error, shift, rng)
-        unit = context_side(second.w, second.h) * CELL / EXEMPLAR_SIZE  # image pixels per cell at the true size
-        return Probe(templates, search, (shift / CELL).astype(np.float32), error, np.array([second.w / unit, second.h / unit], np.float32))
+        return Probe(templates, search, (shift / CELL).astype(np.float32), error, cell_size(second))
 
-    def _two_views(self, rng: np.random.Generator) -> tuple[View, View, bool]:
-        """Two frames of one trajectory (the same frame twice where it has only one), in random order."""
+    def clip(self, index: int, contexts: int, probing: bool = False) -> Clip:
+        """The clip number ``index`` with ``contexts`` context patches of one target, in the order of time where there are enough frames.
+
+        In training, the contexts have exactly the right scale and two templates a wrong one. With ``probing``, nothing is recoloured, the templates are those of
+        the tracker's scale search, and the believed sizes are off as in :meth:`probe`.
+        """
+        rng = np.random.default_rng([self.seed, 2**33, index])
+        sequence, valid = self._sequence(rng)
+        anchor = int(rng.choice(valid))
+        others = valid[valid != anchor] if len(valid) > 1 else valid
+        frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
+        look = Look.plain() if probing else Look.draw(rng, still=len(others) < contexts)
+        low, high = (math.log(f) for f in WRONG_SCALE)
+        wrong = SCALE_STEP if probing else math.exp(rng.uniform(low, high))
+        templates = np.stack(look.template(self._view(sequence, anchor), (1.0, 1 / wrong, wrong), rng))
+        searches, shifts, errors, sizes = [], [], [], []
+        for frame in frames:
+            view = self._view(sequence, int(frame))
+            shift = rng.uniform(-28, 28, 2) if probing else rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
+            error = SCALE_STEP ** float(rng.choice((-1, 0, 1)) + rng.uniform(-0.3, 0.3)) if probing else 1.0
+            searches.append(look.search(view, error, shift, rng))
+            shifts.append(shift / CELL)
+            errors.append(error)
+            sizes.append(cell_size(view))
+        return Clip(templates, np.stack(searches), np.float32(shifts), np.float32(errors), np.float32(sizes))
+
+    def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, npt.NDArray[np.intp]]:
+        """A trajectory, and its frames that have a box."""
         source = self.sources[rng.choice(len(self.sources), p=self.probabilities)]
         sequence = source.sequences[rng.integers(len(source.sequences))]
         valid = np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))
         if len(valid) == 0:
             raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")
+        return sequence, valid
+
+    def _two_views(self, rng: np.random.Generator) -> tuple[View, View, bool]:
+        """Two frames of one trajectory (the same frame twice where it has only one), in random order."""
+        sequence, valid = self._sequence(rng)
         a = int(rng.choice(valid))
         near = valid[(np.abs(valid - a) <= MAX_GAP) & (valid != a)]
         b = int(rng.choice(near)) if len(near) else a

@@ -62,7 +62,8 @@ class Decoder:
         stream = self.container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:  # a picture: an album cover
             kinds = sorted({s.type for s in self.container.streams})
-            raise SourceError(f"{self.label} has no video stream (only: {', '.join(kinds) or 'nothing'}); pass a video file")
+            what = f"has no video stream (only: {', '.join(kinds) or 'nothing'})"
+            raise SourceError(f"{self.label} {what}; pass a video. If it should be one, its index is damaged: copy it again")
         # Without a decoder PyAV leaves this None, whatever its stubs say, and versions before 18.1 crash when asked to decode.
         if stream.codec_context is None:
             what = "holds video that this build of FFmpeg cannot decode, or is cut in its header"

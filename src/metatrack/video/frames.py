@@ -46,7 +46,9 @@ def as_rgb(frame: npt.NDArray[np.generic]) -> Image:
     pixels = _as_uint8(colours)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
-    return frame if pixels is colours and frame.shape[2] == 3 else np.ascontiguousarray(pixels)  # type: ignore[return-value]
+    if pixels is not colours:
+        return np.ascontiguousarray(pixels)
+    return frame if frame.shape[2] == 3 else pixels.copy()  # type: ignore[return-value]
 
 
 def _as_uint8(values: npt.NDArray[np.generic]) -> Image:

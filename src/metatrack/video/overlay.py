@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -20,8 +21,9 @@ INK = (18, 20, 24)
 PAPER = (245, 246, 248)
 """RGB of text."""
 
+Rectangle = tuple[float, float, float, float]
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SHIFT = 4  # OpenCV's fixed point: corners land on a sixteenth of a pixel, so a slow box glides instead of jumping
 
 
 def draw(
@@ -56,16 +58,15 @@ def draw(
     if not np.isfinite([x, y, w, h]).all():
         raise ValueError(f"box {(x, y, w, h)} holds a value that is not finite and cannot be drawn")
     paint = color or (LOST if lost else TRACKED)
-    thick = max(1, round(min(height, width) / 200))
-    # Far outside nothing is seen, but OpenCV's coordinates overflow; a line's width stays out of the picture.
+    thick = max(2, round(min(height, width) / 140))
+    # Far outside nothing is seen, but dashes without end would be counted; a line's width stays out of the picture.
     left, right = np.clip([x, x + w], -4 * thick, width + 4 * thick)
     top, bottom = np.clip([y, y + h], -4 * thick, height + 4 * thick)
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) - 0.5  # OpenCV counts from pixel centres
-    lines = _dashes(corners, 5.0 * thick + 3) if lost else [np.vstack([corners, corners[:1]])]
-    for line_color, extra in ((INK, 2 * max(1, thick // 2)), (paint, 0)):
-        for line in lines:
-            points = np.round(line * (1 << _SHIFT)).astype(np.int32)
-            cv2.polylines(canvas, [points], False, line_color, thick + extra, cv2.LINE_AA, _SHIFT)
+    sides = [(left, top, right, top), (right, top, right, bottom), (left, bottom, right, bottom), (left, top, left, bottom)]
+    strokes = [stroke for side in sides for stroke in (_dashes(side, 5.0 * thick + 3) if lost else [side])]
+    for line_color, reach in ((INK, thick / 2 + thick // 2), (paint, thick / 2)):
+        for x0, y0, x1, y1 in strokes:
+            _fill(canvas, (x0 - reach, y0 - reach, x1 + reach, y1 + reach), line_color)
     words = [label, "LOST" if lost else None, None if score is None else f"{score:.2f}", None if number is None else f"#{number}"]
     text = "  ".join(word for word in words if word)
     if text:
@@ -73,14 +74,24 @@ def draw(
     return canvas
 
 
-def _dashes(corners: npt.NDArray[np.float64], length: float) -> list[npt.NDArray[np.float64]]:
-    """Segments ``(2, 2)`` along the closed polygon ``corners`` ``(4, 2)``, each side beginning and ending with a dash."""
-    dashes = []
-    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        pairs = max(1, round(float(np.abs(b - a).sum()) / length / 2))
-        steps = 2 * pairs - 1 if pairs > 1 else 1
-        dashes += [np.stack([a + (b - a) * i / steps, a + (b - a) * (i + 1) / steps]) for i in range(0, steps, 2)]
-    return dashes
+def _dashes(side: Rectangle, length: float) -> list[Rectangle]:
+    """Cuts a side ``x0, y0, x1, y1`` into dashes of about ``length`` and gaps as long; it begins and ends with a dash."""
+    x0, y0, x1, y1 = side
+    steps = 2 * round(abs(x1 - x0 + y1 - y0) / length / 2) + 1  # odd: dash, gap, dash ... dash
+    dx, dy = (x1 - x0) / steps, (y1 - y0) / steps
+    return [(x0 + i * dx, y0 + i * dy, x0 + (i + 1) * dx, y0 + (i + 1) * dy) for i in range(0, steps, 2)]
+
+
+def _fill(canvas: Image, rectangle: Rectangle, color: tuple[int, int, int]) -> None:
+    """Fills ``x0, y0, x1, y1`` in place, each pixel by the share of it that is covered: a slow box glides instead of jumping."""
+    height, width = canvas.shape[:2]
+    x0, x1 = np.clip(sorted(rectangle[0::2]), 0, width)
+    y0, y1 = np.clip(sorted(rectangle[1::2]), 0, height)
+    columns, rows = np.arange(int(x0), math.ceil(x1)), np.arange(int(y0), math.ceil(y1))
+    across = np.minimum(columns + 1, x1) - np.maximum(columns, x0)  # (w,), in 0..1
+    down = np.minimum(rows + 1, y1) - np.maximum(rows, y0)  # (h,)
+    area = canvas[int(y0) : math.ceil(y1), int(x0) : math.ceil(x1)]
+    area[:] = np.rint(area + (np.array(color) - area) * (down[:, None] * across)[..., None])
 
 
 def _plate(canvas: Image, text: str, place: tuple[float, float, float], paint: tuple[int, int, int], thick: int) -> None:

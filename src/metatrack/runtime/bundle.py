@@ -1,0 +1,71 @@
+"""A model bundle: a folder with three ONNX graphs and a card that says what they are, where they come from and what they hash to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+CARD = "card.json"
+GRAPHS = {"embed": "embed.onnx", "match": "match.onnx", "adapt": "adapt.onnx"}
+
+
+class BundleError(ValueError):
+    """A model bundle is missing, incomplete, damaged or of an unknown format."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose hashes have been checked."""
+
+    folder: Path
+    card: dict[str, Any]
+
+    def graph(self, name: str) -> Path | None:
+        """The file of the graph ``embed``, ``match`` or ``adapt``; None where the model has none."""
+        file = GRAPHS[name]
+        return self.folder / file if file in self.card["files"] else None
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = resources.files("metatrack") / "models"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / CARD).is_file()) if folder.is_dir() else []
+
+
+def open_bundle(model: str | Path) -> Bundle:
+    """Opens a shipped model by its name, or a bundle folder by its path, and checks every hash.
+
+    Raises:
+        BundleError: there is no such model, a file is missing, or its content is not what the card says.
+    """
+    shipped = shipped_models()
+    if isinstance(model, str) and model in shipped:
+        folder = Path(str(resources.files("metatrack") / "models" / model))
+    else:
+        folder = Path(model)
+        if not (folder / CARD).is_file():
+            raise BundleError(f"no model {str(model)!r}: shipped are {', '.join(shipped) or 'none'}; a folder must hold {CARD}")
+    try:
+        card = json.loads((folder / CARD).read_text())
+        files = card["files"]
+        if card["format"] != 1:
+            raise BundleError(f"{folder / CARD}: format {card['format']} is not known to this version; upgrade metatrack")
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder / CARD} is not a model card: {error!r}") from error
+    for name, facts in files.items():
+        path = folder / name
+        if name not in GRAPHS.values() or not path.is_file():
+            raise BundleError(f"{path} is missing: the bundle is incomplete; install the package again")
+        if sha256(path) != facts["sha256"]:
+            raise BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
+    return Bundle(folder, card)

@@ -1,0 +1,107 @@
+"""Runs a model bundle with onnxruntime. A model is immutable and may be shared by any number of trackers."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Model:
+    """The three graphs of a bundle.
+
+    Args:
+        bundle: an opened bundle.
+        threads: threads per graph; 0 leaves the choice to onnxruntime.
+
+    Raises:
+        BundleError: onnxruntime does not accept a graph.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        self.bundle = bundle
+        architecture = bundle.card["architecture"]
+        self.name: str = bundle.card["name"]
+        self.channels: int = architecture["channels"]
+        self.template_cells: int = architecture["template_cells"]
+        self.search_cells: int = architecture["search_cells"]
+        self.response_cells: int = architecture["response_cells"]
+        self.stride: int = architecture["stride"]
+        self.support: int = architecture["support"]
+        self.no_kernels: Float32 = np.zeros((0, self.channels), np.float32)
+        self._embed = _session(bundle, "embed", threads)
+        self._match = _session(bundle, "match", threads)
+        self._adapt = _session(bundle, "adapt", threads) if bundle.graph("adapt") else None
+
+    @property
+    def can_adapt(self) -> bool:
+        """Whether the bundle has a meta-learner."""
+        return self._adapt is not None
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        """Target patches ``(m, 127, 127, 3)`` -> features ``(m, C, k, k)``."""
+        return self._center(self._run_embed(crops), self.template_cells)
+
+    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + 16, k + 16)``."""
+        return self._center(self._run_embed(crops), self.search_cells)
+
+    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
+        """Equation (4), or (1) where ``w_target`` has no rows: -> logits ``(n, m, 17, 17)``."""
+        result: Float32 = self._match.run(None, {"template": template, "search": search, "w_target": w_target})[0]
+        return result
+
+    def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
+        """Equations (2) and (3): template ``(1, C, k, k)``, M contexts, labels ``(M, 17, 17)`` -> w_target ``(32, C)``.
+
+        Raises:
+            BundleError: the model has no meta-learner.
+        """
+        if self._adapt is None:
+            raise BundleError(f"model {self.name!r} has no meta-learner; use adapt=False")
+        result: Float32 = self._adapt.run(None, {"template": template, "support": support, "labels": labels})[0]
+        return result
+
+    def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        result: Float32 = self._embed.run(None, {"crops": crops})[0]
+        return result
+
+    @staticmethod
+    def _center(features: Float32, cells: int) -> Float32:
+        top, left = (features.shape[-2] - cells) // 2, (features.shape[-1] - cells) // 2
+        return np.ascontiguousarray(features[..., top : top + cells, left : left + cells])
+
+
+@lru_cache(maxsize=8)
+def _cached(folder: Path, threads: int) -> Model:
+    return Model(open_bundle(folder), threads)
+
+
+def load_model(model: str | Path | Model = "lite", threads: int = 0) -> Model:
+    """A model by the name of a shipped one, or by the folder of a bundle; loaded once per process.
+
+    Raises:
+        BundleError: there is no such model, or it is damaged.
+    """
+    if isinstance(model, Model):
+        return model
+    return _cached(open_bundle(model).folder.resolve(), threads)
+
+
+def _session(bundle: Bundle, graph: str, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or (os.cpu_count() or 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(bundle.graph(graph)), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own unrelated classes
+        raise BundleError(f"{bundle.graph(graph)}: onnxruntime {ort.__version__} cannot load the graph: {error}") from error

@@ -1,0 +1,63 @@
+"""Settings of Algorithm 1 at run time. The paper's values are in the comments where ours differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How a tracker searches, adapts and judges itself; a model's card may carry values of its own."""
+
+    scale_step: float = 1.05
+    """Factor between neighbouring scales of the search (section 4.1)."""
+    scale_penalty: float = 0.95
+    """Factor on the odds of a target at another scale than the last one (section 4.1)."""
+    scale_damping: float = 0.60
+    """Weight of the new size against the old one (section 4.1)."""
+    window: float = 0.176
+    """Weight of the cosine window h against the response; SiamFC's value, unsaid in the paper."""
+    upsample: int = 16
+    """Factor by which responses are enlarged (bicubic) before their peak is taken, as in SiamFC."""
+    size_limits: tuple[float, float] = (0.2, 5.0)
+    """Smallest and largest size, as factors of the first, as in SiamFC."""
+    pyramid: Literal["search", "template"] = "search"
+    """'search': contexts at three scales against one template, as in the paper. 'template': templates at three scales against one context, a third of the work."""
+    update_interval: int = 90
+    """T of Algorithm 1: frames between updates of w_target (section 4.1)."""
+    update_threshold: float = 0.0
+    """τ: a frame enters the memory only if its score is at least this; 0 admits every frame, as in the paper."""
+    positive_radius: float = 2.0
+    """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
+    lost_below: float = 0.3
+    """Score under which a frame counts as a frame without target."""
+    lost_after: int = 5
+    """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
+
+    def __post_init__(self) -> None:
+        if not self.scale_step > 1:
+            raise ValueError(f"scale_step {self.scale_step} must be above 1")
+        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)} must lie in 0..1")
+        for name in ("upsample", "update_interval", "lost_after"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if not 0 < self.size_limits[0] <= 1 <= self.size_limits[1]:
+            raise ValueError(f"size_limits {self.size_limits} must enclose 1")
+
+
+def settings_from(values: dict[str, Any]) -> TrackerSettings:
+    """Settings from plain values, as a card holds them.
+
+    Raises:
+        ValueError: a key is unknown (the right one is suggested) or a value is out of range.
+    """
+    known = [f.name for f in fields(TrackerSettings)]
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            raise ValueError(f"unknown tracker setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"))
+    return TrackerSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,236 @@
+"""Algorithm 1 of the paper at run time, with numpy and onnxruntime.
+
+The model is shared and immutable; what belongs to one target is in :class:`TargetState`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.video.frames import as_rgb
+from metatrack.geometry import (
+    EXEMPLAR_SIZE,
+    SEARCH_SIZE,
+    Box,
+    Center,
+    Image,
+    check_box,
+    context_side,
+    crop,
+    from_center,
+    mean_color,
+    to_center,
+)
+from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.tracking.memory import Memory, labels
+from metatrack.tracking.settings import TrackerSettings, settings_from
+
+
+class Result(NamedTuple):
+    """What the tracker says about one frame."""
+
+    box: Box
+    """``x, y, w, h`` in pixels, 0-based, float: finite, of positive size, and meeting the frame."""
+    score: float
+    """In 0..1: how likely the box holds the target (calibrated on held-out tracks, see the model's card)."""
+    lost: bool
+    """True while the score has been low for several frames."""
+
+
+@dataclass
+class TargetState:
+    """Everything that belongs to one target, and nothing of the model."""
+
+    center: Center
+    first_size: tuple[float, float]
+    template: Float32  # (m, C, k, k): m is 1, or 3 with pyramid="template"
+    w_target: Float32  # (32, C), or (0, C) before the first update
+    memory: Memory
+    frame: int = 0  # frames since init
+    low_frames: int = 0  # frames in a row with a low score
+
+
+class Found(NamedTuple):
+    """The best answer of one search."""
+
+    scale: int  # index into the scales
+    displacement: tuple[float, float]  # x, y in cells of the chosen context
+    response: Float32  # (17, 17) logits at the chosen scale
+    peak: float  # highest logit, without the cosine window
+
+
+class Tracker:
+    """Follows one target from a box in its first frame.
+
+    >>> import numpy as np
+    >>> frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    >>> tracker = Tracker("lite")
+    >>> tracker.init(frame, (60, 40, 30, 30))
+    >>> x, y, w, h = tracker.update(frame).box
+
+    Args:
+        model: name of a shipped model, folder of a bundle, or a loaded model.
+        adapt: let the meta-learner add kernels every ``update_interval`` frames (equations 2 to 4).
+        settings: None takes the model card's; a dict changes single values of it.
+        threads: threads of onnxruntime; 0 is one per core.
+
+    Raises:
+        BundleError: the model is missing or damaged, or cannot adapt although ``adapt`` is asked for.
+        ValueError: a setting is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model = "lite",
+        adapt: bool = True,
+        settings: TrackerSettings | dict[str, Any] | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.model = load_model(model, threads)
+        if isinstance(settings, TrackerSettings):
+            self.settings = settings
+        else:
+            self.settings = settings_from({**self.model.bundle.card["tracking"], **(settings or {})})
+        self.adapt = adapt and self.model.can_adapt
+        self.state: TargetState | None = None
+        step = self.settings.scale_step
+        self._scales = (1.0, 1 / step, step)
+
+    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+        """Starts on a target, forgetting any earlier one.
+
+        Args:
+            frame: RGB uint8 ``(H, W, 3)``; gray, RGBA and 16-bit frames are converted as :func:`metatrack.video.frames.as_rgb` says.
+            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
+
+        Raises:
+            ValueError: the box has no area, is not finite, or lies outside the frame; or the frame is no image.
+            TypeError: the frame's dtype has no defined meaning.
+        """
+        image = as_rgb(frame)
+        center = to_center(check_box(box, (image.shape[0], image.shape[1])))
+        factors = self._scales if self.settings.pyramid == "template" else (1.0,)
+        side = context_side(center.w, center.h)
+        fill = _fill(image)
+        crops = np.stack([crop(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE, fill) for f in factors])
+        self.state = TargetState(
+            center=center,
+            first_size=(center.w, center.h),
+            template=self.model.template(crops),
+            w_target=self.model.no_kernels,
+            memory=Memory(max(1, self.model.support)),
+        )
+
+    def update(self, frame: npt.NDArray[Any]) -> Result:
+        """Finds the target in the next frame, which is not changed.
+
+        Raises:
+            RuntimeError: :meth:`init` has not been called.
+            ValueError, TypeError: the frame is no image (see :meth:`init`).
+        """
+        if self.state is None:
+            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+        image = as_rgb(frame)
+        state, settings = self.state, self.settings
+        side = context_side(state.center.w, state.center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
+        features, responses = self._respond(image, side)
+        found = choose(responses, settings)
+        state.frame += 1
+        state.center = self._moved(found, side, image.shape[1], image.shape[0])
+        score = self._score(found.peak)
+        state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
+        if self.adapt:
+            self._remember(features, found, score)
+        return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
+
+    def _respond(self, image: Image, side: float) -> tuple[Float32, Float32]:
+        """Context features ``(1 or 3, C, h, w)`` and responses at the three scales ``(3, 17, 17)``."""
+        assert self.state is not None  # noqa: S101 - update() has checked it
+        center, fill = self.state.center, _fill(image)
+        factors = self._scales if self.settings.pyramid == "search" else (1.0,)
+        crops = np.stack([crop(image, center.cx, center.cy, side * f, SEARCH_SIZE, fill) for f in factors])
+        features = self.model.search(crops)
+        responses = self.model.match(self.state.template, features, self.state.w_target)
+        return features, responses.reshape(-1, *responses.shape[2:])
+
+    def _moved(self, found: Found, side: float, width: int, height: int) -> Center:
+        """The new place and the damped, clamped new size; the box always meets the frame."""
+        assert self.state is not None  # noqa: S101
+        old, settings = self.state.center, self.settings
+        scale = self._scales[found.scale]
+        # With a pyramid of contexts, a cell of the context at that scale is larger by the scale.
+        cell = side / SEARCH_SIZE * self.model.stride * (scale if settings.pyramid == "search" else 1.0)
+        cx, cy = old.cx + found.displacement[0] * cell, old.cy + found.displacement[1] * cell
+        growth = 1 - settings.scale_damping + settings.scale_damping * scale
+        low, high = settings.size_limits
+        first_w, first_h = self.state.first_size
+        ratio = min(max(old.w * growth / first_w, low), high)
+        ratio = max(ratio, 1 / first_w, 1 / first_h)  # never less than a pixel
+        return Center(min(max(cx, 0.0), float(width)), min(max(cy, 0.0), float(height)), first_w * ratio, first_h * ratio)
+
+    def _score(self, peak: float) -> float:
+        """The peak's logit through the logistic curve that the model's card carries."""
+        calibration = self.model.bundle.card["calibration"]
+        logit = calibration.get("slope", 1.0) * peak + calibration.get("offset", 0.0)
+        if not math.isfinite(logit):
+            return 0.0
+        return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
+
+    def _remember(self, features: Float32, found: Found, score: float) -> None:
+        """Stores the frame and, every T frames, asks the meta-learner for new kernels."""
+        assert self.state is not None  # noqa: S101
+        state, settings = self.state, self.settings
+        if score >= settings.update_threshold:
+            chosen = features[found.scale if settings.pyramid == "search" else 0]
+            state.memory.add(chosen, found.displacement, found.response)
+        if state.frame % settings.update_interval == 0 and state.memory.samples:
+            samples = [state.memory.samples[i % len(state.memory.samples)] for i in range(self.model.support)]
+            support = np.stack([s.features for s in samples])
+            y = labels(np.array([s.displacement for s in samples]), self.model.response_cells, settings.positive_radius)
+            state.w_target = self.model.adapt(state.template[:1], support, y)
+            state.memory.clear()
+
+
+def choose(responses: Float32, settings: TrackerSettings) -> Found:
+    """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
+
+    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine window are summed with weights
+    ``1 - window`` and ``window``, and the highest sum wins.
+    """
+    clean = np.nan_to_num(responses, nan=-60.0, posinf=60.0, neginf=-60.0)
+    peaks = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.scale_penalty, 1e-9))] * (len(clean) - 1))
+    scale = int(np.argmax(peaks))
+    cells, up = clean.shape[-1], settings.upsample
+    large = cv2.resize(clean[scale], (cells * up, cells * up), interpolation=cv2.INTER_CUBIC)
+    probability = 1 / (1 + np.exp(-large))
+    probability /= max(float(probability.max()), 1e-9)
+    mixed = (1 - settings.window) * probability + settings.window * _hann(cells * up)
+    row, column = divmod(int(np.argmax(mixed)), cells * up)
+    middle = cells * up / 2 - 0.5
+    displacement = ((column - middle) / up, (row - middle) / up)
+    return Found(scale, displacement, clean[scale], float(clean[scale].max()))
+
+
+@lru_cache(maxsize=4)
+def _hann(size: int) -> npt.NDArray[np.float64]:
+    """Cosine window of ``size x size`` with its peak of 1 at the centre."""
+    line = np.hanning(size + 2)[1:-1]
+    window = np.outer(line, line)
+    window.setflags(write=False)
+    return window
+
+
+def _fill(image: Image) -> tuple[float, float, float]:
+    """Mean colour of a frame, from every 8th pixel."""
+    return mean_color(np.ascontiguousarray(image[::8, ::8]))
+
+

@@ -1,0 +1,193 @@
+"""From trained networks to a model bundle: three ONNX graphs and a card (see :mod:`metatrack.runtime.bundle`)."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from metatrack.model.features import RESPONSE_SIZE
+from metatrack.model.matching import MatchingNetwork
+from metatrack.model.meta import TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
+from metatrack.runtime.bundle import CARD, GRAPHS, sha256
+
+HALF_FROM = 256
+"""Weights of fewer elements stay in float32."""
+
+
+class EmbedGraph(nn.Module):
+    """uint8 ``(n, s, s, 3)`` -> penultimate features ``(n, C, h, w)``."""
+
+    def __init__(self, network: MatchingNetwork) -> None:
+        super().__init__()
+        self.trunk = network.trunk
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.trunk.embed(crops.permute(0, 3, 1, 2).float())
+
+
+class MatchGraph(nn.Module):
+    """Equations (1) and (4): features of templates and contexts, and w_target (of no rows before the first update) -> logits."""
+
+    def __init__(self, network: MatchingNetwork) -> None:
+        super().__init__()
+        weight, bias = network.last.folded()
+        self.register_buffer("weight", weight.detach().clone())
+        self.register_buffer("bias", bias.detach().clone())
+        self.register_buffer("gain", network.log_gain.detach().exp())
+        self.register_buffer("offset", network.bias.detach().clone())
+
+    def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
+        return adapted_response(template, search, self.weight, self.bias, w_target, self.gain, self.offset)
+
+
+class AdaptGraph(MatchGraph):
+    """Equations (2) and (3): template, M contexts and their labels -> w_target."""
+
+    def __init__(self, network: MatchingNetwork, learner: MetaLearner) -> None:
+        super().__init__(network)
+        self.learner = learner
+
+    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        delta = loss_gradient(template, support[None], labels[None], self.weight, self.bias, self.gain, self.offset)
+        kernels: Tensor = self.learner(delta)[0]
+        return kernels
+
+
+@dataclass(frozen=True)
+class CardInfo:
+    """What only a person, or the training run, knows about a model; the rest of the card is read off the networks."""
+
+    name: str
+    description: str
+    licence: str
+    data: list[dict[str, Any]]
+    training: dict[str, Any]
+    tracking: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, float] = field(default_factory=dict)
+
+
+def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: CardInfo, out: Path) -> Path:
+    """Writes the bundle folder ``out``: all of it or, on an error, nothing.
+
+    Args:
+        network: the matching network.
+        learner: the meta-learner, or None for a model that cannot adapt (the ablation).
+        info: facts for the card.
+        out: the folder; an older one is replaced.
+    """
+    network.eval()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        made.mkdir()
+        cells = network.trunk.template_cells
+        c, k, s = network.trunk.channels, cells, cells + RESPONSE_SIZE - 1
+        n, m = torch.export.Dim("n", min=1, max=4096), torch.export.Dim("m", min=1, max=4096)
+        # Square patches of either size go through one graph.
+        crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
+        _export(EmbedGraph(network), (crops,), made / GRAPHS["embed"], ["crops"], ["features"], ({0: n, 1: torch.export.Dim("h", min=64), 2: torch.export.Dim("w", min=64)},))
+        template, search = torch.randn(3, c, k, k), torch.randn(2, c, s, s)
+        rows = torch.export.Dim("rows", min=0, max=1024)
+        _export(
+            MatchGraph(network),
+            (template, search, torch.randn(TARGET_KERNELS, c)),
+            made / GRAPHS["match"],
+            ["template", "search", "w_target"],
+            ["response"],
+            ({0: m}, {0: n}, {0: rows}),
+        )
+        graphs = ["embed", "match"]
+        if learner is not None:
+            learner.eval()
+            graph = AdaptGraph(network, learner)
+            labels = torch.where(torch.rand(4, RESPONSE_SIZE, RESPONSE_SIZE) > 0.5, 1.0, -1.0)
+            support = torch.randn(4, c, s, s)
+            _export(graph, (template[:1], support, labels), made / GRAPHS["adapt"], ["template", "support", "labels"], ["w_target"], None)
+            graphs.append("adapt")
+        card = {
+            "format": 1,
+            "name": info.name,
+            "description": info.description,
+            "licence": info.licence,
+            "architecture": {
+                "trunk": network.trunk_name,
+                "kernels": network.kernels,
+                "target_kernels": TARGET_KERNELS if learner is not None else 0,
+                "channels": c,
+                "template_cells": k,
+                "search_cells": s,
+                "response_cells": RESPONSE_SIZE,
+                "stride": SEARCH_SIZE // 32 + 1,
+                "support": 4 if learner is not None else 0,
+            },
+            "preprocessing": {
+                "color": "RGB, uint8, (n, height, width, 3)",
+                "template": f"{EXEMPLAR_SIZE} px: the square of side sqrt((w + p) (h + p)), p = (w + h) / 2, around the target",
+                "search": f"{SEARCH_SIZE} px at the same resolution",
+            },
+            "data": info.data,
+            "training": info.training,
+            "tracking": info.tracking,
+            "calibration": info.calibration,
+            "exported": datetime.date.today().isoformat(),
+            "files": {GRAPHS[g]: {"sha256": sha256(made / GRAPHS[g]), "bytes": (made / GRAPHS[g]).stat().st_size} for g in graphs},
+        }
+        (made / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(made, out)
+    return out
+
+
+def _export(module: nn.Module, example: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str], dynamic: Any) -> None:
+    """Exports one graph and stores its large weights in float16 (they are cast back when the session is made)."""
+    with torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(), example, dynamo=True, input_names=inputs, output_names=outputs, dynamic_shapes=dynamic, verbose=False, opset_version=18
+        )
+    if program is None:
+        raise RuntimeError(f"torch could not export {type(module).__name__}")
+    model = program.model_proto
+    store_half(model)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Replaces every large float32 weight by a float16 one and a cast, in place: half the size, the same arithmetic."""
+    graph = model.graph
+    casts = []
+    for i, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < HALF_FROM:
+            continue
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(values).all():
+            raise ValueError(f"weight {tensor.name} does not fit float16")
+        half = numpy_helper.from_array(values, tensor.name + "_half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        graph.initializer[i].CopyFrom(half)
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+    # Shapes recorded for the float32 initializers are still right, as they are now outputs of the casts.
+
+
+def round_to_half(module: nn.Module) -> None:
+    """Rounds a module's weights as :func:`store_half` stores them, so that torch and onnxruntime hold the same numbers."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.numel() >= HALF_FROM:
+                parameter.copy_(parameter.half().float())

@@ -1,0 +1,280 @@
+"""Training of the meta-learner (section 3.2.2): episodes of one target each, equations (2), (3), (4) and (7).
+
+The matching network is frozen, so every context is embedded once, before training; an episode is then a choice among features.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
+from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+from metatrack.training.matching import learning_rate, load_matching, save_atomically, single_thread, to_network
+from metatrack.training.memory import keep_freed_memory
+from metatrack.training.sampling import PairSampler, Source, load_mix
+from metatrack.training.validation import probe_overlap
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """Settings of ``metatrack train meta``."""
+
+    matching: Path
+    """Weights of the trained matching network (best.pt of its run)."""
+    mix: Path
+    """JSON file that names videos which the matching network did not see."""
+    out: Path
+    """Folder of the run: checkpoint, best weights, log."""
+    iterations: int = 5000
+    """Batches, as in the paper."""
+    batch: int = 6
+    """Episodes per batch, as in the paper."""
+    support: int = 4
+    """M: contexts that give the gradient, as in the paper."""
+    patches: int = 6
+    """T: contexts that the loss (7) is taken over, the M among them, as in the paper."""
+    lr: float = 1e-4
+    """Adam's learning rate, as in the paper; a cosine lowers it to 2 %."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW)."""
+    clips: int = 1200
+    """Clips that are embedded before training."""
+    contexts: int = 10
+    """Contexts per clip."""
+    held_out: float = 0.2
+    """Share of the trajectories that only validation sees."""
+    val_clips: int = 80
+    """Clips of the validation."""
+    scale_weight: float = 0.5
+    """Weight of the contrast between right and wrong scales."""
+    position_weight: float = 0.25
+    """Weight of the softmax over positions."""
+    stranger_weight: float = 0.25
+    """Weight of contexts of other targets as negatives."""
+    validate_every: int = 250
+    """Batches between validations (and checkpoints)."""
+    seed: int = 1
+    """Seed of weights and samples."""
+    workers: int = 2
+    """Processes that prepare clips."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Embedded clips."""
+
+    templates: Tensor  # (clips, 3, C, k, k) float16
+    searches: Tensor  # (clips, n, C, h, w) float16
+    displacements: Tensor  # (clips, n, 2)
+    errors: Tensor  # (clips, n)
+    sizes: Tensor  # (clips, n, 2)
+
+
+class Clips(Dataset[tuple[Tensor, ...]]):
+    """Clips ``0 .. count`` of a sampler as tensors."""
+
+    def __init__(self, sampler: PairSampler, count: int, contexts: int, probing: bool) -> None:
+        self.sampler, self.count, self.contexts, self.probing = sampler, count, contexts, probing
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts, self.probing))
+
+
+def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Features:
+    """Embeds every clip with the frozen trunk, in bfloat16; kept as float16."""
+    loader: DataLoader[Any] = DataLoader(
+        clips, 2, num_workers=workers, worker_init_fn=single_thread, multiprocessing_context="spawn" if workers else None
+    )
+    parts: list[tuple[Tensor, ...]] = []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for templates, searches, *rest in loader:
+            n = len(templates)
+            x = network.trunk.template(to_network(templates.flatten(0, 1))).half().contiguous()
+            z = network.trunk.search(to_network(searches.flatten(0, 1))).half().contiguous()
+            parts.append((x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), *rest))
+    return Features(*(torch.cat([part[i] for part in parts]) for i in range(5)))
+
+
+def split_sources(sources: list[Source], held_out: float) -> tuple[list[Source], list[Source]]:
+    """Divides every source's trajectories, evenly spaced: most for training, the rest for validation."""
+    train, val = [], []
+    for source in sources:
+        every = max(2, round(1 / held_out))
+        kept = tuple(s for i, s in enumerate(source.sequences) if i % every != every - 1)
+        held = tuple(s for i, s in enumerate(source.sequences) if i % every == every - 1)
+        train.append(Source(source.name, kept, source.weight))
+        if held:
+            val.append(Source(source.name, held, source.weight))
+    return train, val
+
+
+def episode_losses(
+    learner: MetaLearner, network: MatchingNetwork, features: Features, clip: int, chosen: Tensor, stranger: Tensor, support: int
+) -> dict[str, Tensor]:
+    """All terms of the loss of one episode.
+
+    Args:
+        learner, network: g_θ and the frozen matching network.
+        features: the embedded clips.
+        clip: which target.
+        chosen: ``(T,)``, its contexts; the first ``support`` of them give the gradient.
+        stranger: ``(C, h, w)``, a context of another target.
+        support: M.
+    """
+    weight, bias = network.last.folded()
+    gain, offset = network.log_gain.exp(), network.bias
+    template = features.templates[clip].float()  # (3, C, k, k)
+    search = features.searches[clip, chosen].float()  # (T, C, h, w)
+    displacement = features.displacements[clip, chosen]
+    y = label_map(displacement)  # (T, 17, 17)
+    with torch.no_grad():
+        delta = loss_gradient(template[:1], search[None, :support], y[None, :support], weight, bias, gain, offset)
+    with torch.autocast("cpu", torch.bfloat16):
+        w_target = learner(delta)[0]
+        contexts = torch.cat([search, stranger.float()[None]])
+        response = adapted_response(template, contexts, weight, bias, w_target.float(), gain, offset).float()  # (T + 1, 3, 17, 17)
+    right = response[:-1, 0]
+    scale = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
+    return {
+        "logistic": logistic_loss(right, y).mean(),
+        "scale": 0.5 * scale.mean(),
+        "position": position_contrast(right, displacement).mean(),
+        "stranger": stranger_loss(response[-1:, 0]).mean(),
+    }
+
+
+def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The episodes of one batch: clip, its T contexts in random order, a context of another clip."""
+    rng = np.random.default_rng([config.seed, 7, step])
+    clips, contexts = features.searches.shape[:2]
+    for _ in range(config.batch):
+        clip, other = rng.choice(clips, 2, replace=False)
+        chosen = torch.from_numpy(rng.choice(contexts, config.patches, replace=False))
+        yield int(clip), chosen, features.searches[int(other), int(rng.integers(contexts))]
+
+
+def validate_meta(learner: MetaLearner | None, network: MatchingNetwork, features: Features, support: int) -> float:
+    """Mean overlap on later contexts after adapting to the first M of a clip; without a learner, the same contexts unadapted."""
+    weight, bias = network.last.folded()
+    gain, offset = network.log_gain.exp(), network.bias
+    none = torch.zeros(0, weight.shape[1])
+    overlaps = []
+    with torch.no_grad():
+        for clip in range(len(features.searches)):
+            template, search = features.templates[clip].float(), features.searches[clip].float()
+            y = label_map(features.displacements[clip, :support])
+            w_target = none
+            if learner is not None:
+                w_target = learner(loss_gradient(template[:1], search[None, :support], y[None], weight, bias, gain, offset))[0]
+            responses = adapted_response(template, search[support:], weight, bias, w_target, gain, offset).numpy()
+            for i, response in enumerate(responses, start=support):
+                known = features.displacements[clip, i].numpy(), float(features.errors[clip, i]), features.sizes[clip, i].numpy()
+                overlaps.append(probe_overlap(response, *known))
+    return float(np.mean(overlaps))
+
+
+def measure_delta(network: MatchingNetwork, features: Features, config: MetaConfig) -> Tensor:
+    """Typical size (root mean square) of δ over the first batches."""
+    weight, bias = network.last.folded()
+    squares = []
+    with torch.no_grad():
+        for step in range(8):
+            for clip, chosen, _ in draw_episodes(features, config, step):
+                support = features.searches[clip, chosen[: config.support]].float()[None]
+                y = label_map(features.displacements[clip, chosen[: config.support]])[None]
+                template = features.templates[clip, :1].float()
+                delta = loss_gradient(template, support, y, weight, bias, network.log_gain.exp(), network.bias)
+                squares.append(delta.square().mean())
+    return torch.stack(squares).mean().sqrt()
+
+
+def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
+    """Trains g_θ, continuing a checkpoint in ``config.out`` if there is one; returns the file of the best weights on validation.
+
+    Raises:
+        ValueError: the folder holds a checkpoint of other settings.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    cv2.setNumThreads(1)
+    network = load_matching(config.matching).requires_grad_(False)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
+    features = embed_clips(network, Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts, False), config.workers)
+    checks = embed_clips(network, Clips(PairSampler(val_sources, 0), config.val_clips, config.contexts, True), config.workers)
+    torch.manual_seed(config.seed)
+    learner = MetaLearner(network.trunk.channels, network.kernels)
+    learner.delta_scale.copy_(measure_delta(network, features, config))  # type: ignore[operator]
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    description = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    baseline = validate_meta(None, network, checks, config.support)
+    start, best = 0, -1.0
+    checkpoint, best_file = config.out / "checkpoint.pt", config.out / "best.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if {k: v for k, v in state["config"].items() if k not in ("workers", "out")} != {
+            k: v for k, v in description.items() if k not in ("workers", "out")
+        }:
+            raise ValueError(f"{checkpoint} was trained with other settings; give another --out, or delete it")
+        learner.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])  # dropout
+        start, best = state["step"], state["best"]
+    sums: dict[str, float] = {}
+    count, clock = 0, time.perf_counter()
+    last = config.iterations if stop_after is None else min(config.iterations, start + stop_after)
+    print(f"validation overlap without adaptation {baseline:.4f}", flush=True)
+    for step in range(start, last):
+        learner.train()
+        optimizer.param_groups[0]["lr"] = config.lr * learning_rate(step, 50, config.iterations)
+        optimizer.zero_grad(set_to_none=True)
+        for clip, chosen, stranger in draw_episodes(features, config, step):
+            losses = episode_losses(learner, network, features, clip, chosen, stranger, config.support)
+            loss = losses["logistic"] + config.scale_weight * losses["scale"]
+            loss = loss + config.position_weight * losses["position"] + config.stranger_weight * losses["stranger"]
+            (loss / config.batch).backward()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item() / config.batch
+        nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
+        optimizer.step()
+        count += 1
+        done = step + 1
+        if done % 50 == 0 or done == last:
+            rate = count * config.batch / (time.perf_counter() - clock)
+            row: dict[str, float] = {"step": done, **{k: round(v / count, 4) for k, v in sums.items()}, "episodes_per_second": round(rate, 1)}
+            if done % config.validate_every == 0 or done == last:
+                learner.eval()
+                row["overlap"] = round(validate_meta(learner, network, checks, config.support), 4)
+                row["baseline"] = round(baseline, 4)
+                if row["overlap"] > best:
+                    best = row["overlap"]
+                    save_atomically({"learner": learner.state_dict(), "config": description, "step": done, "overlap": best, "baseline": baseline}, best_file)
+                content = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
+                save_atomically({**content, "step": done, "best": best, "config": description}, checkpoint)
+            with (config.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            print("  ".join(f"{k} {v:g}" for k, v in row.items()), flush=True)
+            sums, count, clock = {}, 0, time.perf_counter()
+    return best_file
+
+
+def load_meta(path: Path, network: MatchingNetwork) -> MetaLearner:
+    """A trained meta-learner for a matching network, in evaluation mode."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    learner = MetaLearner(network.trunk.channels, network.kernels)
+    learner.load_state_dict(state["learner"])
+    return learner.eval()

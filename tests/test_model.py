@@ -1,0 +1,205 @@
+"""Both networks: shapes of section 3.2, equations (1) to (7), golden values."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need the train extra")
+
+from metatrack.model import meta  # noqa: E402
+from metatrack.model.features import LiteTrunk, PaperTrunk, make_trunk  # noqa: E402
+from metatrack.model.matching import (  # noqa: E402
+    MatchingNetwork,
+    correlate,
+    correlate_pairs,
+    label_map,
+    logistic_loss,
+    position_contrast,
+    position_weights,
+    project,
+    scale_contrast,
+    stranger_loss,
+)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize(("name", "cells"), [("paper", 8), ("lite", 6)])
+def test_shapes(name, cells):
+    network = MatchingNetwork(name).eval()
+    x, z = torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 255, 255) * 255
+    with torch.no_grad():
+        assert network.trunk.template(x).shape == (2, 128, cells, cells)
+        assert network.trunk.search(z).shape == (2, 128, cells + 16, cells + 16)
+        assert network(x, z).shape == (2, 17, 17)
+
+
+def test_paper_trunk_is_the_papers():
+    convolutions = [m for m in PaperTrunk().modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [tuple(c.weight.shape) for c in convolutions] == [(96, 3, 11, 11), (192, 96, 5, 5), (256, 192, 3, 3), (128, 256, 3, 3)]
+    network = MatchingNetwork("paper")
+    assert tuple(network.last.conv.weight.shape) == (96, 128, 1, 1)
+    weights = sum(p.numel() for c in [*convolutions, network.last.conv] for p in c.parameters())
+    assert weights == 96 * 3 * 121 + 192 * 96 * 25 + 256 * 192 * 9 + 128 * 256 * 9 + 128 * 96  # 1.25 M, as in the notes
+
+
+def test_unknown_trunk():
+    with pytest.raises(ValueError, match="'paper' and 'lite'"):
+        make_trunk("resnet")
+
+
+@pytest.mark.parametrize("name", ["paper", "lite"])
+def test_response_follows_the_target(name):
+    """The exemplar's own content, moved by whole cells in the context, moves the peak by as many cells."""
+    network = MatchingNetwork(name).eval()
+    scene = torch.rand(1, 3, 400, 400) * 255
+    scene = torch.nn.functional.avg_pool2d(scene, 5, 1, 2)
+    x = scene[..., 137:264, 137:264]
+    for dx, dy in [(0, 0), (3, -2), (-4, 5)]:
+        top, left = 73 - 8 * dy, 73 - 8 * dx
+        with torch.no_grad():
+            response = network(x, scene[..., top : top + 255, left : left + 255])[0]
+        row, column = divmod(int(response.argmax()), 17)
+        assert (column - 8, row - 8) == (dx, dy)
+
+
+def test_training_leaves_frozen_layers_alone():
+    trunk = LiteTrunk()
+    assert not any(p.requires_grad for p in trunk.stem.parameters())
+    assert any(p.requires_grad for p in trunk.blocks[5].parameters())
+    assert trunk.neck.weight.requires_grad
+
+
+def test_fused_forward_equals_plain():
+    """Without gradients the frozen layers run fused in oneDNN; the numbers must be those of the plain layers."""
+    trunk = LiteTrunk().eval()
+    images = torch.rand(1, 3, 127, 127) * 255
+    with torch.no_grad():
+        fused = trunk.embed(images)
+    trunk.requires_grad_(True)
+    plain = trunk.embed(images)
+    assert torch.allclose(fused, plain, atol=1e-4)
+
+
+def test_cosine_of_a_template_with_itself_is_one():
+    phi = torch.randn(1, 16, 6, 6)
+    assert correlate(phi, phi).item() == pytest.approx(1, abs=1e-5)
+    assert correlate(phi, -3 * phi).item() == pytest.approx(-1, abs=1e-5)
+
+
+def test_pairs_are_the_diagonal_of_all():
+    phi_x, phi_z = torch.randn(4, 16, 6, 6), torch.randn(4, 16, 22, 22)
+    every = correlate(phi_x, phi_z)
+    assert torch.allclose(correlate_pairs(phi_x, phi_z), every[range(4), range(4)], atol=1e-5)
+
+
+def test_folded_last_layer():
+    network = MatchingNetwork("paper")
+    network.last.norm.running_mean.normal_()
+    network.last.norm.running_var.uniform_(0.5, 2)
+    network.eval()
+    a = torch.randn(2, 128, 5, 5)
+    assert torch.allclose(network.last(a), project(a, *network.last.folded()), atol=1e-4)
+
+
+def test_labels():
+    y = label_map(torch.tensor([[0.0, 0.0], [2.0, -3.0]]))
+    assert y.shape == (2, 17, 17)
+    assert int((y[0] > 0).sum()) == 13  # cells within 2 of the centre
+    assert y[1, 8 - 3, 8 + 2] == 1  # row is y, column is x
+    assert y[1, 8, 8] == -1
+    assert set(y.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_logistic_loss_values():
+    y = label_map(torch.zeros(1, 2))
+    zero = torch.zeros(1, 17, 17)
+    assert logistic_loss(zero, y, balanced=False).item() == pytest.approx(math.log(2), abs=1e-6)  # log(1 + e^0) everywhere
+    assert logistic_loss(zero, y, balanced=True).item() == pytest.approx(math.log(2), abs=1e-6)
+    all_on = torch.full((1, 17, 17), 3.0)
+    wrong, right = math.log1p(math.exp(3)), math.log1p(math.exp(-3))
+    assert logistic_loss(all_on, y, balanced=False).item() == pytest.approx((276 * wrong + 13 * right) / 289, rel=1e-5)
+    assert logistic_loss(all_on, y, balanced=True).item() == pytest.approx((wrong + right) / 2, rel=1e-5)
+
+
+def test_weights_sum_to_one():
+    y = label_map(torch.tensor([[0.0, 0.0], [30.0, 0.0]]))  # the second target is outside: no positive position
+    for balanced in (True, False):
+        weights = position_weights(y, balanced)
+        assert weights[0].sum().item() == pytest.approx(1)
+        assert torch.isfinite(weights).all()
+
+
+def test_scale_contrast():
+    y = label_map(torch.zeros(1, 2))
+    response = torch.randn(1, 17, 17)
+    assert scale_contrast(response, response, y).item() == pytest.approx(math.log1p(math.exp(0.3)), rel=1e-5)
+    assert scale_contrast(response + 2, response, y) < scale_contrast(response, response, y)
+    far = response.clone()
+    far[0, 0, 0] += 50  # far from the target: none of its business
+    assert scale_contrast(response, far, y).item() == pytest.approx(scale_contrast(response, response, y).item())
+
+
+def test_position_contrast_prefers_the_exact_place():
+    d = torch.tensor([[1.0, 0.0]])
+    sharp = torch.full((1, 17, 17), -5.0)
+    sharp[0, 8, 9] = 5
+    off = sharp.roll(1, dims=2)
+    assert position_contrast(sharp, d) < position_contrast(off, d)
+
+
+def test_strangers_must_not_answer():
+    quiet, loud = torch.full((1, 17, 17), -8.0), torch.full((1, 17, 17), -8.0)
+    loud[0, 3, 3] = 4
+    assert stranger_loss(quiet) < 0.01 < 1 < stranger_loss(loud)
+
+
+@pytest.mark.parametrize("k", [6, 8])
+def test_gradient_in_closed_form_is_autograds(k):
+    """Equation (2), for three targets with four contexts each, against automatic differentiation."""
+    double = {"dtype": torch.float64}
+    template, support = torch.randn(3, 128, k, k, **double), torch.randn(3, 4, 128, k + 16, k + 16, **double)
+    weight, bias = torch.randn(96, 128, requires_grad=True, **double), torch.randn(96, **double)
+    gain, offset = torch.tensor(8.0, **double), torch.tensor(-3.0, **double)
+    y = torch.stack([label_map(torch.rand(4, 2, **double) * 6 - 3) for _ in range(3)]).double()
+    delta = meta.loss_gradient(template, support, y, weight.detach(), bias, gain, offset)
+    for i in range(3):
+        response = gain * correlate(project(template[i : i + 1], weight, bias), project(support[i], weight, bias))[:, 0] + offset
+        loss = logistic_loss(response, y[i]).mean()
+        (gradient,) = torch.autograd.grad(loss, weight)
+        assert (delta[i] + gradient).abs().max() <= 1e-5 * gradient.abs().max()
+
+
+def test_meta_learner_is_the_papers():
+    learner = meta.MetaLearner()
+    linear = [m for m in learner.modules() if isinstance(m, torch.nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in linear] == [(128 * 96, 512), (512, 512), (512, 4096)]
+    assert [m.p for m in learner.modules() if isinstance(m, torch.nn.Dropout)] == [0.3, 0.3]  # keep probability 0.7
+    assert learner.eval()(torch.randn(2, 96, 128)).shape == (2, 32, 128)
+    assert sum(p.numel() for p in learner.parameters()) == pytest.approx(8.66e6, rel=0.01)
+
+
+def test_no_kernels_is_equation_one():
+    network = MatchingNetwork("lite").eval()
+    x, z = torch.rand(1, 3, 127, 127) * 255, torch.rand(1, 3, 255, 255) * 255
+    with torch.no_grad():
+        a, b = network.trunk.template(x), network.trunk.search(z)
+        none = torch.zeros(0, 128)
+        adapted = meta.adapted_response(a, b, *network.last.folded(), none, network.log_gain.exp(), network.bias)[:, 0]
+        assert torch.allclose(adapted, network(x, z), atol=1e-4)
+
+
+def test_concatenation_is_equation_four():
+    """96 + 32 kernels answer as one last layer of 128 kernels."""
+    a, b = torch.randn(1, 128, 6, 6), torch.randn(2, 128, 22, 22)
+    weight, bias, extra = torch.randn(96, 128), torch.randn(96), torch.randn(32, 128)
+    gain, offset = torch.tensor(5.0), torch.tensor(-1.0)
+    response = meta.adapted_response(a, b, weight, bias, extra, gain, offset)[:, 0]
+    whole, biases = torch.cat([weight, extra]), torch.cat([bias, torch.zeros(32)])
+    expected = gain * correlate(project(a, whole, biases), project(b, whole, biases))[:, 0] + offset
+    assert torch.allclose(response, expected, atol=1e-5)
