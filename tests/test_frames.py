@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metatrack.video import as_rgb
-from metatrack.video.frames import letterbox
+from metatrack.frames import as_rgb, letterbox
 
 SIDES = st.integers(1, 5)
 SHAPES = st.one_of(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES, st.sampled_from([1, 3, 4])))

@@ -111,8 +111,15 @@ def test_a_box_that_is_not_finite_is_refused(box: tuple[float, ...]) -> None:
         draw(gray(0), box)
 
 
+def test_a_box_turned_inside_out() -> None:
+    assert (draw(gray(9), (140, 110, -80, -60)) == draw(gray(9), BOX)).all()
+
+
 def test_subpixel_positions_differ() -> None:
-    assert (draw(gray(0), (60.0, 50, 80, 60)) != draw(gray(0), (60.25, 50, 80, 60))).any()
+    image = draw(gray(0), (60.25, 50, 80, 60))
+    # The line covers 59.25 to 61.25, its outline 58.25 to 62.25, on black; green of 220 on green of 20.
+    expected = [0, 0.75 * 20, 0.75 * 220 + 0.25 * 20, 220, 0.25 * 220 + 0.75 * 20, 0.25 * 20, 0]
+    np.testing.assert_allclose(image[80, 57:64, 1], expected, atol=1)
 
 
 def test_the_arithmetic_of_a_filmstrip() -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -21,6 +22,7 @@ from av.stream import Disposition
 from PIL import Image as PilImage
 
 from metatrack.video import DamagedSourceError, FrameSource, SourceError, open_source
+from metatrack.video._decode import Decoder
 from metatrack.video._integrity import ZERO_RUN, ZeroRunScanner, missing_bytes
 from metatrack.video.source import IMAGE_SUFFIXES
 
@@ -166,24 +168,48 @@ def test_frames_hidden_by_an_edit_list_are_not_missing(videos: Path, tmp_path: P
         assert source.frame_count == N - 7
 
 
+def test_frames_that_an_edit_list_hides_at_the_end_are_not_missing(videos: Path, tmp_path: Path) -> None:
+    data = bytearray((videos / "h264.mp4").read_bytes())
+    length = data.index(b"elst") + 12  # of the only edit, behind flags and count, in milliseconds
+    assert int.from_bytes(data[length : length + 4], "big") == N * 40
+    data[length : length + 4] = (50 * 40).to_bytes(4, "big")
+    path = tmp_path / "trimmed.mp4"
+    path.write_bytes(data)
+    numbers, error = read(path)
+    assert error is None and numbers == list(range(len(numbers))) and 50 <= len(numbers) < 56
+
+
 @pytest.mark.parametrize(
-    "codec", [{"x264-params": "intra-refresh=1", "g": "20"}, {"x264-params": "open-gop=1", "g": "20", "bf": "3"}]
+    ("codec", "options"),
+    [
+        ("libx264", {"x264-params": "intra-refresh=1", "g": "20"}),
+        ("libx264", {"x264-params": "open-gop=1", "g": "20", "bf": "3"}),
+        ("mpeg2video", {"g": "20", "bf": "2"}),
+    ],
 )
-def test_a_clip_that_starts_with_pictures_it_cannot_show_is_not_damaged(tmp_path: Path, codec: dict[str, str]) -> None:
-    whole = write_video(tmp_path / "whole.mp4", codec_options=codec)
+def test_a_clip_that_starts_with_pictures_it_cannot_show_is_not_damaged(
+    tmp_path: Path, codec: str, options: dict[str, str]
+) -> None:
+    whole = write_video(tmp_path / "whole.mp4", codec=codec, codec_options=options)
     numbers, error = read(remux(whole, tmp_path / "clip.mp4", first_key=1))
     assert error is None
     assert numbers == list(range(numbers[0], N)) and 15 <= numbers[0] <= 45
 
 
-def test_a_broadcast_recording_starts_and_stops_anywhere(videos: Path, tmp_path: Path) -> None:
-    data = (videos / "h264.ts").read_bytes()
-    third = len(data) // 3 // 188 * 188
-    for name, piece in {"middle": data[third : 2 * third], "odd": data[third + 77 : -1001]}.items():
-        path = tmp_path / f"{name}.ts"
-        path.write_bytes(piece)
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg"])
+def test_a_broadcast_recording_starts_and_stops_anywhere(videos: Path, tmp_path: Path, name: str) -> None:
+    data = (videos / name).read_bytes()
+    third = len(data) // 3
+    path = tmp_path / name
+    for start, stop in [(third, -1), (third + 77, -188), *((0, int(share * len(data))) for share in np.linspace(0.5, 0.95, 10))]:
+        path.write_bytes(data[start:stop])
         numbers, error = read(path)
         assert error is None and len(numbers) > 5
+    # In its middle, damage is damage.
+    path.write_bytes(data[: len(data) // 2] + bytes(2000) + data[len(data) // 2 + 2000 :])
+    numbers, error = read(path)
+    assert isinstance(error, DamagedSourceError) and 15 <= error.frame <= 34
+    assert numbers[: error.frame] == list(range(error.frame))
 
 
 @pytest.mark.parametrize(
@@ -208,6 +234,21 @@ def test_a_phone_held_upright(tmp_path: Path, rotation: dict[str, Any], expected
     assert source.size == (want.shape[1], want.shape[0])
     assert np.abs(frames[2].astype(int) - want).mean() < 20  # chroma is halved; a wrong turn is off by 80
     assert frames[2].flags.c_contiguous
+
+
+def test_words_in_another_alphabet_do_not_matter(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "title.avi", codec="mjpeg", pix_fmt="yuvj420p", count=3)
+    with av.open(str(path)) as reader, av.open(str(tmp_path / "latin.avi"), "w") as writer:
+        writer.metadata["title"] = "a caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(reader.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                writer.mux(packet)
+    data = (tmp_path / "latin.avi").read_bytes()
+    assert b"a caf\xc3\xa9" in data
+    path.write_bytes(data.replace(b"a caf\xc3\xa9", b"un caf\xe9"))  # Latin-1
+    assert read(path) == ([0, 1, 2], None)
 
 
 def test_frames_belong_to_the_caller(videos: Path) -> None:
@@ -276,6 +317,33 @@ def test_a_cut_file_delivers_what_is_left_and_then_says_so(videos: Path, tmp_pat
     assert isinstance(read(path, start=5)[1], DamagedSourceError)
 
 
+def test_half_a_picture_is_delivered_and_not_called_good(videos: Path, tmp_path: Path) -> None:
+    place, size = packets(videos / "mjpeg.avi")[40]
+    path = tmp_path / "half.avi"
+    path.write_bytes((videos / "mjpeg.avi").read_bytes()[: place + size // 2])
+    numbers, error = read(path)
+    assert isinstance(error, DamagedSourceError)
+    assert (len(numbers), error.frame) == (41, 40)
+
+
+@pytest.mark.parametrize("name", ["fast.mp4", "h264.mkv"])
+def test_a_cut_never_makes_a_frame_move_up(videos: Path, tmp_path: Path, name: str) -> None:
+    data = (videos / name).read_bytes()
+    path = tmp_path / name
+    order = display_order(videos / name)
+    delivered = available = 0
+    for count in range(30, 46):  # packets that are left: every place in the pattern of B-frames
+        place, size = packets(videos / name)[count]
+        path.write_bytes(data[: place + size // 2])
+        numbers, error = read(path)
+        assert isinstance(error, DamagedSourceError)
+        assert numbers == list(range(len(numbers)))
+        delivered += len(numbers)
+        available += next(i for i in range(N) if i not in order[:count])
+    # Frames whose turn has come are not kept back, but for the one or two that cannot be known to be next.
+    assert available - 16 * (1 if name == "fast.mp4" else 2) < delivered <= available
+
+
 def test_a_cut_mp4_without_an_index_cannot_be_opened(videos: Path, tmp_path: Path) -> None:
     data = (videos / "h264.mp4").read_bytes()
     path = tmp_path / "cut.mp4"
@@ -301,6 +369,13 @@ def packets(path: Path) -> list[tuple[int, int]]:
         return [(p.pos, p.size) for p in container.demux(container.streams.video[0]) if p.size and p.pos is not None]
 
 
+def display_order(path: Path) -> list[int]:
+    """The number of the frame that each packet becomes, in decoding order."""
+    with av.open(str(path)) as container:
+        times = [p.pts for p in container.demux(container.streams.video[0]) if p.size and p.pts is not None]
+    return [sorted(times).index(time) for time in times]
+
+
 @pytest.mark.parametrize("name", ["h264.mp4", "fast.mp4"])
 @pytest.mark.parametrize("zeros", [64, 512, 4096])
 def test_zeros_in_the_middle_of_an_h264_file_are_found(videos: Path, tmp_path: Path, name: str, zeros: int) -> None:
@@ -310,7 +385,7 @@ def test_zeros_in_the_middle_of_an_h264_file_are_found(videos: Path, tmp_path: P
     path = tmp_path / name
     for number in (1, 20, 47):
         place, size = packets(videos / name)[number]
-        for offset in (0, size // 3):
+        for offset in (0, size // 3, size - 10):
             hurt = bytearray(data)
             stop = min(place + offset + zeros, packets(videos / name)[-1][0])  # the index behind the frames is another matter
             hurt[place + offset : stop] = bytes(stop - place - offset)
@@ -374,6 +449,72 @@ def test_a_listed_frame_that_never_comes(tmp_path: Path) -> None:
     assert numbers[: error.frame] == list(range(error.frame))
 
 
+BROKEN = av.InvalidDataError(1094995529, "Invalid data")
+GONE = av.error.TimeoutError(110, "Connection timed out")
+
+
+class Script:
+    """Stands in for a container and its packets: a number is a good frame, an error is raised by the decoder."""
+
+    def __init__(self, *steps: Any, end: BaseException | None = None) -> None:
+        self.steps, self.end = steps, end
+
+    def demux(self, _: Any) -> Iterator[Any]:
+        for i, step in enumerate(self.steps):
+            yield ScriptedPacket(i, step)
+        if self.end is not None:
+            raise self.end
+        yield ScriptedPacket(len(self.steps), None)
+
+    def decoder(self, live: bool = False, ragged: bool = False) -> Decoder:
+        decoder = Decoder.__new__(Decoder)
+        vars(decoder).update(label="script", live=live, missing_bytes=0, container=self, decoded=0, suspect=None)
+        vars(decoder).update(_zeros=ZeroRunScanner("none", None), _indexed=False, _ragged=ragged)
+        vars(decoder).update(
+            stream=SimpleNamespace(codec_context=SimpleNamespace(has_b_frames=False), frames=0, decode=lambda _: [])
+        )
+        return decoder
+
+
+class ScriptedPacket(SimpleNamespace):
+    def __init__(self, i: int, step: Any) -> None:
+        super().__init__(size=step is not None, pts=i, dts=i, is_discard=False, is_corrupt=False, step=step)
+
+    def __bytes__(self) -> bytes:
+        return b"data"
+
+    def decode(self) -> list[Any]:
+        if isinstance(self.step, BaseException):
+            raise self.step
+        return [] if self.step is None else [SimpleNamespace(pts=self.pts, is_corrupt=False, interlaced_frame=False)]
+
+
+def run(decoder: Decoder) -> tuple[int, str | None]:
+    count = 0
+    try:
+        for _ in decoder.frames():
+            count += 1
+        decoder.check()
+    except DamagedSourceError as error:
+        return count, str(error)
+    return count, None
+
+
+def test_what_a_broadcast_may_be_torn_at() -> None:
+    assert run(Script(0, 1, 2, BROKEN).decoder(ragged=True)) == (3, None)
+    count, error = run(Script(0, 1, BROKEN, 3, 4).decoder(ragged=True))
+    assert count == 2 and error is not None and "past its first 2 frames" in error
+    count, error = run(Script(0, 1, 2, BROKEN).decoder())
+    assert count == 3 and error is not None
+
+
+def test_a_live_stream_passes_over_broken_packets_and_reports_a_broken_line() -> None:
+    assert run(Script(BROKEN, 1, BROKEN, BROKEN, 4, 5).decoder(live=True)) == (3, None)
+    for end in (GONE, BROKEN):  # of the demuxer: nothing comes any more, and that is not the stream's end
+        count, error = run(Script(0, 1, end=end).decoder(live=True))
+        assert count == 2 and error is not None and "check the camera and the network" in error
+
+
 def unit(kind: int, payload: bytes) -> bytes:
     body = bytes([0x60 | kind]) + payload
     return len(body).to_bytes(4, "big") + body
@@ -431,6 +572,8 @@ FTYP = box(b"ftyp", b"isom" * 4)
         (b"RIFF" + (54).to_bytes(4, "little") + b"AVI " + b"x" * 50, 0),
         (b"RIFF" + (54 + 8).to_bytes(4, "little") + b"AVI " + b"x" * 50, 0),  # counts its header
         (b"RIFF" + (54 + 100).to_bytes(4, "little") + b"AVI " + b"x" * 50, 100 - 9),
+        ((b"RIFF" + (55).to_bytes(4, "little") + b"AVI " + b"x" * 52) * 2, 0),  # padded to an even length
+        (b"RIFF" + (55).to_bytes(4, "little") + b"AVI " + b"x" * 52 + b"RIFF" + (99).to_bytes(4, "little"), 100 - 9),
         (b"RIFF" + b"\xff\xff\xff\xff" + b"AVI " + b"x" * 50, 0),
         (b"RIFF" + bytes(4) + b"AVI " + b"x" * 50, 0),
         (EBML + b"\x40\x32" + b"x" * 50, 0),  # 14 bits: 50
@@ -554,7 +697,7 @@ class Camera:
     made: list[Camera] = []
 
     def __init__(self, index: int) -> None:
-        self.index, self.left, self.open = index, 5, index == 0
+        self.index, self.left, self.open, self.released = index, 5, index == 0, False
         Camera.made.append(self)
 
     def isOpened(self) -> bool:  # noqa: N802 -- OpenCV's name
@@ -568,7 +711,7 @@ class Camera:
         return (True, np.full((4, 6, 3), [255, 0, 9], np.uint8)) if self.left >= 0 else (False, None)
 
     def release(self) -> None:
-        self.open = False
+        self.open, self.released = False, True
 
 
 @pytest.mark.parametrize("number", [0, "0"])
@@ -591,6 +734,7 @@ def test_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     with pytest.raises(SourceError, match="camera 3 cannot be opened"):
         open_source("3")
+    assert Camera.made[-1].released
 
 
 def test_a_file_whose_name_is_a_number(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -626,6 +770,15 @@ def test_an_address(server: str) -> None:
     with pytest.raises(SourceError, match=r"gone\.mp4 cannot be opened") as caught:
         open_source(f"http://me:secret@{server}/gone.mp4")
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("metatrack.video._decode.missing_bytes", refuse)
+    with pytest.raises(SourceError, match=r"h264\.mp4 cannot be opened as a video \(Permission denied\)"):
+        open_source(videos / "h264.mp4")
 
 
 def test_closing(videos: Path) -> None:

@@ -1,1 +1,44 @@
-"""Track any object through video."""
+"""Track any object through video.
+
+The public API is the names in ``__all__``. Each is imported when it is first used, so that ``import metatrack`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metatrack.geometry import Box as Box
+    from metatrack.runtime.bundle import BundleError as BundleError
+    from metatrack.runtime.bundle import shipped_models as shipped_models
+    from metatrack.runtime.engine import Model as Model
+    from metatrack.runtime.engine import load_model as load_model
+    from metatrack.tracking.settings import TrackerSettings as TrackerSettings
+    from metatrack.tracking.tracker import Result as Result
+    from metatrack.tracking.tracker import Tracker as Tracker
+    from metatrack.video import BoxWriter as BoxWriter
+    from metatrack.video import DamagedSourceError as DamagedSourceError
+    from metatrack.video import SourceError as SourceError
+    from metatrack.video import VideoWriter as VideoWriter
+    from metatrack.video import draw as draw
+    from metatrack.video import open_source as open_source
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "geometry": ("Box",),
+    "runtime.bundle": ("BundleError", "shipped_models"),
+    "runtime.engine": ("Model", "load_model"),
+    "tracking.settings": ("TrackerSettings",),
+    "tracking.tracker": ("Result", "Tracker"),
+    "video": ("BoxWriter", "DamagedSourceError", "SourceError", "VideoWriter", "draw", "open_source"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'metatrack' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"metatrack.{_HOME_OF[name]}"), name)

@@ -97,7 +97,7 @@ def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
     areas = np.prod(np.clip(p[..., 2:], 0, None), axis=-1) + np.prod(np.clip(q[..., 2:], 0, None), axis=-1)
     union = areas - inter
     result = np.divide(inter, union, out=np.zeros(np.shape(inter)), where=union > 0)
-    return np.asarray(np.nan_to_num(result, nan=0.0))
+    return np.asarray(np.minimum(np.nan_to_num(result, nan=0.0), 1.0))  # rounding may exceed 1
 
 
 def context_side(w: float, h: float) -> float:

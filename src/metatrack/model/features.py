@@ -61,12 +61,12 @@ class PaperTrunk(Trunk):
         self.layers = nn.Sequential(
             nn.Conv2d(3, 96, 11, stride=2, bias=False),  # (n, 96, 123, 123) of a 255 px patch
             nn.BatchNorm2d(96),
+            nn.MaxPool2d(3, 2),  # (n, 96, 61, 61); the same numbers as with ReLU first, on a quarter of the values
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, 2),  # (n, 96, 61, 61)
             nn.Conv2d(96, 192, 5, bias=False),  # (n, 192, 57, 57)
             nn.BatchNorm2d(192),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2),  # (n, 192, 28, 28)
+            nn.ReLU(inplace=True),
             nn.Conv2d(192, 256, 3, bias=False),  # (n, 256, 26, 26)
             nn.BatchNorm2d(256),
             nn.ReLU(inplace=True),

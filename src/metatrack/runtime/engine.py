@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ class Model:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        self.bundle = bundle
+        self.card: dict[str, Any] = bundle.card
         architecture = bundle.card["architecture"]
         self.name: str = bundle.card["name"]
         self.channels: int = architecture["channels"]

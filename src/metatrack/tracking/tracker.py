@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.video.frames import as_rgb
+from metatrack.frames import as_rgb
 from metatrack.geometry import (
     EXEMPLAR_SIZE,
     SEARCH_SIZE,
@@ -99,7 +99,7 @@ class Tracker:
         if isinstance(settings, TrackerSettings):
             self.settings = settings
         else:
-            self.settings = settings_from({**self.model.bundle.card["tracking"], **(settings or {})})
+            self.settings = settings_from({**self.model.card["tracking"], **(settings or {})})
         self.adapt = adapt and self.model.can_adapt
         self.state: TargetState | None = None
         step = self.settings.scale_step
@@ -109,7 +109,7 @@ class Tracker:
         """Starts on a target, forgetting any earlier one.
 
         Args:
-            frame: RGB uint8 ``(H, W, 3)``; gray, RGBA and 16-bit frames are converted as :func:`metatrack.video.frames.as_rgb` says.
+            frame: RGB uint8 ``(H, W, 3)``; gray, RGBA and 16-bit frames are converted as :func:`metatrack.frames.as_rgb` says.
             box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
 
         Raises:
@@ -179,7 +179,7 @@ class Tracker:
 
     def _score(self, peak: float) -> float:
         """The peak's logit through the logistic curve that the model's card carries."""
-        calibration = self.model.bundle.card["calibration"]
+        calibration = self.model.card["calibration"]
         logit = calibration.get("slope", 1.0) * peak + calibration.get("offset", 0.0)
         if not math.isfinite(logit):
             return 0.0

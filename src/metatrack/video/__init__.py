@@ -1,7 +1,7 @@
 """Frames in, annotated video and tables of boxes out. Knows nothing of trackers."""
 
+from metatrack.frames import as_rgb
 from metatrack.video.errors import DamagedSourceError, SourceError
-from metatrack.video.frames import as_rgb
 from metatrack.video.overlay import draw, filmstrip
 from metatrack.video.sink import BoxRow, BoxWriter, VideoWriter, read_boxes
 from metatrack.video.source import FrameSource, open_source

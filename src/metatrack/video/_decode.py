@@ -38,9 +38,9 @@ class Decoder:
         """
         scheme, _, rest = target.partition("://")
         self.label, self.live = label, bool(rest) and scheme.lower() in LIVE
-        self.missing_bytes = 0 if rest else missing_bytes(Path(target))
         options = {"rtsp_transport": "tcp"} if scheme.lower().startswith("rtsp") else {}  # over udp, packets get lost
         try:
+            self.missing_bytes = 0 if rest else missing_bytes(Path(target))
             # Metadata that is not UTF-8 must not stop anybody; the timeout is for addresses, files never wait.
             self.container: InputContainer = av.open(
                 target, "r", container_options=options, metadata_errors="replace", timeout=10.0 if rest else None
@@ -55,6 +55,8 @@ class Decoder:
         context = self.stream.codec_context
         self._zeros = ZeroRunScanner(context.name, context.extradata)
         self._indexed = "mp4" in self.container.format.name  # mp4 and mov list every frame; each packet is one frame
+        # A recording of a broadcast starts and stops anywhere: half a picture at its ends is how it always is, not damage.
+        self._ragged = self.container.format.name in ("mpegts", "mpeg")
         self.decoded = 0
         self.suspect: int | None = None  # number of the first frame that looks damaged
 
@@ -65,7 +67,7 @@ class Decoder:
             what = f"has no video stream (only: {', '.join(kinds) or 'nothing'})"
             raise SourceError(f"{self.label} {what}; pass a video. If it should be one, its index is damaged: copy it again")
         # Without a decoder PyAV leaves this None, whatever its stubs say, and versions before 18.1 crash when asked to decode.
-        if stream.codec_context is None:
+        if getattr(stream, "codec_context", None) is None:
             what = "holds video that this build of FFmpeg cannot decode, or is cut in its header"
             raise SourceError(f"{self.label} {what}; {REMEDY}")
         return stream
@@ -93,12 +95,16 @@ class Decoder:
         """
         packets = self.container.demux(self.stream)
         ledger = _Ledger(self.stream.codec_context.has_b_frames)
+        torn: av.InvalidDataError | None = None  # what the last packet may be, but no other
         while True:
+            packet = None
             try:
                 packet = next(packets, None)
                 if packet is None:
                     break
                 if packet.size:
+                    if torn is not None:
+                        raise torn
                     data = bytes(packet)
                     ledger.enter(packet, self.decoded, data.endswith(b"\0\0"))
                 elif self.missing_bytes:  # the end of a cut file: what waits for its turn may have lost its neighbours
@@ -108,8 +114,12 @@ class Decoder:
                 if packet.size and (packet.is_corrupt or self._zeros.finds(data)):
                     self._suspect(self.decoded)
             except (av.FFmpegError, OSError, ValueError) as error:
-                if self.live and isinstance(error, av.InvalidDataError):
-                    continue
+                if isinstance(error, av.InvalidDataError) and packet is not None:
+                    if self.live:
+                        continue
+                    if self._ragged and torn is None:
+                        torn = error
+                        continue
                 yield from self._rest(ledger.horizon)
                 if ledger.blank_end is not None:
                     self._suspect(ledger.blank_end)
@@ -147,8 +157,7 @@ class Decoder:
         """
         if self.live or self.suspect is None:
             return
-        # A recording of a broadcast stops anywhere. Half a picture is how it always ends, and a few frames may lean on that one.
-        if self.container.format.name in ("mpegts", "mpeg") and self.suspect >= self.decoded - 8:
+        if self._ragged and self.suspect >= self.decoded - 8:  # half a picture at the end, and the few that lean on it
             return
         raise self._damaged(f"was read to its end, but it is damaged from about frame {self.suspect} on")
 
@@ -169,7 +178,8 @@ class Decoder:
         declared = self.frame_count
         of = f" of {declared}" if declared else ""
         keep = f"pass end={good} to use the first {good}{of} frames alone, or " if good else ""
-        return DamagedSourceError(f"{self.label} {what}; {keep}{REMEDY}", good)
+        remedy = "check the camera and the network" if self.live else keep + REMEDY
+        return DamagedSourceError(f"{self.label} {what}; {remedy}", good)
 
 
 class _Ledger:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.frames import as_rgb
 from metatrack.geometry import Image
-from metatrack.video.frames import as_rgb
 
 TRACKED = (64, 220, 120)
 """RGB of the box of a target that is being followed."""
@@ -60,8 +60,8 @@ def draw(
     paint = color or (LOST if lost else TRACKED)
     thick = max(2, round(min(height, width) / 140))
     # Far outside nothing is seen, but dashes without end would be counted; a line's width stays out of the picture.
-    left, right = np.clip([x, x + w], -4 * thick, width + 4 * thick)
-    top, bottom = np.clip([y, y + h], -4 * thick, height + 4 * thick)
+    left, right = np.clip(sorted([x, x + w]), -4 * thick, width + 4 * thick)
+    top, bottom = np.clip(sorted([y, y + h]), -4 * thick, height + 4 * thick)
     sides = [(left, top, right, top), (right, top, right, bottom), (left, bottom, right, bottom), (left, top, left, bottom)]
     strokes = [stroke for side in sides for stroke in (_dashes(side, 5.0 * thick + 3) if lost else [side])]
     for line_color, reach in ((INK, thick / 2 + thick // 2), (paint, thick / 2)):
@@ -85,8 +85,8 @@ def _dashes(side: Rectangle, length: float) -> list[Rectangle]:
 def _fill(canvas: Image, rectangle: Rectangle, color: tuple[int, int, int]) -> None:
     """Fills ``x0, y0, x1, y1`` in place, each pixel by the share of it that is covered: a slow box glides instead of jumping."""
     height, width = canvas.shape[:2]
-    x0, x1 = np.clip(sorted(rectangle[0::2]), 0, width)
-    y0, y1 = np.clip(sorted(rectangle[1::2]), 0, height)
+    x0, x1 = np.clip(rectangle[0::2], 0, width)
+    y0, y1 = np.clip(rectangle[1::2], 0, height)
     columns, rows = np.arange(int(x0), math.ceil(x1)), np.arange(int(y0), math.ceil(y1))
     across = np.minimum(columns + 1, x1) - np.maximum(columns, x0)  # (w,), in 0..1
     down = np.minimum(rows + 1, y1) - np.maximum(rows, y0)  # (h,)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
-from metatrack.video.frames import as_rgb, letterbox
 
 DEFAULT_FPS = 25.0
 """Frames per second of a video made of frames that have none, such as a folder's."""
@@ -39,7 +39,9 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | Path | None, fps: float | None = None) -> None:
-        """Args:
+        """Checks what can be checked before the work begins.
+
+        Args:
             path: target, one of :data:`VIDEO_SUFFIXES`; None writes nothing.
             fps: frames per second; None is :data:`DEFAULT_FPS`.
 
@@ -139,7 +141,9 @@ class BoxWriter:
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        """Args:
+        """Opens the table and writes its header.
+
+        Args:
             path: target; ``"-"`` is standard output; None writes nothing.
 
         Raises:

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.errors import DamagedSourceError, SourceError
-from metatrack.video.frames import as_rgb
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Files of a folder that are its frames, whatever the case of the letters; the others are passed over."""
@@ -84,15 +84,18 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
     Damage. The frames before the damage are delivered, then :class:`DamagedSourceError` says what was found: a part that cannot
     be decoded, pictures that FFmpeg had to conceal (these are delivered, and the error comes after the last frame), a stretch of
     16 or more zero bytes in H.264 or HEVC of an mp4, mov or mkv, an mp4, mov, avi, mkv or webm that is shorter than it says, an
-    mp4 or mov that does not deliver a frame for each one that it lists. Damage behind ``end`` is not reported. It cannot be
-    seen when: bytes of a picture were changed into others that decode (the picture is wrong, no format here has checksums);
-    zeros replaced bytes of other codecs without upsetting them, or stand at the end of a picture; a transport stream, program
-    stream or gif is cut; an mkv, webm or avi is cut whose length was never filled in; anything is cut behind an address, but
-    for an mp4. On a live stream broken packets are passed over.
+    mp4 or mov that does not deliver a frame for each one that it lists. Damage behind ``end`` is not reported.
 
-    >>> with open_source("clip.mp4", start=10, end=20) as frames:  # doctest: +SKIP
-    ...     for frame in frames:
-    ...         print(frame.shape)
+    It cannot be seen when: bytes of a picture were changed into others that decode (no format here has checksums); zeros took
+    the place of bytes of VP9, MJPEG or other codecs that do not mind them, or stand at the end of a picture; an mkv or webm was
+    hit between two pictures (FFmpeg looks for the next intact piece, and the numbers move up); a transport stream, program stream
+    or gif is cut; an mkv, webm or avi is cut whose length was never filled in; anything is cut behind an address, but for an mp4.
+    On a live stream broken packets are passed over.
+
+    >>> from importlib.resources import files
+    >>> with open_source(str(files("metatrack") / "assets" / "demo.mp4"), start=10, end=12) as frames:
+    ...     [frame.shape for frame in frames]
+    [(360, 640, 3), (360, 640, 3)]
 
     Raises:
         SourceError: nothing is there, it cannot be read, it has no video stream, or no frame lies within ``start`` and ``end``.

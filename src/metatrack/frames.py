@@ -34,7 +34,8 @@ def as_rgb(frame: npt.NDArray[np.generic]) -> Image:
         TypeError: the frame is not a numpy array, or its dtype is not uint8, uint16 or bool.
         ValueError: the frame's shape is none of the above, or it has no pixels.
     """
-    if not isinstance(frame, np.ndarray):
+    given: object = frame  # types are a promise that callers break
+    if not isinstance(given, np.ndarray):
         kind = f"{type(frame).__module__}.{type(frame).__qualname__}"
         raise TypeError(f"frame is a {kind}; pass a numpy array (H, W, 3) of uint8 RGB, for example np.asarray(image)")
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):

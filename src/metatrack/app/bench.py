@@ -1,0 +1,213 @@
+"""``metatrack bench``: frames per second of the tracker on this machine, and where the time goes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from metatrack.app.boxes import first_box
+from metatrack.app.demo import demo_clip
+from metatrack.app.problem import Problem, user_input
+from metatrack.app.track import BoxText, ModelName
+from metatrack.geometry import Box, Image
+from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.engine import Float32, Model
+from metatrack.tracking import tracker as tracker_module
+from metatrack.tracking.tracker import Tracker
+from metatrack.video import open_source
+
+PARTS = ("crop", "embed", "match", "adapt")
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """Measures the tracker's speed end to end without decoding: the frames are decoded before.
+
+    Leave the machine alone meanwhile: everything else that runs is measured too.
+    """
+
+    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SOURCE")] = None
+    """Video, folder of images or camera; by default the clip inside the package."""
+    box: BoxText = None
+    """Where the target is in the first frame, if a source is given."""
+    model: ModelName = "lite"
+    """Shipped model (see metatrack models), or folder of a bundle."""
+    adapt: bool = True
+    """Adapt while tracking."""
+    frames: int = 200
+    """Number of frames, at most; they are all kept in memory."""
+    repeats: int = 3
+    """Runs over the frames; the median counts."""
+    threads: int = 0
+    """Threads of the networks; 0 is one for each core."""
+
+
+class Clock:
+    """Seconds by part of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, whose time is added to a part."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.seconds[part] += time.perf_counter() - begin
+
+        return run
+
+
+class TimedModel(Model):
+    """A model whose calls are timed, and which is otherwise the same."""
+
+    def __init__(self, folder: str, threads: int, clock: Clock) -> None:
+        super().__init__(open_bundle(folder), threads)
+        self.clock = clock
+
+    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        result: Float32 = self.clock.timed("embed", super().search)(crops)
+        return result
+
+    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
+        result: Float32 = self.clock.timed("match", super().match)(template, search, w_target)
+        return result
+
+    def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
+        result: Float32 = self.clock.timed("adapt", super().adapt)(template, support, labels)
+        return result
+
+
+@contextmanager
+def timed_crops(clock: Clock) -> Iterator[None]:
+    """While the block runs, the tracker's crops are timed."""
+    name = "crop"
+    original = getattr(tracker_module, name)
+    setattr(tracker_module, name, clock.timed(name, original))
+    try:
+        yield
+    finally:
+        setattr(tracker_module, name, original)
+
+
+class Timing(NamedTuple):
+    """Seconds of one run over all frames but the first."""
+
+    total: float
+    parts: dict[str, float]
+
+    @property
+    def rest(self) -> float:
+        """What no part accounts for: the search of the peak, the memory, Python."""
+        return self.total - sum(self.parts.values())
+
+
+def measure(model: TimedModel, adapt: bool, frames: list[Image], box: Box) -> Timing:
+    """One run: the first frame is init's and is not timed."""
+    tracker = Tracker(model, adapt)
+    tracker.init(frames[0], box)
+    with timed_crops(model.clock):
+        model.clock.seconds.clear()
+        begin = time.perf_counter()
+        for frame in frames[1:]:
+            tracker.update(frame)
+        total = time.perf_counter() - begin
+    return Timing(total, {part: model.clock.seconds[part] for part in PARTS})
+
+
+def run(options: BenchOptions) -> int:
+    """Measures and prints; returns the exit code.
+
+    Raises:
+        Problem: the input cannot be used.
+    """
+    if options.frames < 2 or options.repeats < 1:
+        raise Problem(f"--frames {options.frames} --repeats {options.repeats}: at least 2 frames and 1 repeat are needed")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # before the run's own work
+    name, frames, box = read_frames(options)
+    with user_input():
+        model = TimedModel(options.model, options.threads, Clock())
+    measure(model, options.adapt, frames[:10], box)  # warms up caches and memory
+    timings = [measure(model, options.adapt, frames, box) for _ in range(options.repeats)]
+    report(options, model, name, frames, timings, load)
+    return 0
+
+
+def read_frames(options: BenchOptions) -> tuple[str, list[Image], Box]:
+    """Name, decoded frames and first box of what is to be tracked."""
+    with ExitStack() as stack:
+        if options.source is None:
+            clip, labels = stack.enter_context(demo_clip())
+            source = stack.enter_context(open_source(clip))
+            box = labels[0].box
+        else:
+            with user_input():
+                source = stack.enter_context(open_source(options.source))
+            box = first_box(options.box, 0, source.name, source.size)
+        with user_input():
+            frames = list(islice(source, options.frames))
+    if len(frames) < 2:
+        raise Problem(f"{source.name} has a single frame; there is nothing to track")
+    return source.name, frames, box
+
+
+def report(options: BenchOptions, model: Model, name: str, frames: list[Image], timings: list[Timing], load: float) -> None:
+    """Prints machine, table and speed."""
+    console = Console(highlight=False)
+    updates, (height, width) = len(frames) - 1, frames[0].shape[:2]
+    middle = sorted(timings, key=lambda timing: timing.total)[len(timings) // 2]
+    speeds = sorted(updates / timing.total for timing in timings)
+    console.print(f"[bold]model[/]    {model.name}, {'adapting' if options.adapt and model.can_adapt else 'not adapting'}")
+    console.print(f"[bold]frames[/]   {updates} of {escape(name)}, {width}x{height}, decoded before")
+    console.print(f"[bold]machine[/]  {machine(options.threads)}", soft_wrap=True)
+    if load > 0.5:
+        console.print(f"[dark_orange]busy[/]     other programs are at work (load {load:.1f}): an idle machine is faster")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for column in ("part", "ms a frame", "share"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for part, seconds in [*middle.parts.items(), ("rest", middle.rest)]:
+        table.add_row(part, f"{1000 * seconds / updates:.2f}", f"{100 * seconds / middle.total:.1f} %")
+    table.add_row("[bold]all[/]", f"[bold]{1000 * middle.total / updates:.2f}[/]", "100.0 %", style="bold")
+    console.print()
+    console.print(table)
+    console.print()
+    spread = f", from {speeds[0]:.1f} to {speeds[-1]:.1f}" if len(speeds) > 1 else ""
+    console.print(f"[bold green]{updates / middle.total:.1f} frames per second[/] (median of {len(speeds)} runs{spread})")
+
+
+def machine(threads: int) -> str:
+    """The processor and what runs on it, in one line."""
+    cores = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    count = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
+    software = f"onnxruntime {version('onnxruntime')}, Python {platform.python_version()}, {platform.system()}"
+    return f"{processor()}, {count}, {threads or cores} threads, {software}"
+
+
+def processor() -> str:
+    """Name of the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

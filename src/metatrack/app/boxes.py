@@ -1,0 +1,83 @@
+"""The box on the command line: ``x,y,w,h``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from metatrack.app.problem import Problem
+from metatrack.geometry import Box, check_box
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.IGNORECASE)
+
+
+def join_box(arguments: Sequence[str]) -> list[str]:
+    """Makes one argument of ``--box 10 20 30 40`` or ``--box 10, 20, 30, 40``, so that both mean ``--box=10,20,30,40``.
+
+    What follows ``--box`` is taken as long as it is made of numbers and there are fewer than four.
+
+    >>> join_box(["clip.mp4", "--box", "1", "2,", "3", "4", "0"])
+    ['clip.mp4', '--box=1,2,3,4', '0']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--box":
+            numbers: list[str] = []
+            while rest and len(numbers) < 4 and _numbers(rest[0]):
+                numbers += _numbers(rest.pop(0))
+            # Without a number the word is left for the parser to complain about.
+            word = f"--box={','.join(numbers)}" if numbers else word
+        joined.append(word)
+    return joined
+
+
+def _numbers(word: str) -> list[str]:
+    """The numbers of a word such as ``10,20``; none if it holds anything else."""
+    parts = [part for part in re.split(r"[,\s]+", word) if part]
+    return parts if all(_NUMBER.fullmatch(part) for part in parts) else []
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """Four numbers, separated by commas or blanks.
+
+    >>> parse_box("10,20, 30 40")
+    (10.0, 20.0, 30.0, 40.0)
+
+    Raises:
+        Problem: they are not four numbers.
+    """
+    try:
+        x, y, w, h = (float(part) for part in re.split(r"[,\s]+", text.strip(" \t,()[]")))
+    except ValueError:
+        raise Problem(f"--box {text}: give four numbers x,y,w,h: the top-left corner and the size in pixels") from None
+    return x, y, w, h
+
+
+def first_box(text: str | None, frame: int, name: str, size: tuple[int, int]) -> Box:
+    """The box of a person for frame number ``frame``, of ``(width, height)`` pixels, of the source ``name``.
+
+    Raises:
+        Problem: there is none, or it is no box in that frame.
+    """
+    width, height = size
+    if text is None:
+        example = ",".join(str(round(v)) for v in (0.4 * width, 0.4 * height, 0.2 * width, 0.2 * height))
+        raise Problem(
+            f"no box: say where the target is in frame {frame} of {name} ({width}x{height} pixels) with --box x,y,w,h,"
+            f" the top-left corner and the size in pixels, for example --box {example}"
+        )
+    box = parse_box(text)
+    try:
+        return check_box(box, (height, width))
+    except ValueError as error:
+        raise Problem(f"{error} (frame {frame} of {name})") from error
+
+
+def same_file(a: str | Path | None, b: str | Path | None) -> bool:
+    """Whether two paths are one file, or would be."""
+    if a is None or b is None or "-" in (a, b):
+        return False
+    return Path(a).resolve() == Path(b).resolve()

@@ -1,0 +1,70 @@
+"""``metatrack export``: trained weights to a model bundle."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+
+from metatrack.app.problem import Problem, user_input
+from metatrack.runtime.bundle import open_bundle
+from metatrack.training.export import CardInfo, export_bundle
+from metatrack.training.matching import load_matching
+from metatrack.training.meta import load_meta
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Makes a model bundle: three ONNX graphs and a card that says what they are."""
+
+    matching: Path
+    """Weights of the matching network: best.pt of its run."""
+    card: Path
+    """JSON file of what only a person knows: name, description, licence, data, training; optionally tracking, calibration."""
+    out: Path
+    """Folder of the bundle; an older one is replaced."""
+    meta: Path | None = None
+    """Weights of the meta-learner: best.pt of its run. Without it, the model cannot adapt."""
+
+
+def run(options: ExportOptions) -> int:
+    """Exports; returns the exit code.
+
+    Raises:
+        Problem: the weights or the card cannot be used.
+    """
+    info = read_card_info(options.card)
+    # What torch raises for a file that is none of its own, or of another network.
+    with user_input(RuntimeError, KeyError, pickle.UnpicklingError, EOFError):
+        network = load_matching(options.matching)
+        learner = None if options.meta is None else load_meta(options.meta, network)
+    folder = export_bundle(network, learner, info, options.out)
+    bundle = open_bundle(folder)
+    size = sum(facts["bytes"] for facts in bundle.card["files"].values())
+    print(f"{folder}: model {info.name!r}, {size / 1e6:.1f} MB, {'with' if learner else 'without'} meta-learner")
+    return 0
+
+
+def read_card_info(path: Path) -> CardInfo:
+    """Reads the facts for a card.
+
+    Raises:
+        Problem: the file is missing or no JSON object, or has an unknown key or lacks one.
+    """
+    with user_input():
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    known = [f.name for f in fields(CardInfo)]
+    if not isinstance(facts, dict):
+        raise Problem(f"{path} is no JSON object with the keys {', '.join(known)}")
+    for key in facts:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise Problem(f"{path}: unknown key {key!r}; {hint}")
+    required = [f.name for f in fields(CardInfo) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in required if name not in facts]
+    if missing:
+        raise Problem(f"{path} lacks {', '.join(missing)}")
+    return CardInfo(**facts)

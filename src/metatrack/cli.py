@@ -1,0 +1,111 @@
+"""The command line. A command is a frozen dataclass, from which tyro makes its options, and a function that takes it.
+
+Only the module of the command that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from metatrack import __version__
+from metatrack.app.problem import INCOMPLETE, USAGE, Problem, needs_extra
+
+
+class Command(NamedTuple):
+    """Where a command is: ``module:Options`` and ``module:run``, what it needs, and a line of help."""
+
+    options: str
+    run: str
+    extra: str | None
+    help: str
+
+
+COMMANDS = {
+    "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one target through a video"),
+    "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
+    "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
+    "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
+    "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
+    "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),
+    "export": Command("app.export:ExportOptions", "app.export:run", "train", "make a model bundle of trained weights"),
+    "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
+    "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return dispatch(words)
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return problem.status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of standard output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # a full disk, for example
+        print(f"error: {error}", file=sys.stderr)
+        return INCOMPLETE
+
+
+def dispatch(words: list[str]) -> int:
+    """Finds the command, and runs it with its options.
+
+    Raises:
+        Problem: there is no such command, or it cannot do its work.
+        SystemExit: the options are wrong, or help was asked for.
+    """
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else USAGE
+    if words[0] in ("-V", "--version"):
+        print(f"metatrack {__version__}")
+        return 0
+    name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS), None)
+    if name is None:
+        return _no_command(words)
+    command = COMMANDS[name]
+    with needs_extra(command.extra, f"metatrack {name}"):
+        options, run = _load(command.options), _load(command.run)
+    import tyro
+
+    from metatrack.app.boxes import join_box
+
+    rest = join_box(words[len(name.split()) :])
+    parsed = tyro.cli(options, prog=f"metatrack {name}", args=rest, config=(tyro.conf.DisallowNone,))
+    return int(run(parsed))
+
+
+def overview(prefix: str = "") -> str:
+    """The list of commands that begin with ``prefix``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {c.help}" for name, c in COMMANDS.items() if name.startswith(prefix)]
+    head = f"usage: metatrack {prefix or '[-h] [--version] '}COMMAND ...\n\nTrack any object through video.\n\ncommands:"
+    tail = "\n`metatrack COMMAND --help` says more. `metatrack demo` is a good start."
+    return "\n".join([head, *lines, tail])
+
+
+def _no_command(words: list[str]) -> int:
+    group = f"{words[0]} "
+    if any(name.startswith(group) for name in COMMANDS) and (len(words) == 1 or words[1] in ("-h", "--help")):
+        print(overview(group))
+        return 0 if len(words) > 1 else USAGE
+    asked = " ".join(words[:2] if any(name.startswith(group) for name in COMMANDS) else words[:1])
+    near = get_close_matches(asked, {*COMMANDS, *(name.split()[0] for name in COMMANDS)}, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+    raise Problem(f"no command {asked!r}; {hint} (metatrack --help)")
+
+
+def _load(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"metatrack.{module}"), name)
+    return found

@@ -1,0 +1,57 @@
+"""Shared by all tests: where the development data is, and a scene whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+class Scene:
+    """A textured disc that wanders over a textured background, and may hide: made, not recorded, so its boxes are exact."""
+
+    def __init__(self, seed: int = 0, length: int = 60, size: tuple[int, int] = (240, 320), hidden: range = range(0)) -> None:
+        rng = np.random.default_rng(seed)
+        self.height, self.width = size
+        self.length, self.hidden = length, hidden
+        self.background = self._texture(rng, size, 9, (60, 110))
+        self.side = 44
+        self.object = self._texture(rng, (self.side, self.side), 5, (120, 255))
+        yy, xx = np.mgrid[: self.side, : self.side] - (self.side - 1) / 2
+        self.mask = (xx**2 + yy**2 <= (self.side / 2) ** 2)[..., None]
+
+    @staticmethod
+    def _texture(rng: np.random.Generator, size: tuple[int, int], grain: int, span: tuple[int, int]) -> np.ndarray:
+        coarse = rng.uniform(*span, (size[0] // grain + 2, size[1] // grain + 2, 3)).astype(np.float32)
+        return cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+    def box(self, i: int) -> tuple[float, float, float, float]:
+        x = self.width / 2 - self.side / 2 + 70 * np.sin(i / 14)
+        y = self.height / 2 - self.side / 2 + 40 * np.sin(i / 9)
+        return round(x), round(y), self.side, self.side
+
+    def frame(self, i: int) -> np.ndarray:
+        frame = self.background.copy()
+        if i not in self.hidden:
+            x, y, s, _ = (int(v) for v in self.box(i))
+            part = frame[y : y + s, x : x + s]
+            frame[y : y + s, x : x + s] = np.where(self.mask, self.object, part)
+        return frame
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The development data beside the repository; a test that needs it skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the development data in {SHARED}")
+    return SHARED
