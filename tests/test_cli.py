@@ -223,7 +223,8 @@ from metatrack.cli import main
 def test_run_time_needs_no_torch() -> None:
     names = ", ".join(metatrack.__all__)
     track = ["track", str(DEMO), "--box", BOX, "--end", "3", "--model", MODEL]
-    done = python(f"{NO_TORCH}\nfrom metatrack import {names}\nassert main({track!r}) == 0\nassert 'torch' not in sys.modules\nmain(['track', '--help'])")
+    work = f"from metatrack import {names}\nassert main({track!r}) == 0\nassert 'torch' not in sys.modules\n"
+    done = python(f"{NO_TORCH}\n{work}main(['track', '--help'])")
     assert done.returncode == 0, done.stderr
     assert "--adapt, --no-adapt" in done.stdout
 
@@ -275,3 +276,31 @@ def test_export_refuses_a_wrong_card(tmp_path: Path, facts: object, message: str
     path.write_text(json.dumps(facts))
     with pytest.raises(Problem, match=re.escape(message)):
         read_card_info(path)
+
+
+def test_export_replaces_nothing_but_a_bundle(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from metatrack.app.export import check_folder
+    from metatrack.app.problem import Problem
+
+    (tmp_path / "videos").mkdir()
+    check_folder(tmp_path / "videos")
+    check_folder(tmp_path / "new")
+    (tmp_path / "videos" / "clip.mp4").touch()
+    for taken in (tmp_path / "videos", tmp_path / "videos" / "clip.mp4"):
+        with pytest.raises(Problem, match="no model bundle"):
+            check_folder(taken)
+    (tmp_path / "videos" / "card.json").touch()
+    check_folder(tmp_path / "videos")
+
+
+def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert code is not None
+    (tmp_path / "clip.mp4").write_bytes(DEMO.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code[1].replace('"lite"', repr(MODEL)), names)
+    assert len(names["box"]) == 4  # type: ignore[arg-type]
+    assert 0 <= names["score"] <= 1  # type: ignore[operator]

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from metatrack.app.problem import Problem, user_input
-from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.bundle import CARD, open_bundle
 from metatrack.training.export import CardInfo, export_bundle
 from metatrack.training.matching import load_matching
 from metatrack.training.meta import load_meta
@@ -36,6 +36,7 @@ def run(options: ExportOptions) -> int:
         Problem: the weights or the card cannot be used.
     """
     info = read_card_info(options.card)
+    check_folder(options.out)
     # What torch raises for a file that is none of its own, or of another network.
     with user_input(RuntimeError, KeyError, pickle.UnpicklingError, EOFError):
         network = load_matching(options.matching)
@@ -45,6 +46,16 @@ def run(options: ExportOptions) -> int:
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
     print(f"{folder}: model {info.name!r}, {size / 1e6:.1f} MB, {'with' if learner else 'without'} meta-learner")
     return 0
+
+
+def check_folder(out: Path) -> None:
+    """Refuses a place whose content is no bundle, since export replaces it.
+
+    Raises:
+        Problem: it is a file, or a folder that holds something else.
+    """
+    if out.exists() and not (out / CARD).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise Problem(f"{out} is there and no model bundle; export would replace it: name a new folder")
 
 
 def read_card_info(path: Path) -> CardInfo:

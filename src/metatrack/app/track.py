@@ -184,7 +184,7 @@ def describe(summary: Summary, source: FrameSource, tracker: Tracker) -> str:
     adapting = "adapting" if tracker.adapt else "not adapting"
     updates = max(0, summary.frames - 1)
     alone = f"{updates / summary.tracking_seconds:.1f} fps tracking alone, " if summary.tracking_seconds else ""
-    every = summary.frames / summary.total_seconds if summary.total_seconds else 0.0
+    every = updates / summary.total_seconds if summary.total_seconds else 0.0
     return "\n".join(
         (
             f"{'tracked':<9}{summary.frames}{of} frames of {source.name} ({size}) with {tracker.model.name}, {adapting}{end}",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -48,6 +49,8 @@ class MetaConfig:
     """Adam's learning rate, as in the paper; a cosine lowers it to 2 %."""
     weight_decay: float = 1e-4
     """Decoupled weight decay (AdamW)."""
+    support_noise: float = 0.3
+    """Standard deviation, in cells, of the place that a support context is labelled with: at run time it is where tracking found the target."""
     clips: int = 1200
     """Clips that are embedded before training."""
     contexts: int = 10
@@ -77,6 +80,15 @@ class Features:
     templates: Tensor  # (clips, 3, C, k, k) float16
     searches: Tensor  # (clips, n, C, h, w) float16
     displacements: Tensor  # (clips, n, 2)
+
+
+class Episode(NamedTuple):
+    """One target: its T contexts in random order, and a context of another target."""
+
+    clip: int
+    chosen: Tensor  # (T,)
+    stranger: Tensor  # (C, h, w)
+    noise: Tensor  # (M, 2), cells by which the support is labelled wrongly
 
 
 class Clips(Dataset[tuple[Tensor, ...]]):
@@ -120,49 +132,51 @@ def split_sources(sources: list[Source], held_out: float) -> tuple[list[Source],
     return train, val
 
 
-def episode_losses(
-    learner: MetaLearner, network: MatchingNetwork, features: Features, clip: int, chosen: Tensor, stranger: Tensor, support: int
+def batch_losses(
+    learner: MetaLearner, network: MatchingNetwork, features: Features, episodes: Seq[Episode], support: int
 ) -> dict[str, Tensor]:
-    """All terms of the loss of one episode.
+    """All terms of the loss (7) of a batch of episodes, each a mean, unweighted.
 
     Args:
         learner, network: g_θ and the frozen matching network.
         features: the embedded clips.
-        clip: which target.
-        chosen: ``(T,)``, its contexts; the first ``support`` of them give the gradient.
-        stranger: ``(C, h, w)``, a context of another target.
+        episodes: which of them; the first ``support`` contexts of each give the gradient.
         support: M.
     """
     weight, bias = network.last.folded()
     gain, offset = network.log_gain.exp(), network.bias
-    template = features.templates[clip].float()  # (3, C, k, k)
-    search = features.searches[clip, chosen].float()  # (T, C, h, w)
-    displacement = features.displacements[clip, chosen]
-    y = label_map(displacement)  # (T, 17, 17)
+    templates = [features.templates[e.clip].float() for e in episodes]  # each (3, C, k, k)
+    searches = [features.searches[e.clip, e.chosen].float() for e in episodes]  # each (T, C, h, w)
+    displacements = [features.displacements[e.clip, e.chosen] for e in episodes]  # each (T, 2)
     with torch.no_grad():
-        delta = loss_gradient(template[:1], search[None, :support], y[None, :support], weight, bias, gain, offset)
+        believed = torch.stack([label_map(d[:support] + e.noise) for d, e in zip(displacements, episodes, strict=True)])
+        own = torch.stack([t[0] for t in templates])
+        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, weight, bias, gain, offset)
+    terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
     with torch.autocast("cpu", torch.bfloat16):
-        w_target = learner(delta)[0]
-        contexts = torch.cat([search, stranger.float()[None]])
-        response = adapted_response(template, contexts, weight, bias, w_target.float(), gain, offset).float()  # (T + 1, 3, 17, 17)
-    right = response[:-1, 0]
-    scale = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
-    return {
-        "logistic": logistic_loss(right, y).mean(),
-        "scale": 0.5 * scale.mean(),
-        "position": position_contrast(right, displacement).mean(),
-        "stranger": stranger_loss(response[-1:, 0]).mean(),
-    }
+        w_target = learner(delta)  # (n, 32, C)
+        for i, episode in enumerate(episodes):
+            contexts = torch.cat([searches[i], episode.stranger.float()[None]])
+            response = adapted_response(templates[i], contexts, weight, bias, w_target[i].float(), gain, offset).float()  # (T + 1, 3, 17, 17)
+            right, y = response[:-1, 0], label_map(displacements[i])
+            terms["logistic"].append(logistic_loss(right, y).mean())
+            wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
+            terms["scale"].append(0.5 * wrong.mean())
+            terms["position"].append(position_contrast(right, displacements[i]).mean())
+            terms["stranger"].append(stranger_loss(response[-1:, 0]).mean())
+    return {name: torch.stack(values).mean() for name, values in terms.items()}
 
 
-def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The episodes of one batch: clip, its T contexts in random order, a context of another clip."""
+def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator[Episode]:
+    """The episodes of one batch."""
     rng = np.random.default_rng([config.seed, 7, step])
     clips, contexts = features.searches.shape[:2]
     for _ in range(config.batch):
         clip, other = rng.choice(clips, 2, replace=False)
         chosen = torch.from_numpy(rng.choice(contexts, config.patches, replace=False))
-        yield int(clip), chosen, features.searches[int(other), int(rng.integers(contexts))]
+        stranger = features.searches[int(other), int(rng.integers(contexts))]
+        noise = torch.from_numpy(rng.normal(0, config.support_noise, (config.support, 2)).astype(np.float32))
+        yield Episode(int(clip), chosen, stranger, noise)
 
 
 def measure_delta(network: MatchingNetwork, features: Features, config: MetaConfig) -> Tensor:
@@ -171,10 +185,11 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
     squares = []
     with torch.no_grad():
         for step in range(8):
-            for clip, chosen, _ in draw_episodes(features, config, step):
-                support = features.searches[clip, chosen[: config.support]].float()[None]
-                y = label_map(features.displacements[clip, chosen[: config.support]])[None]
-                template = features.templates[clip, :1].float()
+            for episode in draw_episodes(features, config, step):
+                chosen = episode.chosen[: config.support]
+                support = features.searches[episode.clip, chosen].float()[None]
+                y = label_map(features.displacements[episode.clip, chosen])[None]
+                template = features.templates[episode.clip, :1].float()
                 delta = loss_gradient(template, support, y, weight, bias, network.log_gain.exp(), network.bias)
                 squares.append(delta.square().mean())
     return torch.stack(squares).mean().sqrt()
@@ -197,7 +212,7 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
     torch.manual_seed(config.seed)
     learner = MetaLearner(network.trunk.channels, network.kernels)
     learner.delta_scale.copy_(measure_delta(network, features, config))  # type: ignore[operator]
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     description = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     baseline = float(track_clips(TorchModel(network, None), checks).mean())
     start, best = 0, -1.0
@@ -220,13 +235,12 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
         learner.train()
         optimizer.param_groups[0]["lr"] = config.lr * learning_rate(step, 50, config.iterations)
         optimizer.zero_grad(set_to_none=True)
-        for clip, chosen, stranger in draw_episodes(features, config, step):
-            losses = episode_losses(learner, network, features, clip, chosen, stranger, config.support)
-            loss = losses["logistic"] + config.scale_weight * losses["scale"]
-            loss = loss + config.position_weight * losses["position"] + config.stranger_weight * losses["stranger"]
-            (loss / config.batch).backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item() / config.batch
+        losses = batch_losses(learner, network, features, list(draw_episodes(features, config, step)), config.support)
+        loss = losses["logistic"] + config.scale_weight * losses["scale"]
+        loss = loss + config.position_weight * losses["position"] + config.stranger_weight * losses["stranger"]
+        loss.backward()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
         nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
         optimizer.step()
         count += 1
