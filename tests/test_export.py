@@ -108,7 +108,9 @@ def test_without_learner_there_is_no_adapt_graph(tmp_path):
     model = Model(open_bundle(folder))
     assert not model.can_adapt
     with pytest.raises(BundleError, match="adapt=False"):
-        model.adapt(np.zeros((1, 128, 6, 6), np.float32), np.zeros((4, 128, 22, 22), np.float32), np.zeros((4, 17, 17), np.float32))
+        model.adapt(
+            np.zeros((1, 128, 6, 6), np.float32), np.zeros((4, 128, 22, 22), np.float32), np.zeros((4, 17, 17), np.float32)
+        )
 
 
 def test_unknown_model_names_the_shipped():

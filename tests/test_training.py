@@ -59,7 +59,9 @@ def test_the_target_is_where_the_pair_says(data):
         disc = np.zeros((255, 255), np.uint8)
         center = 127 + pair.displacement * 8
         cv2.circle(disc, (round(float(center[0])), round(float(center[1]))), int(radius), 1, -1)
-        assert pair.search[disc > 0].mean() > pair.search[disc == 0].mean() + 30  # the object's texture is 120..255, the background's 60..110
+        assert (
+            pair.search[disc > 0].mean() > pair.search[disc == 0].mean() + 30
+        )  # the object's texture is 120..255, the background's 60..110
 
 
 def test_wrong_template_differs_in_scale_alone(data):
@@ -128,7 +130,16 @@ def equal(a, b):
 @pytest.fixture(scope="module")
 def matching_runs(data):
     """One run of four batches, and the same in two parts."""
-    common = dict(mix=data / "train.json", val_mix=data / "val.json", trunk="paper", iterations=4, batch=2, validate_every=2, val_clips=1, workers=0)
+    common = dict(
+        mix=data / "train.json",
+        val_mix=data / "val.json",
+        trunk="paper",
+        iterations=4,
+        batch=2,
+        validate_every=2,
+        val_clips=1,
+        workers=0,
+    )
     whole, parts = MatchingConfig(out=data / "whole", **common), MatchingConfig(out=data / "parts", **common)
     train_matching(whole)
     train_matching(parts, stop_after=2)
@@ -164,7 +175,17 @@ def test_training_learns(data):
 
 def test_meta_resumes_bit_for_bit(matching_runs, data):
     whole, _ = matching_runs
-    common = dict(matching=whole.out / "best.pt", mix=data / "val.json", iterations=4, batch=2, clips=3, contexts=6, val_clips=1, validate_every=2, workers=0)
+    common = dict(
+        matching=whole.out / "best.pt",
+        mix=data / "val.json",
+        iterations=4,
+        batch=2,
+        clips=3,
+        contexts=6,
+        val_clips=1,
+        validate_every=2,
+        workers=0,
+    )
     train_meta(MetaConfig(out=data / "meta", **common))
     train_meta(MetaConfig(out=data / "meta-parts", **common), stop_after=2)
     train_meta(MetaConfig(out=data / "meta-parts", **common))

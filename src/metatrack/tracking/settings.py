@@ -24,7 +24,8 @@ class TrackerSettings:
     size_limits: tuple[float, float] = (0.2, 5.0)
     """Smallest and largest size, as factors of the first, as in SiamFC."""
     pyramid: Literal["search", "template"] = "search"
-    """'search': contexts at three scales against one template, as in the paper. 'template': templates at three scales against one context, a third of the work."""
+    """'search': contexts at three scales against one template, as in the paper.
+    'template': templates at three scales against one context, a third of the work."""
     update_interval: int = 90
     """T of Algorithm 1: frames between updates of w_target (section 4.1)."""
     update_threshold: float = 0.0
@@ -59,5 +60,9 @@ def settings_from(values: dict[str, Any]) -> TrackerSettings:
     for key in values:
         if key not in known:
             near = get_close_matches(key, known, 1)
-            raise ValueError(f"unknown tracker setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"))
-    return TrackerSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            raise ValueError(
+                f"unknown tracker setting {key!r}"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
+            )
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return TrackerSettings(**plain)

@@ -79,12 +79,13 @@ class Tracker:
 
     Args:
         model: name of a shipped model, folder of a bundle, or a loaded model.
-        adapt: let the meta-learner add kernels every ``update_interval`` frames (equations 2 to 4).
+        adapt: let the meta-learner add kernels every ``update_interval`` frames (equations 2 to 4); without effect where the
+        model has none (``tracker.adapt`` says whether it does).
         settings: None takes the model card's; a dict changes single values of it.
         threads: threads of onnxruntime; 0 is one per core.
 
     Raises:
-        BundleError: the model is missing or damaged, or cannot adapt although ``adapt`` is asked for.
+        BundleError: the model is missing or damaged.
         ValueError: a setting is unknown or out of range.
     """
 
@@ -203,8 +204,8 @@ class Tracker:
 def choose(responses: Float32, settings: TrackerSettings) -> Found:
     """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
 
-    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine window are summed with weights
-    ``1 - window`` and ``window``, and the highest sum wins.
+    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
+    window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
     """
     clean = np.nan_to_num(responses, nan=-60.0, posinf=60.0, neginf=-60.0)
     peaks = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.scale_penalty, 1e-9))] * (len(clean) - 1))
@@ -232,5 +233,3 @@ def _hann(size: int) -> npt.NDArray[np.float64]:
 def _fill(image: Image) -> tuple[float, float, float]:
     """Mean colour of a frame, from every 8th pixel."""
     return mean_color(np.ascontiguousarray(image[::8, ::8]))
-
-

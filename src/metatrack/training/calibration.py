@@ -1,4 +1,4 @@
-"""What a response's peak is worth: the logistic curve from logits to the score, fitted on simulated clips of held-out trajectories."""
+"""What a response's peak is worth: the logistic curve from logits to the score, fitted on clips of held-out trajectories."""
 
 from __future__ import annotations
 
@@ -76,8 +76,9 @@ def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, fl
     """Fits the score on half of the clips and measures it on the other half.
 
     Returns:
-        ``slope`` and ``offset`` for the tracker; of the other half: ``brier`` (mean squared error of the score), ``low_when_absent`` and ``low_when_right``
-        (shares of frames with a score under 0.3 where the target is absent, and where the box is right).
+        ``slope`` and ``offset`` for the tracker; of the other half: ``brier`` (mean squared error of the score),
+        ``low_when_absent`` and ``low_when_right`` (shares of frames with a score under 0.3 where the target is absent, and
+        where the box is right).
     """
     seen = observe(model, clips, adapt)
     half = seen.clip % 2 == 0

@@ -41,6 +41,11 @@ class EmbedGraph(nn.Module):
 class MatchGraph(nn.Module):
     """Equations (1) and (4): features of templates and contexts, and w_target (of no rows before the first update) -> logits."""
 
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor
+    offset: Tensor
+
     def __init__(self, network: MatchingNetwork) -> None:
         super().__init__()
         weight, bias = network.last.folded()
@@ -60,7 +65,7 @@ class AdaptGraph(MatchGraph):
         super().__init__(network)
         self.learner = learner
 
-    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
         delta = loss_gradient(template, support[None], labels[None], self.weight, self.bias, self.gain, self.offset)
         kernels: Tensor = self.learner(delta)[0]
         return kernels
@@ -98,7 +103,14 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
         n, m = torch.export.Dim("n", min=1, max=4096), torch.export.Dim("m", min=1, max=4096)
         # Square patches of either size go through one graph.
         crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
-        _export(EmbedGraph(network), (crops,), made / GRAPHS["embed"], ["crops"], ["features"], ({0: n, 1: torch.export.Dim("h", min=64), 2: torch.export.Dim("w", min=64)},))
+        _export(
+            EmbedGraph(network),
+            (crops,),
+            made / GRAPHS["embed"],
+            ["crops"],
+            ["features"],
+            ({0: n, 1: torch.export.Dim("h", min=64), 2: torch.export.Dim("w", min=64)},),
+        )
         template, search = torch.randn(3, c, k, k), torch.randn(2, c, s, s)
         rows = torch.export.Dim("rows", min=0, max=1024)
         _export(
@@ -115,7 +127,14 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
             graph = AdaptGraph(network, learner)
             labels = torch.where(torch.rand(4, RESPONSE_SIZE, RESPONSE_SIZE) > 0.5, 1.0, -1.0)
             support = torch.randn(4, c, s, s)
-            _export(graph, (template[:1], support, labels), made / GRAPHS["adapt"], ["template", "support", "labels"], ["w_target"], None)
+            _export(
+                graph,
+                (template[:1], support, labels),
+                made / GRAPHS["adapt"],
+                ["template", "support", "labels"],
+                ["w_target"],
+                None,
+            )
             graphs.append("adapt")
         card = {
             "format": 1,
@@ -143,7 +162,9 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
             "tracking": info.tracking,
             "calibration": info.calibration,
             "exported": datetime.date.today().isoformat(),
-            "files": {GRAPHS[g]: {"sha256": sha256(made / GRAPHS[g]), "bytes": (made / GRAPHS[g]).stat().st_size} for g in graphs},
+            "files": {
+                GRAPHS[g]: {"sha256": sha256(made / GRAPHS[g]), "bytes": (made / GRAPHS[g]).stat().st_size} for g in graphs
+            },
         }
         (made / CARD).write_text(json.dumps(card, indent=2) + "\n")
         if out.exists():
@@ -152,11 +173,20 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
     return out
 
 
-def _export(module: nn.Module, example: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str], dynamic: Any) -> None:
+def _export(
+    module: nn.Module, example: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str], dynamic: Any
+) -> None:
     """Exports one graph and stores its large weights in float16 (they are cast back when the session is made)."""
     with torch.no_grad():
         program = torch.onnx.export(
-            module.eval(), example, dynamo=True, input_names=inputs, output_names=outputs, dynamic_shapes=dynamic, verbose=False, opset_version=18
+            module.eval(),
+            example,
+            dynamo=True,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            verbose=False,
+            opset_version=18,
         )
     if program is None:
         raise RuntimeError(f"torch could not export {type(module).__name__}")

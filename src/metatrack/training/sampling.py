@@ -20,11 +20,12 @@ import numpy.typing as npt
 from metatrack.data.got10k import read_got10k, read_stills
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
+from metatrack.geometry import warp as resample
 
 CELL = 8
 """Pixels of the context patch per cell of the response."""
 MAX_GAP = 60
-"""Frames of a trajectory between template and search, at most. Trajectories are often samples of their video, so this is seconds, not frames."""
+"""Frames between template and search, at most. Trajectories are often samples of their video, so this may be many seconds."""
 MAX_SHIFT = 44.0
 """Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
 WRONG_SCALE = (1.04, 1.22)
@@ -53,7 +54,9 @@ def load_mix(path: Path) -> list[Source]:
     for entry in entries:
         unknown = set(entry) - {"name", "root", "split", "stills", "pattern", "weight"}
         if unknown or not {"name", "root", "weight"} <= set(entry):
-            raise ValueError(f"{path}: entry {entry} needs name, root, weight; may have split, stills, pattern; not {sorted(unknown)}")
+            raise ValueError(
+                f"{path}: entry {entry} needs name, root, weight; may have split, stills, pattern; not {sorted(unknown)}"
+            )
         root = (path.parent / entry["root"]).resolve()
         found = read_stills(root) if entry.get("stills") else read_got10k(root, entry.get("split"))
         pattern = entry.get("pattern", "*")
@@ -113,7 +116,7 @@ class PairSampler:
         return Pair(template, wrong, search, (shift / CELL).astype(np.float32))
 
     def clip(self, index: int, contexts: int) -> Clip:
-        """The clip number ``index`` with ``contexts`` context patches of one target, in the order of time where there are enough frames."""
+        """The clip number ``index``: contexts of one target, in the order of time where it has enough frames."""
         rng = np.random.default_rng([self.seed, 2**33, index])
         sequence, valid = self._sequence(rng)
         anchor = int(rng.choice(valid))
@@ -124,8 +127,10 @@ class PairSampler:
         wrong = math.exp(rng.uniform(low, high))
         templates = np.stack(look.template(self._view(sequence, anchor), (1.0, 1 / wrong, wrong), rng))
         shifts = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (contexts, 2))
-        searches = np.stack([look.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)])
-        return Clip(templates, searches, np.float32(shifts / CELL))
+        searches = np.stack(
+            [look.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)]
+        )
+        return Clip(templates, searches, (shifts / CELL).astype(np.float32))
 
     def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, npt.NDArray[np.intp]]:
         """A trajectory, and its frames that have a box."""
@@ -154,7 +159,7 @@ class PairSampler:
 class Look:
     """The augmentation that template and search of one pair share; the rest is drawn for each crop.
 
-    Position and scale are NEVER jittered here: a pair of the right scale has exactly the right scale, or the network learns not to see scale.
+    Position and scale are NEVER jittered here: a pair of the right scale has exactly that, or the network learns to ignore scale.
     """
 
     flip: bool
@@ -200,17 +205,15 @@ class Look:
         shrink = int(scale)
         if shrink >= 2:
             height, width = frame.shape[0] // shrink, frame.shape[1] // shrink
-            frame = cv2.resize(frame[: height * shrink, : width * shrink], (width, height), interpolation=cv2.INTER_AREA)
+            part = frame[: height * shrink, : width * shrink]
+            frame = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             cx, cy, scale = cx / shrink, cy / shrink, scale / shrink
         linear = scale * warp
         if self.flip:
             linear = linear @ np.diag([-1.0, 1.0])
-        # The patch's pixel p (centre at p + 0.5) shows the image at target + linear (p + 0.5 - size / 2 - shift).
-        at = shift + size / 2 - 0.5
-        offset = np.array([cx, cy]) - 0.5 - linear @ at
-        matrix = np.concatenate([linear, offset[:, None]], axis=1)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(frame, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=mean_color(frame))
+        # The patch's coordinate u shows the image at target + linear (u - size / 2 - shift).
+        offset = np.array([cx, cy]) - linear @ (shift + size / 2)
+        return resample(frame, linear, offset, size, mean_color(frame))
 
     def _color(self, patch: Image, rng: np.random.Generator) -> Image:
         """Gain per channel, contrast, blur, low resolution and noise."""
@@ -221,17 +224,18 @@ class Look:
             half = (length - 1) / 2
             dx, dy = half * math.cos(angle), half * math.sin(angle)
             cv2.line(kernel, (round(half - dx), round(half - dy)), (round(half + dx), round(half + dy)), 1.0)
-            patch = cv2.filter2D(patch, -1, kernel / kernel.sum())
+            patch = np.asarray(cv2.filter2D(patch, -1, kernel / kernel.sum()), np.uint8)
         if rng.random() < 0.15:  # a target of few pixels
             size = patch.shape[0]
             small = max(16, int(size * rng.uniform(0.2, 0.6)))
-            patch = cv2.resize(cv2.resize(patch, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_LINEAR)
+            tiny = cv2.resize(patch, (small, small), interpolation=cv2.INTER_AREA)
+            patch = np.asarray(cv2.resize(tiny, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
         if self.gray:
-            patch = cv2.cvtColor(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+            patch = np.asarray(cv2.cvtColor(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
         gain = np.exp(rng.normal(0, 0.12) + (0 if self.gray else rng.normal(0, 0.05, 3))) * np.ones(3)
         contrast = math.exp(rng.normal(0, 0.12))
         lut = np.clip(((np.arange(256)[:, None] - 128) * contrast + 128) * gain + rng.normal(0, 6), 0, 255).astype(np.uint8)
-        patch = cv2.LUT(patch, lut[None])
+        patch = np.asarray(cv2.LUT(patch, lut[None]), np.uint8)
         if rng.random() < 0.1:
             noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
             patch = np.clip(patch + noise, 0, 255).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Validation by tracking: short clips made of held-out trajectories under a moving, zooming camera, followed by the run-time tracker itself.
+"""Validation by tracking: held-out trajectories under a moving, zooming camera, followed by the run-time tracker itself.
 
-Training trajectories are crops around their target, so as they stand a tracker that never moves would win. A simulated camera gives the motion and the scale changes
-back, with boxes that are exact.
+Training trajectories are crops around their target, so as they stand a tracker that never moves would win. A simulated camera
+gives the motion and the scale changes back, with boxes that are exact.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from metatrack.geometry import Image, context_side, iou, mean_color
+from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.features import RESPONSE_SIZE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
@@ -60,17 +59,15 @@ def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) 
             # Keep the whole target in view.
             half = np.minimum(np.array([w, h]) * scale / 2, VIEW / 2)
             center = np.clip(place[i], half, VIEW - half)
-            offset = center - np.array([x + w / 2, y + h / 2]) * scale
-            matrix = np.array([[scale, 0, offset[0] + 0.5 * scale - 0.5], [0, scale, offset[1] + 0.5 * scale - 0.5]])
-            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            frames.append(cv2.warpAffine(image, matrix, (VIEW, VIEW), flags=flags, borderValue=mean_color(image)))
+            middle = np.array([x + w / 2, y + h / 2])  # of the target, in the image
+            frames.append(warp(image, np.eye(2) / scale, middle - center / scale, VIEW, mean_color(image)))
             boxes.append([center[0] - w * scale / 2, center[1] - h * scale / 2, w * scale, h * scale])
         clips.append(ViewedClip(source.name, frames, np.array(boxes)))
     return clips
 
 
 def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Where the target appears in the view ``(length, 2)`` and the context side in view pixels ``(length,)``: slow sines of random phase."""
+    """Where the target appears in the view ``(length, 2)`` and its context side in view pixels ``(length,)``: slow sines."""
     t = np.arange(length)[:, None]
     period, phase = rng.uniform(14, 40, (1, 3)), rng.uniform(0, 2 * math.pi, (1, 3))
     wave = np.sin(2 * math.pi * t / period + phase)
@@ -110,9 +107,9 @@ class TorchModel(Model):
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         with torch.no_grad():
-            arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, search))
+            x, z = torch.from_numpy(np.ascontiguousarray(template)), torch.from_numpy(np.ascontiguousarray(search))
             gain, offset = self.network.log_gain.exp(), self.network.bias
-            response: Float32 = adapted_response(*arrays, self.weight, self.bias, torch.from_numpy(w_target), gain, offset).numpy()
+            response: Float32 = adapted_response(x, z, self.weight, self.bias, torch.from_numpy(w_target), gain, offset).numpy()
             return response
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
@@ -135,4 +132,3 @@ def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **set
         boxes = [tracker.update(frame).box for frame in clip.frames[1:]]
         means.append(iou(np.array(boxes), clip.boxes[1:]).mean())
     return np.array(means)
-

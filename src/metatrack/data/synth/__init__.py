@@ -1,0 +1,37 @@
+"""Synthetic clips: cut-out objects pasted on photographs, for training where no licensed footage is at hand.
+
+Any folder of images with transparency gives the objects and any folder of photographs gives the backgrounds
+(:mod:`metatrack.data.material` fetches both from Debian's archive). A clip shows one object through time, in the form in which
+the networks are trained: the target is near the centre of a square frame and its context side
+(:func:`metatrack.geometry.context_side`) is close to 127 pixels, so that a sampler needs no further scaling.
+
+Coordinates are continuous and 0-based, as in :mod:`metatrack.geometry`: pixel i covers ``[i, i + 1)``.
+
+:mod:`.composer` puts a clip together of targets and other objects (:mod:`.cutouts`, :mod:`.motion`, :mod:`.layers`,
+:mod:`.others`) on :mod:`.backgrounds`, all drawn from a :mod:`.stock` of files, and spoils the frames like a camera
+(:mod:`.look`);
+:mod:`.writer` writes clips to disk. A seed means the same bytes for ever: whoever changes the order in which random numbers are
+drawn changes every data set made so far.
+"""
+
+from metatrack.data.synth.composer import Composer
+from metatrack.data.synth.config import ComposerConfig
+from metatrack.data.synth.cutouts import Cutout, read_object
+from metatrack.data.synth.files import TRAIN_SHARE, Subset, in_subset, picture_key
+from metatrack.data.synth.photos import PHOTO_SIDE, find_photos, read_photo
+from metatrack.data.synth.writer import write_clips
+
+__all__ = [
+    "PHOTO_SIDE",
+    "TRAIN_SHARE",
+    "Composer",
+    "ComposerConfig",
+    "Cutout",
+    "Subset",
+    "find_photos",
+    "in_subset",
+    "picture_key",
+    "read_object",
+    "read_photo",
+    "write_clips",
+]

@@ -1,0 +1,63 @@
+"""Files of material: which there are, which show the same picture, and which subset they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+Subset = Literal["train", "val", "all"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+TRAIN_SHARE = 0.85
+"""Share of the objects, and of the backgrounds, that the subset ``train`` may use; ``val`` has the rest."""
+
+
+def picture_key(path: Path) -> str:
+    """Name of the picture in a file: the same for the files that hold it in other sizes, mirrored, or as a night version.
+
+    Wallpaper packages name files by their size alone (``Autumn/contents/images/2560x1600.jpg``): then the folder names it.
+
+    >>> picture_key(Path("wallpapers/Autumn/contents/images/2560x1600.jpg"))
+    'autumn'
+    >>> picture_key(Path("nature/Elephants_3840x2160.jpg")) == picture_key(Path("Elephants.jpg"))
+    True
+    >>> picture_key(Path("gnome/wood-d.webp"))
+    'wood'
+    """
+    stem = path.stem
+    if re.fullmatch(r"\d+x\d+", stem):
+        names = [part for part in path.parts[:-1] if part not in {"contents", "images", "images_dark"}]
+        stem = names[-1] if names else stem
+    stem = re.sub(r"[-_ ]*\d{3,5}x\d{3,5}", "", stem.lower())
+    return re.sub(r"[-_](l|d|light|dark|mirror|flip|left|right)$", "", stem)
+
+
+def in_subset(path: Path, subset: Subset) -> bool:
+    """Whether a file belongs to a subset: by a hash of :func:`picture_key`, the same on every machine and for every folder."""
+    if subset == "all":
+        return True
+    # The name alone, not the folder: unpacked elsewhere, an object stays on its side of the split.
+    digest = hashlib.blake2b(picture_key(path).encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") / 2**64 < TRAIN_SHARE) == (subset == "train")
+
+
+def as_roots(value: Path | Iterable[Path]) -> list[Path]:
+    """One folder or several, as a list."""
+    return [Path(value)] if isinstance(value, str | os.PathLike) else [Path(item) for item in value]
+
+
+def image_files(roots: Sequence[Path]) -> list[Path]:
+    """All image files below the folders, sorted, so that the order does not depend on the file system.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+    """
+    for root in roots:
+        if not root.is_dir():
+            raise FileNotFoundError(f"{root} is not a folder; `metatrack.data.material.fetch_material` fetches usable material")
+    found = {path for root in roots for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
+    return sorted(found, key=lambda path: (path.name, path.as_posix()))

@@ -1,0 +1,109 @@
+"""The stock of objects and photographs that a composer draws from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from metatrack.data.synth.arrays import U8, Rng
+from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, read_object
+from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
+from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
+
+WORK_SIDE = 176
+"""Longest side in pixels of the object that one clip warps."""
+BLOB_SIDE = 128
+"""Side in pixels of a shape cut from a photograph."""
+
+
+class Stock:
+    """Objects (a few hundred small images) are read at once; photographs are read when first used, and kept.
+
+    Args:
+        objects: folder or folders of images with transparency.
+        backgrounds: folder or folders of photographs.
+        subset: the part of either that is used.
+        recolor: share of the squares of photographs whose channels are permuted.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+        ValueError: a folder holds nothing usable, or nothing of this subset.
+    """
+
+    def __init__(
+        self, objects: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float
+    ) -> None:
+        self.recolor = recolor
+        object_roots = as_roots(objects)
+        photo_roots = as_roots(backgrounds)
+        candidates = [path for path in image_files(object_roots) if in_subset(path, subset)]
+        self.objects = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
+        if not self.objects:
+            raise ValueError(
+                f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(object_roots)}: needed "
+                f"are detailed images with transparency, at least {MIN_OBJECT_SIDE} px long"
+            )
+        photos = find_photos(photo_roots)
+        self.photo_paths = [path for path in photos if in_subset(path, subset)]
+        if not self.photo_paths:
+            raise ValueError(
+                f"no usable background of subset {subset!r} in {_names(photo_roots)}: needed are photographs of at least "
+                f"{MIN_PHOTO_SIDE} px on either side ({len(photos)} before the split)"
+            )
+        self._cutouts = list(self.objects.values())
+        self._photos: dict[int, U8] = {}
+
+    def thing(self, rng: Rng, blob: float) -> Cutout:
+        """With probability ``blob`` a random shape cut from a photograph, else a random object, half of them mirrored."""
+        if rng.random() < blob:
+            alpha = draw_shape(rng, BLOB_SIDE)
+            return Cutout(self.square(rng, 60, 500, BLOB_SIDE, 9.0), alpha)
+        cutout = self._cutouts[int(rng.integers(len(self._cutouts)))].shrunk(WORK_SIDE)
+        return cutout.mirrored() if rng.random() < 0.5 else cutout
+
+    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> U8:
+        """A random square of a random photograph, side in [low, high] px (log-uniform), at (size, size, 3) pixels.
+
+        Half of Debian's wallpapers are smooth or clear: up to six squares are tried until one has this much :func:`_detail`.
+        Few photographs go a long way: squares are mirrored, some turned by 90 degrees, some with their channels permuted.
+        """
+        tried: list[tuple[float, U8]] = []
+        while len(tried) < 6 and not (tried and tried[-1][0] >= detail):
+            part = self._part(rng, low, high)
+            tried.append((_detail(part), part))
+        _, best = max(tried, key=lambda item: item[0])
+        out = cv2.resize(best, (size, size), interpolation=cv2.INTER_AREA if best.shape[0] > size else cv2.INTER_LINEAR)
+        mirror, turn, recolor, order = rng.random(), rng.random(), rng.random(), rng.permutation(3)
+        if mirror < 0.5:
+            out = out[:, ::-1]
+        if turn < 0.2:
+            out = out.transpose(1, 0, 2)
+        if recolor < self.recolor:
+            out = out[..., order]
+        return np.ascontiguousarray(out, np.uint8)
+
+    def _part(self, rng: Rng, low: float, high: float) -> U8:
+        """A square of a photograph as it is: (side, side, 3), side in [low, high] or what the photograph has."""
+        index = int(rng.integers(len(self.photo_paths)))
+        if index not in self._photos:
+            self._photos[index] = read_photo(self.photo_paths[index])
+        photo = self._photos[index]
+        height, width = photo.shape[:2]
+        side = int(min(height, width, math.exp(rng.uniform(math.log(low), math.log(high)))))
+        x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+        return photo[y : y + side, x : x + side]
+
+
+def _names(roots: list[Path]) -> str:
+    return ", ".join(str(root) for root in roots)
+
+
+def _detail(part: U8) -> float:
+    """Mean difference of green between neighbours on a grid of about 48 x 48: cheap, and enough to tell sky from street."""
+    step = max(1, part.shape[0] // 48)
+    grid = part[::step, ::step, 1].astype(np.int16)
+    return float(np.abs(np.diff(grid, axis=0)).mean() + np.abs(np.diff(grid, axis=1)).mean()) / 2
