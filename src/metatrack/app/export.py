@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from metatrack.app.problem import Problem, user_input
 from metatrack.runtime.bundle import CARD, open_bundle
+from metatrack.training.calibration import calibrate
 from metatrack.training.export import CardInfo, export_bundle
 from metatrack.training.matching import load_matching
 from metatrack.training.meta import load_meta
+from metatrack.training.sampling import load_mix
+from metatrack.training.validation import TorchModel, simulate
+
+MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
+"""Settings of a run that say where it ran, not what it did."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,10 @@ class ExportOptions:
     """Folder of the bundle; an older one is replaced."""
     meta: Path | None = None
     """Weights of the meta-learner: best.pt of its run. Without it, the model cannot adapt."""
+    val_mix: Path | None = None
+    """JSON file of held-out videos (configs/val.json) on which the score is calibrated; without it, the card's calibration stands."""
+    val_clips: int = 120
+    """Simulated clips for the calibration."""
 
 
 def run(options: ExportOptions) -> int:
@@ -41,6 +54,11 @@ def run(options: ExportOptions) -> int:
     with user_input(RuntimeError, KeyError, pickle.UnpicklingError, EOFError):
         network = load_matching(options.matching)
         learner = None if options.meta is None else load_meta(options.meta, network)
+        if options.val_mix is not None:
+            clips = simulate(load_mix(options.val_mix), options.val_clips, seed=1)  # not those that chose the weights
+            model = TorchModel(network, learner)
+            info = replace(info, calibration=calibrate(model, clips, adapt=learner is not None))
+    info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
     folder = export_bundle(network, learner, info, options.out)
     bundle = open_bundle(folder)
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
@@ -56,6 +74,20 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not (out / CARD).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise Problem(f"{out} is there and no model bundle; export would replace it: name a new folder")
+
+
+def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
+    """What the runs recorded of themselves: settings, seed, step reached, commit."""
+    facts: dict[str, Any] = {}
+    for part, path in (("matching", matching), ("meta", meta)):
+        if path is None:
+            continue
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        recorded = {key: state[key] for key in ("commit", "step", "overlap", "baseline") if key in state}
+        # Paths of the machine that trained are nobody's business; a mix is known by its name.
+        settings = {k: Path(v).name if k in ("mix", "val_mix") else v for k, v in state["config"].items() if k not in MACHINE}
+        facts[part] = {**recorded, "settings": settings}
+    return facts
 
 
 def read_card_info(path: Path) -> CardInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from metatrack import __version__
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.matching import (
     MatchingNetwork,
@@ -243,6 +246,17 @@ def description(config: MatchingConfig) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
 
 
+def code_version() -> str:
+    """The commit of the code that runs, for the model's card; the package's version where there is no repository."""
+    git = shutil.which("git")
+    if git is not None:
+        command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    return f"metatrack {__version__}"
+
+
 def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Path:
     """Trains until ``config.iterations``, continuing a checkpoint in ``config.out`` if there is one.
 
@@ -251,7 +265,7 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
         stop_after: end this call after that many batches (the next call goes on).
 
     Returns:
-        The file of the best weights on validation.
+        The file of the best weights on validation (best.pt); last.pt beside it holds the averaged weights of the last step.
 
     Raises:
         ValueError: the folder holds a checkpoint of other settings.
@@ -268,6 +282,7 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
     average.load_state_dict(network.state_dict())
     average.eval()
     optimizer = make_optimizer(network, config)
+    commit = code_version()
     start, best = 0, -1.0
     checkpoint, best_file = config.out / "checkpoint.pt", config.out / "best.pt"
     if checkpoint.exists():
@@ -313,9 +328,16 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
                 row["overlap"] = round(float(track_clips(TorchModel(average, None, config.bf16), clips).mean()), 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
-                    save_atomically(
-                        {"network": average.state_dict(), "config": description(config), "step": done, "overlap": best}, best_file
-                    )
+                    kept = {"network": average.state_dict(), "config": description(config), "step": done, "overlap": best}
+                    save_atomically({**kept, "commit": commit}, best_file)
+                if done == config.iterations:
+                    final = {
+                        "network": average.state_dict(),
+                        "config": description(config),
+                        "step": done,
+                        "overlap": row["overlap"],
+                    }
+                    save_atomically({**final, "commit": commit}, config.out / "last.pt")
                 content = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
                 save_atomically({**content, "step": done, "best": best, "config": description(config)}, checkpoint)
             with (config.out / "log.jsonl").open("a") as log:

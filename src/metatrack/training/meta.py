@@ -21,7 +21,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
 from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
-from metatrack.training.matching import channels_last, learning_rate, load_matching, save_atomically, single_thread, to_network
+from metatrack.training.matching import (
+    channels_last,
+    code_version,
+    learning_rate,
+    load_matching,
+    save_atomically,
+    single_thread,
+    to_network,
+)
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.sampling import PairSampler, Source, load_mix
 from metatrack.training.validation import TorchModel, simulate, track_clips
@@ -259,16 +267,8 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
                 row["baseline"] = round(baseline, 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
-                    save_atomically(
-                        {
-                            "learner": learner.state_dict(),
-                            "config": description,
-                            "step": done,
-                            "overlap": best,
-                            "baseline": baseline,
-                        },
-                        best_file,
-                    )
+                    kept = {"learner": learner.state_dict(), "config": description, "step": done, "overlap": best}
+                    save_atomically({**kept, "baseline": baseline, "commit": code_version()}, best_file)
                 content = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
                 save_atomically({**content, "step": done, "best": best, "config": description}, checkpoint)
             with (config.out / "log.jsonl").open("a") as log:

@@ -7,11 +7,10 @@ the networks are trained: the target is near the centre of a square frame and it
 
 Coordinates are continuous and 0-based, as in :mod:`metatrack.geometry`: pixel i covers ``[i, i + 1)``.
 
-:mod:`.composer` puts a clip together of targets and other objects (:mod:`.cutouts`, :mod:`.motion`, :mod:`.layers`,
-:mod:`.others`) on :mod:`.backgrounds`, all drawn from a :mod:`.stock` of files, and spoils the frames like a camera
-(:mod:`.look`);
-:mod:`.writer` writes clips to disk. A seed means the same bytes for ever: whoever changes the order in which random numbers are
-drawn changes every data set made so far.
+:mod:`.composer` puts a clip together: a target and :mod:`.others` on :mod:`.backgrounds`, drawn from a :mod:`.stock` of
+:mod:`.cutouts` and :mod:`.photos`, moved by :mod:`.motion`, laid upon each other as :mod:`.layers`, spoiled by :mod:`.look`.
+:mod:`.writer` writes clips to disk. The same seed gives the same bytes for ever: whoever changes the order in which random
+numbers are drawn changes all clips.
 """
 
 from metatrack.data.synth.composer import Composer

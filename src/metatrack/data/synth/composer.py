@@ -49,7 +49,7 @@ class Composer:
         self.config = config or ComposerConfig()
         self.subset = subset
         self._stock = Stock(objects, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))
-        self.object_paths = list(self._stock.objects)
+        self.object_paths = self._stock.object_paths
         self.photo_paths = self._stock.photo_paths
 
     def clip(self, rng: Rng, length: int) -> tuple[list[U8], F64]:

@@ -41,12 +41,14 @@ class Stock:
         object_roots = as_roots(objects)
         photo_roots = as_roots(backgrounds)
         candidates = [path for path in image_files(object_roots) if in_subset(path, subset)]
-        self.objects = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
-        if not self.objects:
+        found = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
+        if not found:
             raise ValueError(
                 f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(object_roots)}: needed "
                 f"are detailed images with transparency, at least {MIN_OBJECT_SIDE} px long"
             )
+        self.object_paths = list(found)
+        self._objects = list(found.values())
         photos = find_photos(photo_roots)
         self.photo_paths = [path for path in photos if in_subset(path, subset)]
         if not self.photo_paths:
@@ -54,7 +56,6 @@ class Stock:
                 f"no usable background of subset {subset!r} in {_names(photo_roots)}: needed are photographs of at least "
                 f"{MIN_PHOTO_SIDE} px on either side ({len(photos)} before the split)"
             )
-        self._cutouts = list(self.objects.values())
         self._photos: dict[int, U8] = {}
 
     def thing(self, rng: Rng, blob: float) -> Cutout:
@@ -62,7 +63,7 @@ class Stock:
         if rng.random() < blob:
             alpha = draw_shape(rng, BLOB_SIDE)
             return Cutout(self.square(rng, 60, 500, BLOB_SIDE, 9.0), alpha)
-        cutout = self._cutouts[int(rng.integers(len(self._cutouts)))].shrunk(WORK_SIDE)
+        cutout = self._objects[int(rng.integers(len(self._objects)))].shrunk(WORK_SIDE)
         return cutout.mirrored() if rng.random() < 0.5 else cutout
 
     def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> U8:

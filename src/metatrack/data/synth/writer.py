@@ -75,10 +75,15 @@ def _recipe(job: _Job) -> str:
     for path in [*composer.object_paths, *composer.photo_paths]:
         material.update(f"{path.name}:{path.stat().st_size}\n".encode())
     recipe = {
-        "seed": job.seed, "length": job.length, "quality": job.quality, "subset": composer.subset, "config":
-        vars(composer.config), "objects": len(composer.object_paths), "backgrounds": len(composer.photo_paths), "material":
-        material.hexdigest()[:16],
-    }  # fmt: skip
+        "seed": job.seed,
+        "length": job.length,
+        "quality": job.quality,
+        "subset": composer.subset,
+        "config": vars(composer.config),
+        "objects": len(composer.object_paths),
+        "backgrounds": len(composer.photo_paths),
+        "material": material.hexdigest()[:16],
+    }
     return json.dumps(recipe, indent=1) + "\n"
 
 
