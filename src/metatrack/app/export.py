@@ -37,7 +37,7 @@ class ExportOptions:
     meta: Path | None = None
     """Weights of the meta-learner: best.pt of its run. Without it, the model cannot adapt."""
     val_mix: Path | None = None
-    """JSON file of held-out videos (configs/val.json) on which the score is calibrated; without it, the card's calibration stands."""
+    """JSON file of held-out videos (configs/val.json) to calibrate the score on; without it, the card's calibration stands."""
     val_clips: int = 120
     """Simulated clips for the calibration."""
 
