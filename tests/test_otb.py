@@ -72,7 +72,7 @@ def test_no_frame_and_no_box_is_in_the_package():
     facts = json.loads(Path(otb.__file__).with_name("otb.json").read_text())
     assert set(facts) == {"source", "get_it_from", "attributes", "subsets", "targets"}
     keys = {key for fact in facts["targets"].values() for key in fact}
-    assert keys == {"start", "end", "skip", "video_end", "folder", "truth", "attributes"}
+    assert keys == {"start", "end", "skip", "video_end", "folder", "truth", "attributes", "omit"}
 
 
 # -- reading

@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 SOURCE = "GOT-10k comes from http://got-10k.aitestunion.com (registration); other data can be brought into the same layout"
 
 
-def read_got10k(root: Path, split: str | None = None) -> list[Sequence]:
+def read_got10k(root: Path, split: str | None = None, allow_partial: bool = False) -> list[Sequence]:
     """Reads the sequences of one split, in the order of ``list.txt`` or, without it, sorted by name.
 
     A row of the boxes is NaN where the target is absent (``absence.label`` is 1, or ``cover.label`` is 0: nothing of it is to be
@@ -35,6 +35,7 @@ def read_got10k(root: Path, split: str | None = None) -> list[Sequence]:
     Args:
         root: folder that holds the splits; with ``split=None``, the folder that holds the sequences themselves.
         split: name of the split's folder, for example ``train``.
+        allow_partial: read what is there of ``list.txt``.
 
     Raises:
         FileNotFoundError: a folder, a sequence of ``list.txt``, a frame or a ground truth file is missing.
@@ -50,7 +51,9 @@ def read_got10k(root: Path, split: str | None = None) -> list[Sequence]:
     if listing.is_file():
         names = listing.read_text(encoding="utf-8-sig").split()
         missing = [name for name in names if not (folder / name).is_dir()]
-        if missing:
+        if allow_partial:
+            names = [name for name in names if name not in set(missing)]
+        elif missing:
             shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
             raise FileNotFoundError(f"{folder} lacks {len(missing)} of the {len(names)} sequences of list.txt: {shown}. {SOURCE}")
     else:

@@ -11,7 +11,6 @@ The files' boxes are ``x, y, w, h`` with the first pixel counted as 1; :func:`ze
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.data.folders import numbered_frames, spans
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
 
@@ -48,6 +48,8 @@ class OtbTarget:
     """Number of the last frame in the archive: Football1 and Diving go on after their last box."""
     attributes: frozenset[str]
     """Some of IV SV OCC DEF MB FM IPR OPR OV BC LR."""
+    omit: tuple[tuple[int, int], ...] = ()
+    """First and last number of each span of frames in which the benchmark starts no tracker (TRE): occlusion, out of view."""
 
     @property
     def rows(self) -> int:
@@ -138,6 +140,7 @@ def _target(name: str, fact: dict[str, Any]) -> OtbTarget:
         skip=fact.get("skip", 0),
         video_end=fact.get("video_end", fact["end"]),
         attributes=frozenset(fact["attributes"]),
+        omit=tuple((first, last) for first, last in fact.get("omit", ())),
     )
 
 
@@ -160,10 +163,10 @@ def _read(target: OtbTarget, truth: Path) -> Sequence:
     boxes = zero_based(rows)
     boxes[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
     image_folder = truth.parent / "img"
-    numbered = {int(p.stem): p for p in _images(image_folder) if p.stem.isdecimal()}
+    numbered = numbered_frames(image_folder)
     missing = [number for number in target.frames if number not in numbered]
     if missing:
-        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {_spans(missing)}{_remedy()}")
+        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {spans(missing)}{_remedy()}")
     return Sequence(
         name=target.name,
         frame_paths=tuple(numbered[number] for number in target.frames),
@@ -171,27 +174,6 @@ def _read(target: OtbTarget, truth: Path) -> Sequence:
         attributes=target.attributes,
         start_frame=target.frames[0],
     )
-
-
-def _images(folder: Path) -> Iterable[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".bmp"})
-
-
-def _spans(numbers: list[int]) -> str:
-    """``[3, 7, 8, 9]`` to ``"3, 7-9"``.
-
-    >>> _spans([3, 7, 8, 9])
-    '3, 7-9'
-    """
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def _remedy() -> str:

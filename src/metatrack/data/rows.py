@@ -25,7 +25,7 @@ def parse_rows(text: str, source: object, columns: Collection[int] = (4,)) -> np
     Raises:
         ValueError: a line holds something else; the message names the file and the line.
 
-    >>> parse_rows("1,2,3,4\\n5\\t6 7;  8\\n", "boxes.txt").tolist()
+    >>> parse_rows("1,2,3,4\n5\t6 7;  8\n", "boxes.txt").tolist()
     [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]
     """
     rows: list[list[float]] = []

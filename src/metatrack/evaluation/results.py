@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.data.otb import OtbTarget, otb_targets, zero_based
+from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
 from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.metrics import hold_last
@@ -41,22 +42,6 @@ class Trajectory:
     """Number of the first row's frame, where the file states it."""
     fps: float | None = None
     """Speed, where the file states it."""
-
-
-def polygons_to_boxes(polygons: npt.ArrayLike) -> Floats:
-    """Smallest upright box around each polygon: ``(n, 2 k)`` corners ``x1, y1, x2, y2, ..`` to ``(n, 4)`` ``x, y, w, h``.
-
-    The OTB toolkit's convention for corners. (VOT's reference box of equal area is another matter.)
-
-    Raises:
-        ValueError: the rows do not hold three or more corners.
-    """
-    corners = np.asarray(polygons, np.float64)
-    if corners.ndim != 2 or corners.shape[1] < 6 or corners.shape[1] % 2:
-        raise ValueError(f"polygons of shape {corners.shape} are not rows of three or more corners x1, y1, x2, y2, ...")
-    xs, ys = corners[:, 0::2], corners[:, 1::2]
-    left, top = xs.min(axis=1), ys.min(axis=1)
-    return np.stack([left, top, xs.max(axis=1) - left, ys.max(axis=1) - top], axis=1)
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:

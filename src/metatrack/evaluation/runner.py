@@ -1,12 +1,9 @@
-"""Runs one tracker over one sequence, as the benchmarks do: OPE, one pass evaluation.
-
-OPE (Wu, Lim, Yang, CVPR 2013): the tracker is given the true box of the first frame and nothing after; it is never
-re-initialised, however far it drifts.
-"""
+"""Runs one tracker over one sequence: it is given one true box and nothing after, and is never re-initialised."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -34,29 +31,44 @@ class Tracker(Protocol):
         """Finds the target in the next frame."""
 
 
-def run_sequence(tracker: Tracker, sequence: Sequence) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Initialises the tracker on the sequence's first box and follows it to the end.
+def run_sequence(
+    tracker: Tracker,
+    sequence: Sequence,
+    start: int = 0,
+    first_box: Callable[[tuple[int, int]], Box] | None = None,
+    on_frame: Callable[[], None] = lambda: None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Initialises the tracker in frame ``start`` and follows the target to the end.
+
+    Args:
+        tracker: a new one.
+        sequence: n frames.
+        start: index of the first frame that is tracked.
+        first_box: the box for it, given height and width of the frame; None is the true box.
+        on_frame: called after every frame.
 
     Returns:
-        boxes ``(n, 4)``, ``x, y, w, h`` 0-based, of which the first is the given one (the OTB convention: the first frame
-        counts, as a hit), and seconds ``(n,)`` that ``init`` and each ``update`` took. Reading frames is not timed.
+        boxes ``(n - start, 4)``, ``x, y, w, h`` 0-based, of which the first is the given one, and seconds ``(n - start,)`` that
+        ``init`` and each ``update`` took. Reading frames is not timed.
 
     Raises:
-        ValueError: the sequence is empty, or its first box is no box inside its first frame.
+        ValueError: the sequence is empty, or the first box is no box inside its frame.
     """
-    count = len(sequence)
-    if not count:
-        raise ValueError(f"sequence {sequence.name} holds no frame")
+    count = len(sequence) - start
+    if count < 1:
+        raise ValueError(f"sequence {sequence.name} holds no frame" + (f" after the first {start}" if start else ""))
     boxes, seconds = np.empty((count, 4)), np.empty(count)
     for i in range(count):
-        frame = sequence.frame(i)
+        frame = sequence.frame(start + i)
         if i == 0:
-            box = check_box(sequence.boxes[0], frame.shape[:2])
-            start = time.perf_counter()
+            size = frame.shape[:2]
+            box = check_box(sequence.boxes[start] if first_box is None else first_box(size), size)
+            begin = time.perf_counter()
             tracker.init(frame, box)
         else:
-            start = time.perf_counter()
+            begin = time.perf_counter()
             box = tracker.update(frame).box
-        seconds[i] = time.perf_counter() - start
+        seconds[i] = time.perf_counter() - begin
         boxes[i] = box
+        on_frame()
     return boxes, seconds

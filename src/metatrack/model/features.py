@@ -41,13 +41,13 @@ class Trunk(nn.Module):
 
 
 def center_cells(features: Tensor, cells: int) -> Tensor:
-    """The central ``cells x cells`` window of ``(n, C, h, w)``; an odd margin leaves the extra row and column at the end.
+    """The ``cells x cells`` window of ``(n, C, h, w)`` around the patch's centre.
 
-    Template and context patch have odd sides whose difference is a multiple of 16 cells' stride, so the window of both is off
-    the patch's centre by the same amount and the offset cancels in the correlation.
+    Padded trunks have their cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies about a cell behind the map's
+    centre: an odd margin leaves the extra row and column at the start. Both patches are off by the same amount, which the correlation cancels.
     """
-    top = (features.shape[-2] - cells) // 2
-    left = (features.shape[-1] - cells) // 2
+    top = (features.shape[-2] - cells + 1) // 2
+    left = (features.shape[-1] - cells + 1) // 2
     return features[..., top : top + cells, left : left + cells]
 
 
@@ -155,7 +155,7 @@ class LiteTrunk(Trunk):
     """
 
     channels = 128
-    template_cells = 6
+    template_cells = 7
     # inputs, outputs, kernel, stride, expansion of blocks 0..10
     BLOCKS = (
         (32, 16, 3, 1, 1),

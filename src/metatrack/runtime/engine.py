@@ -77,7 +77,7 @@ class Model:
 
     @staticmethod
     def _center(features: Float32, cells: int) -> Float32:
-        top, left = (features.shape[-2] - cells) // 2, (features.shape[-1] - cells) // 2
+        top, left = (features.shape[-2] - cells + 1) // 2, (features.shape[-1] - cells + 1) // 2
         return np.ascontiguousarray(features[..., top : top + cells, left : left + cells])
 
 

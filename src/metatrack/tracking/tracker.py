@@ -35,6 +35,10 @@ from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.settings import TrackerSettings, settings_from
 
 
+PEAK_REACH = 1.5
+"""Cells around the windowed maximum within which the response's own maximum is taken."""
+
+
 class Result(NamedTuple):
     """What the tracker says about one frame."""
 
@@ -216,6 +220,13 @@ def choose(responses: Float32, settings: TrackerSettings) -> Found:
     probability /= max(float(probability.max()), 1e-9)
     mixed = (1 - settings.window) * probability + settings.window * _hann(cells * up)
     row, column = divmod(int(np.argmax(mixed)), cells * up)
+    # The window has chosen among peaks. It must not move the chosen one: probabilities are flat around a target, and the sum's
+    # maximum would lag behind every motion. The logits are not flat, and say where the peak is.
+    reach = int(PEAK_REACH * up)
+    top, left = max(0, row - reach), max(0, column - reach)
+    near = large[top : row + reach + 1, left : column + reach + 1]
+    row, column = divmod(int(np.argmax(near)), near.shape[1])
+    row, column = row + top, column + left
     middle = cells * up / 2 - 0.5
     displacement = ((column - middle) / up, (row - middle) / up)
     return Found(scale, displacement, clean[scale], float(clean[scale].max()))

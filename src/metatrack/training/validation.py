@@ -69,9 +69,9 @@ def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) 
 def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Where the target appears in the view ``(length, 2)`` and its context side in view pixels ``(length,)``: slow sines."""
     t = np.arange(length)[:, None]
-    period, phase = rng.uniform(14, 40, (1, 3)), rng.uniform(0, 2 * math.pi, (1, 3))
+    period, phase = rng.uniform((25, 25, 50), (60, 60, 120), (1, 3)), rng.uniform(0, 2 * math.pi, (1, 3))
     wave = np.sin(2 * math.pi * t / period + phase)
-    place = VIEW / 2 + wave[:, :2] * rng.uniform(20, 90, (1, 2)) + rng.normal(0, 2, (length, 2))
+    place = VIEW / 2 + wave[:, :2] * rng.uniform(20, 100, (1, 2)) + rng.normal(0, 2, (length, 2))
     zoom = rng.uniform(80, 130) * np.exp(wave[:, 2] * rng.uniform(0.0, 0.4))
     return place, zoom
 

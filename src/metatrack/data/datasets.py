@@ -1,0 +1,82 @@
+"""All readers by the names of their data sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from metatrack.data import got10k, lasot, nfs, otb, plain, tcolor128, uav123, vot
+from metatrack.data.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How a data set is read."""
+
+    title: str
+    subsets: tuple[str, ...] | None
+    """Names of its lists; None if a subset is a folder inside the root."""
+    read: Callable[[Path, Any, bool], list[Sequence]]
+    """``(root, subset, allow_partial)`` to its sequences."""
+    source: str
+    """Where to get it."""
+
+
+DATA_SETS = {
+    "otb": DataSet("OTB-100, OTB-50, OTB-2013", otb.SUBSETS, otb.read_otb, "http://cvlab.hanyang.ac.kr/tracker_benchmark"),
+    "got10k": DataSet("GOT-10k", None, got10k.read_got10k, got10k.SOURCE),
+    "lasot": DataSet("LaSOT", lasot.SUBSETS, lasot.read_lasot, lasot.SOURCE),
+    "uav123": DataSet("UAV123 and UAV20L", uav123.SUBSETS, uav123.read_uav123, uav123.SOURCE),
+    "nfs": DataSet("Need for Speed", nfs.SUBSETS, nfs.read_nfs, nfs.SOURCE),
+    "tcolor128": DataSet("TColor-128", tcolor128.SUBSETS, tcolor128.read_tcolor128, tcolor128.SOURCE),
+    "vot": DataSet("folders of VOT", (), lambda root, _, partial: vot.read_vot(root, partial), vot.SOURCE),
+    "plain": DataSet("folders of images and boxes", (), lambda root, *_: plain.read_plain(root), plain.LAYOUT),
+}
+ALIASES = {"tc128": "tcolor128", "templecolor128": "tcolor128", "needforspeed": "nfs", "got": "got10k"}
+
+
+def data_set(name: str) -> str:
+    """The name in :data:`DATA_SETS` that is meant; case, blanks, dots and hyphens are not minded.
+
+    >>> data_set("GOT-10k")
+    'got10k'
+
+    Raises:
+        ValueError: there is none; the message suggests the nearest.
+    """
+    plain_name = re.sub(r"[^a-z0-9]", "", name.lower())
+    known = ALIASES.get(plain_name, plain_name)
+    if known in DATA_SETS:
+        return known
+    near = get_close_matches(plain_name, [*DATA_SETS, *ALIASES], 1)
+    hint = f"did you mean {ALIASES.get(near[0], near[0])!r}?" if near else f"known are {', '.join(DATA_SETS)}"
+    raise ValueError(f"unknown data set {name!r}; {hint}")
+
+
+def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial: bool = False) -> list[Sequence]:
+    """Reads a local copy of a data set.
+
+    Args:
+        name: one of :data:`DATA_SETS`.
+        root: folder of the local copy, as the data set's own module describes it.
+        subset: list (in any case) or, for GOT-10k, folder of the split; a list that is named must be there in full.
+        allow_partial: read what is there of the named list.
+
+    Raises:
+        FileNotFoundError: something is missing; the message lists it and says where to get it.
+        ValueError: there is no such data set or subset (the nearest is suggested), or a file is damaged.
+    """
+    known = DATA_SETS[data_set(name)]
+    if subset is not None and known.subsets is not None:
+        if not known.subsets:
+            raise ValueError(f"{name} has no subsets, so {subset!r} cannot be read; leave it out")
+        by_case = {each.lower(): each for each in known.subsets}
+        near = get_close_matches(subset.lower(), by_case, 1)
+        if subset.lower() not in by_case and near:
+            raise ValueError(f"unknown subset {subset!r} of {name}; did you mean {by_case[near[0]]!r}?")
+        subset = by_case.get(subset.lower(), subset)  # what is like none is refused by the reader, which lists them
+    return known.read(Path(root), subset, allow_partial)

@@ -1,0 +1,123 @@
+"""What the readers share: numbered frames in a folder, lists of what is missing, and the choice of a subset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+SHOWN = 20
+"""Missing sequences that an error names, at most."""
+
+
+def numbered_frames(folder: Path) -> dict[int, Path]:
+    """Images of a folder whose names are numbers, such as ``00001.jpg``, by number; empty if there is no such folder.
+
+    Only names are looked at: a data set on a network disk is listed once, and no image is opened.
+    """
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for name in os.listdir(folder):
+        stem, suffix = os.path.splitext(name)
+        if stem.isdecimal() and suffix.lower() in IMAGE_SUFFIXES:
+            found[int(stem)] = folder / name
+    return found
+
+
+def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str) -> dict[int, Path]:
+    """The frames with the wanted numbers, in that order; with None, all from the first to the last that is there.
+
+    Args:
+        folder: holds ``00001.jpg`` and so on.
+        wanted: numbers as in the file names.
+        name: of the sequence, for messages.
+        source: where to get the data set, the end of messages.
+
+    Raises:
+        FileNotFoundError: frames are missing; the message lists their numbers.
+    """
+    there = numbered_frames(folder)
+    if wanted is None:
+        wanted = range(min(there), max(there) + 1) if there else [1]
+    numbers = list(wanted)
+    missing = [number for number in numbers if number not in there]
+    if missing:
+        what = f"lacks {len(missing)} frames: {spans(missing)}" if there else "holds no numbered frames"
+        raise FileNotFoundError(f"{name}: {folder} {what}. {source}")
+    return {number: there[number] for number in numbers}
+
+
+def truth_file(path: Path, name: str, source: str) -> Path:
+    """The path itself, if the file is there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: {path} is missing. {source}")
+    return path
+
+
+def root_folder(root: Path, inside: str, source: str) -> Path:
+    """The path itself, if it is a folder; ``inside`` says what it should hold.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; give the folder that holds {inside}. {source}")
+    return root
+
+
+def choose(
+    root: Path, wanted: Sequence[str], there: Collection[str], subset: str | None, allow_partial: bool, source: str
+) -> list[str]:
+    """Those of the wanted names that are there.
+
+    Args:
+        root: the local copy, for messages.
+        wanted: names of the list.
+        there: names that were found.
+        subset: name of the list if it was asked for, which then must be there in full; None takes what is found.
+        allow_partial: take what is found of a named list too.
+        source: where to get the data set, the end of messages.
+
+    Raises:
+        FileNotFoundError: none is there, or some of a named list are missing; the message lists them.
+    """
+    found = [name for name in wanted if name in there]
+    missing = [name for name in wanted if name not in there]
+    if missing and (not found or (subset is not None and not allow_partial)):
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        of = f" of {subset}" if subset else ""
+        hint = "; a partial copy is read if you allow it (--allow-partial, allow_partial=True)" if found else ""
+        raise FileNotFoundError(f"{root} lacks {len(missing)} of the {len(wanted)} sequences{of}: {shown}{hint}. {source}")
+    return found
+
+
+def check_subset(subset: str | None, known: Collection[str], data_set: str) -> None:
+    """Refuses a list that the data set does not have.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if subset is not None and subset not in known:
+        raise ValueError(f"unknown subset {subset!r} of {data_set}; choose one of {', '.join(known)}")
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Ascending numbers as a person writes them.
+
+    >>> spans([3, 7, 8, 9])
+    '3, 7-9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,0 +1,87 @@
+"""Reader of TColor-128 (Temple Color): 129 targets of 128 colour videos, 50 of which are OTB's.
+
+A copy is laid out as the archive: ``<name>/img/0001.jpg`` and so on, ``<name>/<name>_gt.txt`` (a row ``x,y,w,h`` per frame),
+``<name>/<name>_frames.txt`` (first and last frame number, to which the rows belong) and ``<name>/<name>_att.txt`` (abbreviations
+of OTB's attributes). Upper and lower case differ between file and folder in places, and copies write ``Yo-yos`` or ``Yo_yos``:
+neither is minded.
+
+Whether boxes count the first pixel as 0 or 1 could not be confirmed; they are taken as they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from metatrack.data.folders import check_subset, choose, frames_in, root_folder
+from metatrack.data.rows import parse_rows
+from metatrack.data.sequence import Sequence
+
+Subset = Literal["TColor128"]
+SUBSETS: tuple[Subset, ...] = ("TColor128",)
+SOURCE = "TColor-128: http://www.dabi.temple.edu/~hbling/data/TColor-128/TColor-128.html"
+
+
+@cache
+def tcolor128_names() -> tuple[str, ...]:
+    """Names of the 129 targets; no local copy is needed."""
+    facts = json.loads(files("metatrack.data").joinpath("tcolor128.json").read_text(encoding="utf-8"))
+    return tuple(facts["targets"])
+
+
+def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+    """Reads a local copy, sorted by name.
+
+    Args:
+        root: folder that holds one folder per target.
+        subset: "TColor128" if all targets must be there; None reads what is found.
+        allow_partial: with the subset named, read those of its targets that are found.
+
+    Raises:
+        FileNotFoundError: ``root``, targets, files or frames are missing; the message lists them.
+        ValueError: there is no such subset, or a file cannot be parsed or contradicts another.
+    """
+    check_subset(subset, SUBSETS, "TColor-128")
+    root = root_folder(root, "Airport_ce, Baby_ce, ...", SOURCE)
+    folders = {_plain(path.name): path for path in root.iterdir() if path.is_dir()}
+    there = {name for name in tcolor128_names() if _plain(name) in folders}
+    names = choose(root, tcolor128_names(), there, subset, allow_partial, SOURCE)
+    return [_read(name, folders[_plain(name)]) for name in names]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _read(name: str, folder: Path) -> Sequence:
+    files_by_name = {_plain(path.name): path for path in folder.iterdir() if path.suffix.lower() == ".txt"}
+
+    def file(end: str) -> Path:
+        path = files_by_name.get(_plain(f"{name}_{end}.txt"))
+        if path is None:
+            raise FileNotFoundError(f"{name}: {folder / f'{name}_{end}.txt'} is missing. {SOURCE}")
+        return path
+
+    span, truth = file("frames"), file("gt")
+    start, end = (int(v) for v in _one_row(span))
+    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    if len(rows) != end - start + 1:
+        raise ValueError(f"{truth} holds {len(rows)} boxes, but {span.name} states the frames {start} to {end}. {SOURCE}")
+    frames = frames_in(folder / "img", range(start, end + 1), name, SOURCE)
+    rows[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
+    words = files_by_name.get(_plain(f"{name}_att.txt"))
+    attributes = re.split(r"[\s,;]+", words.read_text(encoding="utf-8-sig").upper()) if words else []
+    return Sequence(name, tuple(frames.values()), rows, frozenset(filter(None, attributes)), start_frame=start)
+
+
+def _one_row(path: Path) -> tuple[float, float]:
+    rows = parse_rows(path.read_text(encoding="utf-8"), path, columns=(2,))
+    if len(rows) != 1 or not 0 <= rows[0, 0] <= rows[0, 1]:
+        raise ValueError(f"{path} does not hold the numbers of the first and the last frame")
+    return float(rows[0, 0]), float(rows[0, 1])

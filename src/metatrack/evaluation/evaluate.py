@@ -1,0 +1,215 @@
+"""Evaluations that may be interrupted at any moment, continued, and shared by several processes.
+
+The parent only hands out units (a tracker, a sequence, a run); workers run the trackers, each in a process of its own, so that one
+that crashes takes nothing with it. Whoever works on a unit holds its claim (``claims.py``), which is also how several evaluations
+of one folder, on one machine or on many, share the work without knowing of each other. What a unit leaves behind is one file,
+written in one step; scores are made of these files alone, so they are the same bytes whether the work was done in one go or in ten.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Seq
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import NamedTuple
+
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.protocols import Spans, first_frames
+from metatrack.evaluation.store import Failure, Store, Unit
+from metatrack.evaluation.trackers import TrackerSpec
+from metatrack.evaluation.worker import Job, Report, work
+
+POLL = 0.5
+"""Seconds between two looks at units that another evaluation is working on."""
+
+
+class Outcome(NamedTuple):
+    """What an evaluation came to."""
+
+    units: list[Unit]
+    """All of them, tracker by tracker, in the order of the sequences."""
+    failures: list[Failure]
+    """Those without a result, in the same order."""
+
+
+class EvaluationError(RuntimeError):
+    """Worker processes cannot be started."""
+
+
+def plan(
+    store: Store, trackers: Seq[TrackerSpec], sequences: Seq[Sequence], omit: Mapping[str, Spans] | None = None
+) -> list[Unit]:
+    """The units of an evaluation, tracker by tracker.
+
+    Args:
+        store: says the protocol.
+        trackers, sequences: each with each.
+        omit: spans of frames in which TRE starts no run, by name of the sequence (``metatrack.data.otb.otb_omitted``).
+
+    Raises:
+        ValueError: two sequences have the same name.
+    """
+    names = [sequence.name for sequence in sequences]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other")
+    starts = {s.name: first_frames(store.protocol, s, (omit or {}).get(s.name, ())) for s in sequences}
+    return [
+        Unit(tracker.name, sequence.name, run, start, len(sequence) - start)
+        for tracker in trackers
+        for sequence in sequences
+        for run, start in enumerate(starts[sequence.name], start=1)
+    ]
+
+
+def evaluate(
+    store: Store,
+    trackers: Seq[TrackerSpec],
+    sequences: Seq[Sequence],
+    jobs: int = 1,
+    omit: Mapping[str, Spans] | None = None,
+    watch: Callable[[Report], None] = lambda report: None,
+) -> Outcome:
+    """Runs each tracker on each sequence, as far as it is not done yet.
+
+    Units that failed in an earlier evaluation are tried again. Returns when every unit is done or has failed, by this evaluation
+    or by another one that works on the same folder. Call it under ``if __name__ == "__main__":`` in a script: processes are
+    spawned.
+
+    Args:
+        store: the folder.
+        trackers: what to run.
+        sequences: on what.
+        jobs: processes. Speed is only meaningful with 1.
+        omit: see :func:`plan`.
+        watch: told each report of the workers, and "done" for what was done before.
+
+    Raises:
+        ValueError: the folder's results were made by another tracker of the same name, or the units cannot be told apart.
+        EvaluationError: worker processes die before they do anything.
+    """
+    for tracker in trackers:
+        store.pin_tracker(tracker.name, tracker.identity())
+    units = plan(store, trackers, sequences, omit)
+    by_name = {sequence.name: sequence for sequence in sequences}
+    job = Job(store, {tracker.name: tracker for tracker in trackers}, store.now())
+    failures: dict[Unit, Failure] = {}
+    todo: list[Unit] = []
+    for unit in units:
+        if store.is_done(unit):
+            watch(Report("done", unit))
+        else:
+            todo.append(unit)
+    with _Pool(job, min(max(jobs, 1), len(todo))) as pool:
+        for report in pool.run(todo, by_name):
+            if report.kind == "failed":
+                failures[report.unit] = Failure(report.unit, report.reason, store.error_file(report.unit))
+            watch(report)
+    return Outcome(units, [failures[unit] for unit in units if unit in failures])
+
+
+class _Worker:
+    """A process, the pipe to it, and what it is at."""
+
+    def __init__(self, job: Job) -> None:
+        # Spawned, not forked: a forked child of a process with OpenCV's or onnxruntime's threads may hang.
+        context = mp.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self.pipe: Connection = ours
+        self.process: SpawnProcess = context.Process(target=work, args=(theirs, job))
+        self.process.start()
+        theirs.close()  # the child has its own; so its death is an end of file here
+        self.unit: Unit | None = None
+        self.ready = False
+
+    def give(self, unit: Unit, sequence: Sequence) -> None:
+        self.unit = unit
+        with suppress(BrokenPipeError):  # it has just died; reading from it says so
+            self.pipe.send((unit, sequence))
+
+    def end(self, kill: bool) -> None:
+        if kill:
+            self.process.terminate()
+        else:
+            with suppress(BrokenPipeError):
+                self.pipe.send(None)
+        self.process.join(5)
+        if self.process.is_alive():  # a tracker that does not listen to SIGTERM
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+class _Pool:
+    """Workers, replaced when they die."""
+
+    def __init__(self, job: Job, size: int) -> None:
+        self.job, self.store = job, job.store
+        self.size = size
+        self.workers: list[_Worker] = []
+
+    def __enter__(self) -> _Pool:
+        self.workers = [_Worker(self.job) for _ in range(self.size)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for worker in self.workers:
+            worker.end(kill=kind is not None)
+
+    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+        """Yields every report; ends when each unit is done or has failed."""
+        waiting: deque[Unit] = deque(units)
+        elsewhere: list[Unit] = []  # another evaluation is at them
+        look = time.monotonic() + POLL
+        while waiting or elsewhere or any(worker.unit for worker in self.workers):
+            for worker in self.workers:
+                while worker.ready and worker.unit is None and waiting:
+                    unit = waiting.popleft()
+                    if (report := self._settled(unit)) is not None:
+                        yield report
+                    else:
+                        worker.give(unit, sequences[unit.sequence])
+            for ready in wait([worker.pipe for worker in self.workers], timeout=POLL if elsewhere else None):
+                worker = next(worker for worker in self.workers if worker.pipe is ready)
+                report = self._hear(worker)
+                if report.kind == "busy":
+                    elsewhere.append(report.unit)
+                elif report.kind != "ready":
+                    yield report
+            if elsewhere and not waiting and time.monotonic() >= look:
+                waiting.extend(elsewhere)
+                elsewhere.clear()
+                look = time.monotonic() + POLL
+
+    def _settled(self, unit: Unit) -> Report | None:
+        """The report of a unit that another evaluation has finished meanwhile."""
+        if self.store.is_done(unit):
+            return Report("done", unit)
+        failure = self.store.failure_since(unit, self.job.session)
+        return failure and Report("failed", unit, reason=failure.reason)
+
+    def _hear(self, worker: _Worker) -> Report:
+        """The next report of a worker; if it has died, its unit has failed and another takes its place."""
+        try:
+            report: Report = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._replace(worker)
+        worker.ready = True
+        if report.kind != "frames":
+            worker.unit = None
+        return report
+
+    def _replace(self, worker: _Worker) -> Report:
+        worker.end(kill=False)
+        code = worker.process.exitcode
+        how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        if worker.unit is None:
+            raise EvaluationError(f"a worker process ended before it had any work ({how}); its own message, if any, is above")
+        reason = f"the process in which it ran died ({how}): a crash in native code, memory, or an outside kill"
+        self.store.write_error(worker.unit, reason, "No traceback: the process could not write one.\n")
+        self.workers[self.workers.index(worker)] = _Worker(self.job)
+        return Report("failed", worker.unit, reason=reason)

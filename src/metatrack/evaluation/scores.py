@@ -1,0 +1,224 @@
+"""From boxes to scores, each by the convention of its data set: pure functions, no file is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation import metrics
+from metatrack.evaluation.metrics import Floats
+from metatrack.evaluation.results import load_otb
+
+Unknown = Literal["left out", "fails", "passes"]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a benchmark's own toolkit does with frames in which the target is absent or its box unknown."""
+
+    overlap: Unknown = "left out"
+    """In success curves."""
+    error: Unknown = "left out"
+    """In precision and normalised precision curves."""
+    clip: bool = False
+    """Boxes are cut to the frame before AO, SR50 and SR75 (GOT-10k's toolkit, ``rect_iou``)."""
+
+
+CONVENTIONS = {
+    # calc_seq_err_robust.m drops absent frames, eval_tracker.m divides by all: 2.6 % of the testing set's frames, which nobody passes.
+    "lasot": Convention(overlap="fails", error="fails"),
+    # OTB's toolkit, which UAV123 uses, gives a frame of NaN the overlap -1 and the centre error -1: below any threshold of either.
+    "uav123": Convention(overlap="fails", error="passes"),
+    "got10k": Convention(clip=True),
+}
+"""By data set; others leave such frames out. (OTB has two of them, see ``metrics.py``.)"""
+
+
+class Measured(NamedTuple):
+    """What became of each frame, all runs of a sequence one after another."""
+
+    overlaps: Floats
+    """(n,) intersection over union; NaN: the frame does not count."""
+    errors: Floats
+    """(n,) distance of the centres in pixels."""
+    normalized: Floats
+    """(n,) the same in widths and heights of the true box."""
+    later: Floats
+    """(m,) overlaps without each run's first frame, absent frames left out, clipped if the convention says so: GOT-10k's view."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores of one tracker on one sequence; shares in [0, 1], NaN where no frame counts."""
+
+    sequence: str
+    auc: float
+    """Success AUC: 21 thresholds, strictly above."""
+    precision: float
+    """Share of frames whose centre is at most 20 px off."""
+    norm_precision: float
+    """Share of frames whose normalised error is at most 0.2, as pytracking and pysot print it."""
+    norm_precision_auc: float
+    """Area under the curve of normalised precision over 0..0.5, as the papers of TrackingNet and LaSOT define it."""
+    ao: float
+    """Average overlap without the first frame."""
+    sr50: float
+    """Share of those frames whose overlap is above 0.5."""
+    sr75: float
+    """The same above 0.75."""
+    frames: int
+    """How many those are: the weight of the sequence in GOT-10k's means."""
+    fps: float = float("nan")
+    """Frames per second, NaN where unknown."""
+    attributes: frozenset[str] = frozenset()
+
+
+METRICS = ("auc", "precision", "norm_precision", "norm_precision_auc", "ao", "sr50", "sr75")
+POOLED = ("ao", "sr50", "sr75")
+"""Means over frames, as GOT-10k has it; the others are means over sequences."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores of one tracker on several sequences."""
+
+    tracker: str
+    rows: tuple[Row, ...]
+
+    def column(self, metric: str) -> Floats:
+        """(rows,) one score of each sequence."""
+        return np.array([getattr(row, metric) for row in self.rows], np.float64)
+
+    def weights(self, metric: str) -> Floats:
+        """(rows,) what each sequence weighs in the mean; 0 where it has no score."""
+        weights = self.column("frames") if metric in POOLED else np.ones(len(self.rows))
+        return np.where(np.isnan(self.column(metric)), 0.0, weights)
+
+    def mean(self, metric: str) -> float:
+        """One of :data:`METRICS` over all sequences; NaN if none has a score."""
+        weights = self.weights(metric)
+        return float(np.nan_to_num(self.column(metric)) @ weights / weights.sum()) if weights.any() else float("nan")
+
+    def interval(self, metric: str = "auc") -> tuple[float, float]:
+        """95 % bootstrap interval of the mean over sequences; the same rows give the same numbers."""
+        return metrics.bootstrap_interval(self.column(metric), np.random.default_rng(0), weights=self.weights(metric))
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second over the sequences for which it is known (the OTB papers' way)."""
+        known = [row.fps for row in self.rows if not np.isnan(row.fps)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+def measure(
+    sequence: Sequence,
+    runs: Seq[tuple[int, npt.ArrayLike]],
+    convention: Convention = Convention(),  # noqa: B008 - immutable
+    frame_size: tuple[int, int] | None = None,
+) -> Measured:
+    """Compares boxes with the truth, frame by frame.
+
+    As in the toolkits of OTB and LaSOT, a row that is not a box repeats the one before it, and the first frame of each run counts as
+    found, also where SRE gave the tracker a wrong box there.
+
+    Args:
+        sequence: n frames.
+        runs: of each run the index of its first frame, s, and its boxes ``(n - s, 4)``, x, y, w, h, 0-based.
+        convention: of the data set.
+        frame_size: height and width in pixels, for a convention that clips.
+
+    Raises:
+        ValueError: a run has another number of boxes than frames.
+    """
+    parts = [_measure(sequence, start, boxes, convention, frame_size) for start, boxes in runs]
+    return Measured(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _measure(
+    sequence: Sequence, start: int, boxes: npt.ArrayLike, convention: Convention, frame_size: tuple[int, int] | None
+) -> Measured:
+    truth = sequence.boxes[start:]
+    found = metrics.hold_last(boxes)
+    if found.shape != truth.shape:
+        raise ValueError(f"{sequence.name}: boxes of shape {found.shape} for {len(truth)} frames")
+    later = metrics.overlaps(_clip(found, frame_size), _clip(truth, frame_size)) if convention.clip else None
+    found[:1] = truth[:1]
+    overlaps = metrics.overlaps(found, truth)
+    if later is None:
+        later = overlaps
+    later = later[1:]
+    replace = {"left out": np.nan, "fails": np.inf, "passes": 0.0}[convention.error]
+    errors, normalized = (
+        np.where(np.isnan(values), replace, values)
+        for values in (metrics.center_errors(found, truth), metrics.normalized_errors(found, truth))
+    )
+    if convention.overlap == "fails":
+        overlaps = np.nan_to_num(overlaps, nan=0.0)
+    return Measured(overlaps, errors, normalized, later[~np.isnan(later)])
+
+
+def _clip(boxes: Floats, frame_size: tuple[int, int] | None) -> Floats:
+    """Boxes cut as GOT-10k's toolkit does: one that begins left of the frame is moved to its edge, not narrowed."""
+    if frame_size is None:
+        raise ValueError("this convention cuts boxes to the frame; give its size")
+    height, width = frame_size
+    x, y = np.clip(boxes[:, 0], 0, width), np.clip(boxes[:, 1], 0, height)
+    w, h = np.clip(boxes[:, 2], 0, width - x), np.clip(boxes[:, 3], 0, height - y)
+    return np.stack([x, y, w, h], axis=1)
+
+
+def score_runs(
+    sequence: Sequence,
+    runs: Seq[tuple[int, npt.ArrayLike]],
+    convention: Convention = Convention(),  # noqa: B008 - immutable
+    fps: float = float("nan"),
+    frame_size: tuple[int, int] | None = None,
+) -> Row:
+    """Scores the runs of a sequence, their frames pooled, as OTB's toolkit does for TRE and SRE (``genPerfMat``).
+
+    Arguments and errors as for :func:`measure`.
+    """
+    measured = measure(sequence, runs, convention, frame_size)
+    normalized = metrics.normalized_precision_curve(measured.normalized)
+    return Row(
+        sequence=sequence.name,
+        auc=metrics.auc(metrics.success_curve(measured.overlaps)),
+        precision=metrics.precision_at(measured.errors),
+        norm_precision=metrics.precision_at(measured.normalized, 0.2),
+        norm_precision_auc=metrics.auc(normalized),
+        ao=metrics.average_overlap(measured.later),
+        sr50=metrics.success_rate(measured.later, 0.5),
+        sr75=metrics.success_rate(measured.later, 0.75),
+        frames=len(measured.later),
+        fps=fps,
+        attributes=sequence.attributes,
+    )
+
+
+def score(sequence: Sequence, boxes: npt.ArrayLike, fps: float = float("nan")) -> Row:
+    """Scores the boxes ``(n, 4)``, 0-based, of one pass over a sequence of n frames.
+
+    Raises:
+        ValueError: the numbers of frames differ.
+    """
+    return score_runs(sequence, [(0, boxes)], fps=fps)
+
+
+def published_table(name: str, source: Path, sequences: Seq[Sequence]) -> Table:
+    """The table of result files published on OTB, on the same targets.
+
+    Raises:
+        ValueError: no results for one of the sequences, or a file that cannot be read.
+    """
+    found = load_otb(source)
+    missing = [sequence.name for sequence in sequences if sequence.name not in found]
+    if missing:
+        raise ValueError(f"{source} holds no results for {', '.join(missing)}")
+    rows = (score(s, found[s.name].boxes, found[s.name].fps or float("nan")) for s in sequences)
+    return Table(name, tuple(rows))

@@ -1,0 +1,187 @@
+"""The folder of an evaluation: what is done, what failed, and how it stays whole however often it is interrupted.
+
+::
+
+    evaluation.json              data set and protocol; one folder holds one of each
+    trackers/<tracker>.json      what the tracker is (for ours, the hashes of its weights)
+    boxes/<tracker>/<unit>.txt   the result: a row x,y,w,h per frame, 0-based, in full precision
+    seconds/<tracker>/<unit>.txt time of each frame, a number a line
+    errors/<tracker>/<unit>.txt  what went wrong, with the traceback; removed once the unit succeeds
+    locks/                       claims of the processes at work; empty otherwise
+    summary.json, summary.csv    scores, made of boxes/ alone
+    speed.json                   frames per second, made of seconds/
+
+A unit is one run of one tracker over one sequence: ``<sequence>`` in OPE, ``<sequence>_<run>`` with the run from 01 in TRE and SRE.
+Every file is written in one step, and the boxes last: a unit is done when its boxes are there. Times are apart from boxes because
+they alone differ from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.data.rows import parse_rows
+from metatrack.evaluation.atomic import write_atomically
+from metatrack.evaluation.claims import claim
+from metatrack.evaluation.protocols import Protocol
+
+FORMAT = 1
+Floats = npt.NDArray[np.float64]
+
+
+class Unit(NamedTuple):
+    """One run of one tracker over one sequence."""
+
+    tracker: str
+    sequence: str
+    run: int
+    """From 1."""
+    start: int
+    """Index of the frame it starts in."""
+    frames: int
+    """Number of frames it tracks."""
+
+
+class Failure(NamedTuple):
+    """A unit that raised an error."""
+
+    unit: Unit
+    reason: str
+    """One line."""
+    file: Path
+    """Holds the traceback."""
+
+
+class Store:
+    """Reads and writes the folder of an evaluation.
+
+    Args:
+        root: the folder; it is made if it does not exist.
+        data_set: name of the data set.
+        protocol: how trackers are started.
+
+    Raises:
+        ValueError: the folder holds an evaluation of another data set, protocol or format.
+    """
+
+    def __init__(self, root: Path, data_set: str, protocol: Protocol) -> None:
+        self.root, self.data_set, self.protocol = Path(root), data_set, protocol
+        self._pin(self.root / "evaluation.json", {"format": FORMAT, "data_set": data_set, "protocol": protocol}, "evaluation")
+
+    def pin_tracker(self, name: str, identity: dict[str, Any]) -> None:
+        """Notes what a tracker is, or compares it with what the folder's results were made with.
+
+        Raises:
+            ValueError: they differ.
+        """
+        self._pin(self.root / "trackers" / f"{name}.json", identity, f"tracker {name}")
+
+    def _pin(self, path: Path, facts: dict[str, Any], what: str) -> None:
+        while not path.is_file():
+            with claim(self._lock(path.stem)) as ours:
+                if ours and not path.is_file():
+                    write_atomically(path, _json(facts))
+            time.sleep(0.001)
+        there, facts = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(facts))
+        if there != facts:
+            changed = [f"{k}: {there.get(k)!r}, now {facts.get(k)!r}" for k in {**there, **facts} if there.get(k) != facts.get(k)]
+            raise ValueError(f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder or remove it")
+
+    def boxes_file(self, unit: Unit) -> Path:
+        """Where the unit's boxes are."""
+        return self._file("boxes", unit)
+
+    def seconds_file(self, unit: Unit) -> Path:
+        """Where the unit's times are."""
+        return self._file("seconds", unit)
+
+    def error_file(self, unit: Unit) -> Path:
+        """Where the unit's error is, if it failed."""
+        return self._file("errors", unit)
+
+    def claim(self, unit: Unit) -> AbstractContextManager[bool]:
+        """True if the unit is this process's until the block ends, False if another is at work on it."""
+        return claim(self._lock(f"{unit.tracker}~{self._stem(unit)}"))
+
+    def is_done(self, unit: Unit) -> bool:
+        """Whether a result with a row per frame is there; one of another length was made on other data and is made again."""
+        try:
+            with self.boxes_file(unit).open("rb") as file:
+                return sum(1 for _ in file) == unit.frames
+        except FileNotFoundError:
+            return False
+
+    def write(self, unit: Unit, boxes: npt.ArrayLike, seconds: npt.ArrayLike) -> None:
+        """Stores a result: ``(n, 4)`` boxes and ``(n,)`` seconds; it replaces an earlier one and its error."""
+        times = "".join(f"{value:.9f}\n" for value in np.asarray(seconds, np.float64).tolist())
+        write_atomically(self.seconds_file(unit), times.encode())
+        rows = np.asarray(boxes, np.float64).tolist()
+        # repr is the shortest text that reads back as the same number: scores made from files equal those made in memory.
+        text = "".join(",".join(repr(float(value)) for value in row) + "\n" for row in rows)
+        write_atomically(self.boxes_file(unit), text.encode())
+        self.error_file(unit).unlink(missing_ok=True)
+
+    def read_boxes(self, unit: Unit) -> Floats:
+        """``(n, 4)`` boxes of a unit that is done.
+
+        Raises:
+            ValueError: the file does not hold a row of four numbers per frame.
+        """
+        path = self.boxes_file(unit)
+        boxes = parse_rows(path.read_text(encoding="utf-8"), path)
+        if len(boxes) != unit.frames:
+            raise ValueError(f"{path} holds {len(boxes)} boxes, the run has {unit.frames} frames; remove the file to make it again")
+        return boxes
+
+    def read_seconds(self, unit: Unit) -> Floats:
+        """``(n,)`` seconds; empty where there are none, as for results that come from elsewhere."""
+        path = self.seconds_file(unit)
+        if not path.is_file():
+            return np.empty(0)
+        return parse_rows(path.read_text(encoding="utf-8"), path, columns=(1,))[:, 0]
+
+    def write_error(self, unit: Unit, reason: str, details: str) -> Failure:
+        """Notes that a unit failed: one line, and the traceback."""
+        write_atomically(self.error_file(unit), f"{reason}\n\n{details}".encode())
+        return Failure(unit, reason, self.error_file(unit))
+
+    def failure_since(self, unit: Unit, moment: float) -> Failure | None:
+        """The unit's error, if it was written at or after a moment (of :meth:`now`)."""
+        path = self.error_file(unit)
+        try:
+            if path.stat().st_mtime < moment:
+                return None
+            return Failure(unit, path.read_text(encoding="utf-8").partition("\n")[0], path)
+        except FileNotFoundError:
+            return None
+
+    def now(self) -> float:
+        """The time by the clock of the file system that holds the folder, which may be another machine's."""
+        path = self._lock(f"clock-{secrets.token_hex(8)}")
+        path.touch()
+        moment = path.stat().st_mtime
+        path.unlink()
+        return moment
+
+    def _file(self, kind: str, unit: Unit) -> Path:
+        return self.root / kind / unit.tracker / f"{self._stem(unit)}.txt"
+
+    def _stem(self, unit: Unit) -> str:
+        if unit.sequence in (".", "..") or set(unit.sequence) & set('/\\:*?"<>|'):
+            raise ValueError(f"{unit.sequence!r} cannot be the name of a file; rename the sequence's folder")
+        return unit.sequence if self.protocol == "ope" else f"{unit.sequence}_{unit.run:02d}"
+
+    def _lock(self, name: str) -> Path:
+        return self.root / "locks" / f"{name}.lock"
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
