@@ -109,7 +109,7 @@ def test_without_learner_there_is_no_adapt_graph(tmp_path):
     assert not model.can_adapt
     with pytest.raises(BundleError, match="adapt=False"):
         model.adapt(
-            np.zeros((1, 128, 6, 6), np.float32), np.zeros((4, 128, 22, 22), np.float32), np.zeros((4, 17, 17), np.float32)
+            np.zeros((1, 128, 7, 7), np.float32), np.zeros((4, 128, 23, 23), np.float32), np.zeros((4, 17, 17), np.float32)
         )
 
 

@@ -29,7 +29,7 @@ def seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize(("name", "cells"), [("paper", 8), ("lite", 6)])
+@pytest.mark.parametrize(("name", "cells"), [("paper", 8), ("lite", 7)])
 def test_shapes(name, cells):
     network = MatchingNetwork(name).eval()
     x, z = torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 255, 255) * 255
@@ -46,6 +46,23 @@ def test_paper_trunk_is_the_papers():
     assert tuple(network.last.conv.weight.shape) == (96, 128, 1, 1)
     weights = sum(p.numel() for c in [*convolutions, network.last.conv] for p in c.parameters())
     assert weights == 96 * 3 * 121 + 192 * 96 * 25 + 256 * 192 * 9 + 128 * 256 * 9 + 128 * 96  # 1.25 M, as in the notes
+
+
+@pytest.mark.parametrize("name", ["paper", "lite"])
+def test_windows_are_centred_on_the_target(name):
+    """What changes at the target's centre changes the middle of both windows, and not their rims alone."""
+    trunk = make_trunk(name).eval()
+    for embed, side in ((trunk.template, 127), (trunk.search, 255)):
+        plain = torch.full((1, 3, side, side), 100.0)
+        spot = plain.clone()
+        middle = side // 2
+        spot[..., middle - 2 : middle + 3, middle - 2 : middle + 3] = 250
+        with torch.no_grad():
+            change = (embed(spot) - embed(plain)).abs().sum((0, 1))
+        cells = torch.arange(change.shape[-1]) - (change.shape[-1] - 1) / 2
+        weight = change / change.sum()
+        assert abs(float((weight.sum(0) * cells).sum())) < 0.75
+        assert abs(float((weight.sum(1) * cells).sum())) < 0.75
 
 
 def test_unknown_trunk():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import shutil
 from importlib import resources
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from metatrack import Box, Result, Tracker
 from metatrack.geometry import iou
-from metatrack.runtime.bundle import BundleError
+from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
 from metatrack.runtime.engine import load_model
 from metatrack.tracking.settings import TrackerSettings, settings_from
 from metatrack.tracking.tracker import choose
@@ -27,7 +29,7 @@ def overlaps(scene: Scene, tracker: Tracker, start: int = 0) -> list[float]:
     return [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(start + 1, scene.length)]
 
 
-@pytest.mark.parametrize("model", ["lite", "paper"])
+@pytest.mark.parametrize("model", shipped_models())
 @pytest.mark.parametrize("pyramid", ["search", "template"])
 def test_follows_a_moving_disc(model, pyramid, scene):
     result = overlaps(scene, Tracker(model, settings={"pyramid": pyramid}))
@@ -235,10 +237,16 @@ def test_bad_settings_are_explained(change, words):
         settings_from(change)
 
 
-def test_adapting_model_is_needed_to_adapt():
-    assert not Tracker("lite-no-meta").adapt
+def test_a_model_without_meta_learner_tracks_unadapted(scene, tmp_path):
+    folder = shutil.copytree(open_bundle("lite").folder, tmp_path / "plain")
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"]["adapt.onnx"]
+    (folder / "card.json").write_text(json.dumps(card))
+    tracker = Tracker(folder, adapt=True, settings={"update_interval": 2})
+    assert not tracker.adapt
+    assert np.mean(overlaps(Scene(length=8), tracker)) > 0.6
     with pytest.raises(BundleError, match="no meta-learner"):
-        load_model("lite-no-meta").adapt(*(np.zeros(1, np.float32),) * 3)
+        load_model(folder).adapt(*(np.zeros(1, np.float32),) * 3)
 
 
 class TestChoose:

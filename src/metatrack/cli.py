@@ -29,6 +29,7 @@ COMMANDS = {
     "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one target through a video"),
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
+    "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),

@@ -81,6 +81,11 @@ def otb_targets(subset: Subset = "OTB100") -> list[OtbTarget]:
     return [_target(name, facts["targets"][name]) for name in sorted(names, key=str.lower)]
 
 
+def otb_omitted() -> dict[str, tuple[tuple[int, int], ...]]:
+    """Per target that has any, the spans of frames in which the benchmark starts no tracker: first and last number of each."""
+    return {target.name: target.omit for target in otb_targets() if target.omit}
+
+
 def attribute_names() -> dict[str, str]:
     """The 11 attributes: abbreviation to full name, in the benchmark's order."""
     return dict(_facts()["attributes"])

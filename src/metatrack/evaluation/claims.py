@@ -2,9 +2,9 @@
 
 A claim is a lock that the operating system holds on an open file (``flock``, or ``msvcrt.locking`` on Windows), not the file's
 existence. The difference is what happens when the owner is killed: the system gives the lock back at once, however the process
-ended, so there is no such thing as a stale claim, and none of the questions that come with it: how old is too old, is process 4711
-on the other machine still alive, and who of two that found it stale may take over. On NFS, Linux hands these locks to the
-server; a file system without locks is an error here and not a silent double run.
+ended, so there is no such thing as a stale claim, and none of the questions that come with it: how old is too old, is process
+4711 on the other machine still alive, and who of two that found it stale may take over. On NFS, Linux hands these locks to
+the server; a file system without locks is an error here and not a silent double run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Evaluations that may be interrupted at any moment, continued, and shared by several processes.
 
-The parent only hands out units (a tracker, a sequence, a run); workers run the trackers, each in a process of its own, so that one
-that crashes takes nothing with it. Whoever works on a unit holds its claim (``claims.py``), which is also how several evaluations
-of one folder, on one machine or on many, share the work without knowing of each other. What a unit leaves behind is one file,
-written in one step; scores are made of these files alone, so they are the same bytes whether the work was done in one go or in ten.
+The parent only hands out units (a tracker, a sequence, a run); workers run the trackers, in processes of their own, so that one
+that crashes takes nothing with it. Whoever works on a unit holds its claim (``claims.py``), which is also how several
+evaluations of one folder, on one machine or on many, share the work without knowing of each other. What a unit leaves behind is
+one file of boxes, written in one step; scores are made of these files alone, so they are the same bytes whether the work was
+done in one go or in ten.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def plan(
     """
     names = [sequence.name for sequence in sequences]
     if len(set(names)) < len(names):
-        raise ValueError(f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other")
+        raise ValueError(
+            f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other"
+        )
     starts = {s.name: first_frames(store.protocol, s, (omit or {}).get(s.name, ())) for s in sequences}
     return [
         Unit(tracker.name, sequence.name, run, start, len(sequence) - start)

@@ -2,9 +2,11 @@
 
 OPE (one pass): once, in the first frame, with the true box. TRE (temporal robustness): up to 20 times, in frames spread over the
 sequence, with the true box there, each to the end. SRE (spatial robustness): 12 times in the first frame, with the box shifted by
-a tenth of the target's size into 8 directions or scaled by 0.8, 0.9, 1.1, 1.2. The numbers follow the toolkit's ``splitSeqTRE`` and
-``shiftInitBB``, its rounding included; the starting frames of TRE are tested against the results that SiamFC's authors published
-for it. Boxes are x, y, w, h in pixels, 0-based; the toolkit's are 1-based, so they are shifted by 1 and back for its rounding.
+a tenth of the target's size (to the four sides; or with one corner pulled out) or scaled by 0.8, 0.9, 1.1, 1.2.
+
+The numbers follow the toolkit's ``splitSeqTRE`` and ``shiftInitBB``, their rounding included; the starting frames of TRE are
+tested against results that SiamFC's authors published for it. Boxes are x, y, w, h in pixels, 0-based; the toolkit's are 1-based,
+so they are moved by 1 and back for its rounding.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def shifted(box: Box, shift: str, frame_size: tuple[int, int]) -> Box:
 
 def _tre(boxes: npt.NDArray[np.float64], omit: Spans) -> list[int]:
     """The toolkit's choice among the frames whose box is known and does not begin left of or above the frame."""
-    usable = np.isfinite(boxes).all(axis=1) & (boxes > [-1, -1, 0, 0]).all(axis=1)
+    usable = np.array(np.isfinite(boxes).all(axis=1) & (boxes > [-1, -1, 0, 0]).all(axis=1))
     for first, last in omit:
         usable[max(first, 0) : max(last + 1, 0)] = False
     candidates = np.flatnonzero(usable)

@@ -31,9 +31,9 @@ class Convention:
 
 
 CONVENTIONS = {
-    # calc_seq_err_robust.m drops absent frames, eval_tracker.m divides by all: 2.6 % of the testing set's frames, which nobody passes.
+    # calc_seq_err_robust.m drops absent frames, eval_tracker.m divides by all: nobody passes those 2.7 % of the testing set.
     "lasot": Convention(overlap="fails", error="fails"),
-    # OTB's toolkit, which UAV123 uses, gives a frame of NaN the overlap -1 and the centre error -1: below any threshold of either.
+    # OTB's toolkit, which UAV123 uses, gives a frame of NaN the overlap -1 and the centre error -1: below any threshold.
     "uav123": Convention(overlap="fails", error="passes"),
     "got10k": Convention(clip=True),
 }
@@ -103,7 +103,7 @@ class Table:
     def mean(self, metric: str) -> float:
         """One of :data:`METRICS` over all sequences; NaN if none has a score."""
         weights = self.weights(metric)
-        return float(np.nan_to_num(self.column(metric)) @ weights / weights.sum()) if weights.any() else float("nan")
+        return float((np.nan_to_num(self.column(metric)) * weights).sum() / weights.sum()) if weights.any() else float("nan")
 
     def interval(self, metric: str = "auc") -> tuple[float, float]:
         """95 % bootstrap interval of the mean over sequences; the same rows give the same numbers."""
@@ -124,8 +124,8 @@ def measure(
 ) -> Measured:
     """Compares boxes with the truth, frame by frame.
 
-    As in the toolkits of OTB and LaSOT, a row that is not a box repeats the one before it, and the first frame of each run counts as
-    found, also where SRE gave the tracker a wrong box there.
+    As in the toolkits of OTB and LaSOT, a row that is not a box repeats the one before it, and the first frame of each run counts
+    as found, also where SRE gave the tracker a wrong box there.
 
     Args:
         sequence: n frames.

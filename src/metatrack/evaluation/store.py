@@ -11,9 +11,9 @@
     summary.json, summary.csv    scores, made of boxes/ alone
     speed.json                   frames per second, made of seconds/
 
-A unit is one run of one tracker over one sequence: ``<sequence>`` in OPE, ``<sequence>_<run>`` with the run from 01 in TRE and SRE.
-Every file is written in one step, and the boxes last: a unit is done when its boxes are there. Times are apart from boxes because
-they alone differ from run to run.
+A unit is one run of one tracker over one sequence: ``<sequence>`` in OPE, ``<sequence>_<run>``, from 01, in TRE and SRE. Every
+file is written in one step, and the boxes last: a unit is done when its boxes are there. Times are apart from boxes because they
+alone differ from run to run.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class Store:
         there, facts = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(facts))
         if there != facts:
             changed = [f"{k}: {there.get(k)!r}, now {facts.get(k)!r}" for k in {**there, **facts} if there.get(k) != facts.get(k)]
-            raise ValueError(f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder or remove it")
+            raise ValueError(
+                f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder or remove it"
+            )
 
     def boxes_file(self, unit: Unit) -> Path:
         """Where the unit's boxes are."""
@@ -138,7 +140,9 @@ class Store:
         path = self.boxes_file(unit)
         boxes = parse_rows(path.read_text(encoding="utf-8"), path)
         if len(boxes) != unit.frames:
-            raise ValueError(f"{path} holds {len(boxes)} boxes, the run has {unit.frames} frames; remove the file to make it again")
+            raise ValueError(
+                f"{path} holds {len(boxes)} boxes, the run has {unit.frames} frames; remove the file to make it again"
+            )
         return boxes
 
     def read_seconds(self, unit: Unit) -> Floats:

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Literal, NamedTuple
 
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import Protocol, first_box
+from metatrack.evaluation.protocols import first_box
 from metatrack.evaluation.runner import run_sequence
 from metatrack.evaluation.store import Store, Unit
 from metatrack.evaluation.trackers import TrackerSpec

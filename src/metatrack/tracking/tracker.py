@@ -34,7 +34,6 @@ from metatrack.runtime.engine import Float32, Model, load_model
 from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.settings import TrackerSettings, settings_from
 
-
 PEAK_REACH = 1.5
 """Cells around the windowed maximum within which the response's own maximum is taken."""
 

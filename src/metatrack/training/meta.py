@@ -59,6 +59,8 @@ class MetaConfig:
     """Decoupled weight decay (AdamW)."""
     support_noise: float = 0.3
     """Standard deviation in cells of the place that a support context is labelled with, as tracking is at run time."""
+    mistakes: float = 0.2
+    """Share of the support contexts that are labelled up to 4 cells wrong, as where a tracker has slipped off its target."""
     clips: int = 1200
     """Clips that are embedded before training."""
     contexts: int = 10
@@ -185,8 +187,10 @@ def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator
         clip, other = rng.choice(clips, 2, replace=False)
         chosen = torch.from_numpy(rng.choice(contexts, config.patches, replace=False))
         stranger = features.searches[int(other), int(rng.integers(contexts))]
-        noise = torch.from_numpy(rng.normal(0, config.support_noise, (config.support, 2)).astype(np.float32))
-        yield Episode(int(clip), chosen, stranger, noise)
+        noise = rng.normal(0, config.support_noise, (config.support, 2))
+        slipped = rng.random((config.support, 1)) < config.mistakes
+        noise = np.where(slipped, rng.uniform(-4, 4, (config.support, 2)), noise)
+        yield Episode(int(clip), chosen, stranger, torch.from_numpy(noise.astype(np.float32)))
 
 
 def measure_delta(network: MatchingNetwork, features: Features, config: MetaConfig) -> Tensor:

@@ -1,0 +1,162 @@
+"""``metatrack evaluate``: trackers over a data set to a table, in a folder that any interruption leaves whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from metatrack.app.problem import INCOMPLETE, Problem, user_input
+from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
+from metatrack.data.otb import otb_omitted
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.evaluate import Outcome, evaluate, plan
+from metatrack.evaluation.protocols import Protocol
+from metatrack.evaluation.store import Store, Unit
+from metatrack.evaluation.summary import format_summary, tables, write_summary
+from metatrack.evaluation.trackers import tracker_specs
+from metatrack.evaluation.worker import Report
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+SHOWN = 10
+"""Failures that are named, at most."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Runs trackers over a data set and scores them. Repeat the call to continue an interrupted one, or to try failures again.
+
+    Several calls may work on one folder at once: each unit of work is done by one of them. docs/evaluation.md says how a copy of
+    each data set is laid out, and by which convention each number is made. The exit code is 0 if everything is done, 1 if a
+    tracker failed somewhere (the others are done), 130 if you interrupted, 2 if the input cannot be used.
+    """
+
+    dataset: Annotated[str, tyro.conf.arg(metavar="|".join(DATA_SETS))]
+    """Name of the data set."""
+    root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of your copy of it."""
+    trackers: Annotated[str, tyro.conf.arg(metavar="A,B,...")]
+    """Ours (mlt, mlt-paper, mlt-no-adapt, mlt-no-meta), or your own: package.module:factory, or name=package.module:factory."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the results: one data set and one protocol each."""
+    protocol: Protocol = "ope"
+    """Where trackers are started: once (ope), in up to 20 frames (tre), with 12 disturbed boxes (sre)."""
+    jobs: int = 1
+    """Processes, of one thread each. Speed is only measured well with 1."""
+    subset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """List that must be there in full, or split of GOT-10k; by default what is found."""
+    only: Annotated[str | None, tyro.conf.arg(metavar="NAME,...")] = None
+    """These sequences alone."""
+    allow_partial: bool = False
+    """Take what is there of the subset."""
+
+
+def run(options: EvaluateOptions) -> int:
+    """Runs the command; returns the exit code.
+
+    Raises:
+        Problem: the input cannot be used.
+    """
+    if options.jobs < 1:
+        raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
+    sys.path.append(os.getcwd())  # where people keep the module of their own tracker
+    with user_input(ImportError):
+        name = data_set(options.dataset)
+        trackers = tracker_specs(options.trackers.split(","))
+        sequences = _only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
+        omit = otb_omitted() if name == "otb" else {}
+        store = Store(options.out, name, options.protocol)
+        for tracker in trackers:
+            store.pin_tracker(tracker.name, tracker.identity())
+        units = plan(store, trackers, sequences, omit)
+    with EvaluationProgress(units) as progress:
+        outcome = evaluate(store, trackers, sequences, options.jobs, omit, progress.report)
+    return _finish(store, outcome, sequences)
+
+
+def _only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+    if names is None:
+        return sequences
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = [sequence.name for sequence in sequences]
+    for name in wanted:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ValueError(f"--only: no sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return [sequence for sequence in sequences if sequence.name in wanted]
+
+
+def _finish(store: Store, outcome: Outcome, sequences: list[Sequence]) -> int:
+    scored = tables(store, outcome.units, sequences)
+    write_summary(store, scored, sequences)
+    print(format_summary(scored, len(sequences)), flush=True)
+    for failure in outcome.failures[:SHOWN]:
+        unit = failure.unit
+        print(f"failed: {unit.tracker} on {unit.sequence}: {failure.reason} ({failure.file})", file=sys.stderr)
+    if len(outcome.failures) > SHOWN:
+        print(f"failed: {len(outcome.failures) - SHOWN} more, see {store.root / 'errors'}", file=sys.stderr)
+    return INCOMPLETE if outcome.failures else 0
+
+
+class EvaluationProgress:
+    """Frames tracked of all frames, on standard error: a bar on a terminal, lines elsewhere; failures at once."""
+
+    def __init__(self, units: list[Unit]) -> None:
+        self.frames = dict.fromkeys(units, 0)
+        self.total, self.done, self.failed = sum(unit.frames for unit in units), 0, 0
+        self.console = Console(stderr=True, highlight=False)
+        self._next_line = time.monotonic() + LINE_EVERY
+        self._bar: Progress | None = None
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TaskProgressColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+                expand=True,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._state(), total=self.total)
+
+    def report(self, report: Report) -> None:
+        """Something has happened."""
+        unit = report.unit
+        if report.kind == "frames":
+            self.frames[unit] += report.frames
+        else:
+            self.frames[unit] = unit.frames
+            self.done += report.kind == "done"
+            self.failed += report.kind == "failed"
+        if report.kind == "failed":
+            self.console.print(f"[dark_orange]failed[/] {escape(f'{unit.tracker} on {unit.sequence}: {report.reason}')}")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=sum(self.frames.values()), description=self._state())
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_EVERY
+            print(f"{self._state()}, {sum(self.frames.values())} of {self.total} frames", file=sys.stderr, flush=True)
+
+    def _state(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done} of {len(self.frames)} runs{failed}"
+
+    def __enter__(self) -> EvaluationProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()

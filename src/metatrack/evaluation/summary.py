@@ -1,0 +1,141 @@
+"""From the folder of an evaluation to its tables: ``summary.json``, ``summary.csv``, ``speed.json``, and text for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation import metrics
+from metatrack.evaluation.atomic import write_atomically
+from metatrack.evaluation.scores import CONVENTIONS, METRICS, Convention, Row, Table, score_runs
+from metatrack.evaluation.store import FORMAT, Store, Unit
+
+TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
+"""What the table for people shows."""
+MEAN = "(mean)"
+"""Stands for the sequence in the row of ``summary.csv`` that holds a tracker's means."""
+
+
+def tables(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> list[Table]:
+    """Scores of each tracker, in the order of the units, on each sequence of which all runs are done.
+
+    Raises:
+        ValueError: a result is damaged; the message names the file.
+        OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
+    """
+    by_name = {sequence.name: sequence for sequence in sequences}
+    made: dict[str, list[Row]] = {}
+    for (tracker, name), group in groupby(units, lambda unit: (unit.tracker, unit.sequence)):
+        rows, runs = made.setdefault(tracker, []), list(group)
+        if all(store.is_done(unit) for unit in runs):
+            rows.append(_row(store, runs, by_name[name]))
+    return [Table(tracker, tuple(rows)) for tracker, rows in made.items()]
+
+
+def _row(store: Store, runs: list[Unit], sequence: Sequence) -> Row:
+    convention = CONVENTIONS.get(store.data_set, Convention())
+    height, width = sequence.frame(0).shape[:2] if convention.clip else (0, 0)
+    # As metrics.fps, over all runs: the first entry of each is its initialisation.
+    seconds = [store.read_seconds(unit) for unit in runs]
+    updates = sum(max(len(times) - 1, 0) for times in seconds)
+    total = sum(float(times[1:].sum()) for times in seconds)
+    return score_runs(
+        sequence,
+        [(unit.start, store.read_boxes(unit)) for unit in runs],
+        convention,
+        fps=updates / total if total > 0 else math.nan,
+        frame_size=(height, width),
+    )
+
+
+def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) -> None:
+    """Writes ``summary.json`` and ``summary.csv``, which hold no times and are the same bytes each time, and ``speed.json``."""
+    names = [sequence.name for sequence in sequences]
+    content = {
+        "format": FORMAT,
+        "data_set": store.data_set,
+        "protocol": store.protocol,
+        "convention": asdict(CONVENTIONS.get(store.data_set, Convention())),
+        "sequences": len(names),
+        "trackers": {table.tracker: _tracker(table, names) for table in scored},
+    }
+    speed = {
+        table.tracker: {"fps": _number(table.fps), "sequences": {row.sequence: _number(row.fps) for row in table.rows}}
+        for table in scored
+    }
+    write_atomically(store.root / "summary.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(store.root / "summary.csv", _csv(scored).encode())
+    write_atomically(store.root / "speed.json", (json.dumps(speed, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
+    there = {row.sequence for row in table.rows}
+    scores = {}
+    for metric in METRICS:
+        low, high = table.interval(metric)
+        scores[metric] = {"mean": _number(table.mean(metric)), "low": _number(low), "high": _number(high)}
+    attributes = [row.attributes for row in table.rows]
+    by_attribute: dict[str, dict[str, Any]] = {}
+    for metric in ("auc", "precision"):
+        for attribute, mean in metrics.attribute_means(table.column(metric).tolist(), attributes).items():
+            by_attribute.setdefault(attribute, {"sequences": mean.sequences})[metric] = mean.mean
+    return {
+        "missing": [name for name in names if name not in there],
+        "scores": scores,
+        "attributes": by_attribute,
+        "sequences": {row.sequence: {"frames": row.frames, **_scores(row)} for row in table.rows},
+    }
+
+
+def _scores(row: Row) -> dict[str, float | None]:
+    return {metric: _number(getattr(row, metric)) for metric in METRICS}
+
+
+def _csv(scored: Seq[Table]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["tracker", "sequence", "frames", *METRICS])
+    for table in scored:
+        means: Mapping[str, float | None] = {metric: _number(table.mean(metric)) for metric in METRICS}
+        writer.writerow([table.tracker, MEAN, sum(row.frames for row in table.rows), *means.values()])
+        for row in table.rows:
+            writer.writerow([table.tracker, row.sequence, row.frames, *_scores(row).values()])
+    return text.getvalue()
+
+
+def format_summary(scored: Seq[Table], sequences: int) -> str:
+    """Trackers below each other, each with its means and, in the line below, their 95 % bootstrap intervals.
+
+    Args:
+        scored: at least one table.
+        sequences: how many a complete tracker has.
+    """
+    name_width = max(len(table.tracker) for table in scored) + 2
+    head = "".join(f"{title:>13}" for title in [*TITLES.values(), "fps"])
+    lines = [f"{'':{name_width}}{head}  sequences"]
+    for table in scored:
+        means = "".join(f"{_text(table.mean(metric)):>13}" for metric in TITLES)
+        fps = "-" if math.isnan(table.fps) else f"{table.fps:.1f}"
+        count = f"{len(table.rows)}" + (f" of {sequences}" if len(table.rows) < sequences else "")
+        lines.append(f"{table.tracker:{name_width}}{means}{fps:>13}  {count}")
+        intervals = (table.interval(metric) for metric in TITLES)
+        spans = "".join(f"{'-' if math.isnan(low) else f'{low:.3f}-{high:.3f}':>13}" for low, high in intervals)
+        lines.append(f"{'  95 %':{name_width}}{spans}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _text(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _number(value: float) -> float | None:
+    """For JSON and CSV, which know no NaN."""
+    return None if math.isnan(value) else value
