@@ -67,12 +67,19 @@ class Crashing(Perfect):
 
 
 class Slow(Offset):
-    """Takes FAKE_SLOW seconds a frame, and appends a line to FAKE_LOG for each run that begins."""
+    """Takes FAKE_SLOW seconds a frame, and appends its process to FAKE_LOG for each run that begins.
+
+    The first run waits until FAKE_MEET processes are there.
+    """
 
     def init(self, frame, box):
         super().init(frame, box)
-        with Path(os.environ["FAKE_LOG"]).open("a") as log:
+        path = Path(os.environ["FAKE_LOG"])
+        with path.open("a") as log:
             log.write(f"{os.getpid()}\n")
+        end = time.monotonic() + 20
+        while len(set(path.read_text().split())) < int(os.environ["FAKE_MEET"]) and time.monotonic() < end:
+            time.sleep(0.01)
 
     def update(self, frame):
         time.sleep(float(os.environ["FAKE_SLOW"]))

@@ -89,6 +89,14 @@ def test_runs_of_a_sequence_are_pooled(sequence):
     assert row.ao == pytest.approx((8 / 12 + 6 / 14 + 4 / 16 + 2 / 18 + 1) / 5)
 
 
+def test_a_sequence_whose_truth_is_withheld_has_no_score(sequence):
+    boxes = sequence.boxes.copy()
+    boxes[1:] = np.nan
+    withheld = scores.score(Sequence("test", sequence.frame_paths, boxes), sequence.boxes, fps=9.0)
+    assert all(math.isnan(getattr(withheld, metric)) for metric in scores.METRICS)
+    assert (withheld.frames, withheld.fps) == (0, 9.0)
+
+
 def row(name, value, frames=1, **more):
     return Row(name, value, value / 2, value, value, value, value, value, frames, **more)
 

@@ -20,7 +20,7 @@ from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import Outcome, evaluate, plan
+from metatrack.evaluation.evaluate import EvaluationError, Outcome, evaluate, plan
 from metatrack.evaluation.protocols import Protocol
 from metatrack.evaluation.store import Store, Unit
 from metatrack.evaluation.summary import format_summary, tables, write_summary
@@ -66,22 +66,27 @@ def run(options: EvaluateOptions) -> int:
     """Runs the command; returns the exit code.
 
     Raises:
-        Problem: the input cannot be used.
+        Problem: the input cannot be used, or no process can be started.
     """
     if options.jobs < 1:
         raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
-    sys.path.append(os.getcwd())  # where people keep the module of their own tracker
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where people keep the module of their own tracker
     with user_input(ImportError):
         name = data_set(options.dataset)
         trackers = tracker_specs(options.trackers.split(","))
         sequences = _only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
+        identities = {tracker.name: tracker.identity() for tracker in trackers}
         omit = otb_omitted() if name == "otb" else {}
         store = Store(options.out, name, options.protocol)
-        for tracker in trackers:
-            store.pin_tracker(tracker.name, tracker.identity())
+        for tracker, identity in identities.items():
+            store.pin_tracker(tracker, identity)
         units = plan(store, trackers, sequences, omit)
-    with EvaluationProgress(units) as progress:
-        outcome = evaluate(store, trackers, sequences, options.jobs, omit, progress.report)
+    try:
+        with EvaluationProgress(units) as progress:
+            outcome = evaluate(store, trackers, sequences, options.jobs, omit, progress.report)
+    except EvaluationError as error:
+        raise Problem(str(error), INCOMPLETE) from error
     return _finish(store, outcome, sequences)
 
 
@@ -98,7 +103,8 @@ def _only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
 
 
 def _finish(store: Store, outcome: Outcome, sequences: list[Sequence]) -> int:
-    scored = tables(store, outcome.units, sequences)
+    with user_input():  # a result that somebody has changed by hand, a frame that has gone
+        scored = tables(store, outcome.units, sequences)
     write_summary(store, scored, sequences)
     print(format_summary(scored, len(sequences)), flush=True)
     for failure in outcome.failures[:SHOWN]:

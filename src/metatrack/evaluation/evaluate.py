@@ -168,7 +168,7 @@ class _Pool:
         waiting: deque[Unit] = deque(units)
         elsewhere: list[Unit] = []  # another evaluation is at them
         look = time.monotonic() + POLL
-        while waiting or elsewhere or any(worker.unit for worker in self.workers):
+        while True:
             for worker in self.workers:
                 while worker.ready and worker.unit is None and waiting:
                     unit = waiting.popleft()
@@ -176,6 +176,8 @@ class _Pool:
                         yield report
                     else:
                         worker.give(unit, sequences[unit.sequence])
+            if not (waiting or elsewhere or any(worker.unit for worker in self.workers)):
+                return  # all that was left had been done by another evaluation; no worker will ever speak
             for ready in wait([worker.pipe for worker in self.workers], timeout=POLL if elsewhere else None):
                 worker = next(worker for worker in self.workers if worker.pipe is ready)
                 report = self._hear(worker)

@@ -44,8 +44,8 @@ def center_cells(features: Tensor, cells: int) -> Tensor:
     """The ``cells x cells`` window of ``(n, C, h, w)`` around the patch's centre.
 
     Padded trunks have their cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies about a cell behind the
-    map's centre: an odd margin leaves the extra row and column at the start. Template and context are off by the same amount, which
-    the correlation cancels.
+    map's centre: an odd margin leaves the extra row and column at the start. Template and context are off by the same amount,
+    which the correlation cancels.
     """
     top = (features.shape[-2] - cells + 1) // 2
     left = (features.shape[-1] - cells + 1) // 2
