@@ -34,13 +34,17 @@ class TrackerSettings:
     """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
     lost_below: float = 0.3
     """Score under which a frame counts as a frame without target."""
+    search_wider: bool = True
+    """While the score is under ``lost_below``, also look around the last place, each frame in one of three rings of eight contexts."""
+    found_above: float = 0.7
+    """Score from which a target seen in such a ring is taken for the lost one."""
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
     def __post_init__(self) -> None:
         if not self.scale_step > 1:
             raise ValueError(f"scale_step {self.scale_step} must be above 1")
-        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below"):
+        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)} must lie in 0..1")
         for name in ("upsample", "update_interval", "lost_after"):

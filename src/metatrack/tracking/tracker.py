@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +36,12 @@ from metatrack.tracking.settings import TrackerSettings, settings_from
 
 PEAK_REACH = 1.5
 """Cells around the windowed maximum within which the response's own maximum is taken."""
+
+
+RING_STEP = 0.4
+"""Distance of a ring's contexts from the last place, in sides of a context: neighbours overlap by a target."""
+RINGS = 3
+"""Rings that a lost target is looked for in, one a frame."""
 
 
 class Result(NamedTuple):
@@ -148,12 +154,20 @@ class Tracker:
         side = context_side(state.center.w, state.center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
         features, responses = self._respond(image, side)
         found = choose(responses, settings)
-        state.frame += 1
-        state.center = self._moved(found, side, image.shape[1], image.shape[0])
         score = self._score(found.peak)
-        state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
-        if self.adapt:
+        state.frame += 1
+        # A size read off a response that does not see the target would only drift.
+        moved = self._moved(found, side, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
+        if score < settings.lost_below and settings.search_wider:
+            again = self._search_ring(image, side)
+            if again is not None:
+                moved, score = again
+        elif self.adapt:
             self._remember(features, found, score)
+        state.center = moved
+        if self.adapt:
+            self._learn()
+        state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
 
     def _respond(self, image: Image, side: float) -> tuple[Float32, Float32]:
@@ -166,7 +180,30 @@ class Tracker:
         responses = self.model.match(self.state.template, features, self.state.w_target)
         return features, responses.reshape(-1, *responses.shape[2:])
 
-    def _moved(self, found: Found, side: float, width: int, height: int) -> Center:
+    def _search_ring(self, image: Image, side: float) -> tuple[Center, float] | None:
+        """Looks for a lost target around its last place: new centre and score, or None where no context holds it beyond doubt."""
+        assert self.state is not None  # noqa: S101
+        center, settings = self.state.center, self.settings
+        reach = side * RING_STEP * (1 + self.state.low_frames % RINGS)
+        steps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
+        height, width = image.shape[:2]
+        places = [(center.cx + dx * reach, center.cy + dy * reach) for dx, dy in steps]
+        places = [(x, y) for x, y in places if 0 <= x <= width and 0 <= y <= height]
+        if not places:
+            return None
+        fill = _fill(image)
+        crops = np.stack([crop(image, x, y, side, SEARCH_SIZE, fill) for x, y in places])
+        responses = self.model.match(self.state.template[:1], self.model.search(crops), self.state.w_target)[:, 0]
+        best = int(np.argmax(np.nan_to_num(responses, nan=-60.0).max((1, 2))))
+        found = choose(responses[best : best + 1], replace(settings, window=0.0))
+        score = self._score(found.peak)
+        if score < settings.found_above:
+            return None
+        cell = side / SEARCH_SIZE * self.model.stride
+        cx, cy = places[best][0] + found.displacement[0] * cell, places[best][1] + found.displacement[1] * cell
+        return Center(min(max(cx, 0.0), float(width)), min(max(cy, 0.0), float(height)), center.w, center.h), score
+
+    def _moved(self, found: Found, side: float, width: int, height: int, resize: bool) -> Center:
         """The new place and the damped, clamped new size; the box always meets the frame."""
         assert self.state is not None  # noqa: S101
         old, settings = self.state.center, self.settings
@@ -174,7 +211,7 @@ class Tracker:
         # With a pyramid of contexts, a cell of the context at that scale is larger by the scale.
         cell = side / SEARCH_SIZE * self.model.stride * (scale if settings.pyramid == "search" else 1.0)
         cx, cy = old.cx + found.displacement[0] * cell, old.cy + found.displacement[1] * cell
-        growth = 1 - settings.scale_damping + settings.scale_damping * scale
+        growth = 1 - settings.scale_damping + settings.scale_damping * scale if resize else 1.0
         low, high = settings.size_limits
         first_w, first_h = self.state.first_size
         ratio = min(max(old.w * growth / first_w, low), high)
@@ -190,12 +227,16 @@ class Tracker:
         return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
     def _remember(self, features: Float32, found: Found, score: float) -> None:
-        """Stores the frame and, every T frames, asks the meta-learner for new kernels."""
+        """Offers the frame to the memory."""
+        assert self.state is not None  # noqa: S101
+        if score >= self.settings.update_threshold:
+            chosen = features[found.scale if self.settings.pyramid == "search" else 0]
+            self.state.memory.add(chosen, found.displacement, found.response)
+
+    def _learn(self) -> None:
+        """Every T frames, asks the meta-learner for new kernels."""
         assert self.state is not None  # noqa: S101
         state, settings = self.state, self.settings
-        if score >= settings.update_threshold:
-            chosen = features[found.scale if settings.pyramid == "search" else 0]
-            state.memory.add(chosen, found.displacement, found.response)
         if state.frame % settings.update_interval == 0 and state.memory.samples:
             samples = [state.memory.samples[i % len(state.memory.samples)] for i in range(self.model.support)]
             support = np.stack([s.features for s in samples])
