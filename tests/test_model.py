@@ -61,8 +61,8 @@ def test_windows_are_centred_on_the_target(name):
             change = (embed(spot) - embed(plain)).abs().sum((0, 1))
         cells = torch.arange(change.shape[-1]) - (change.shape[-1] - 1) / 2
         weight = change / change.sum()
-        assert abs(float((weight.sum(0) * cells).sum())) < 0.75
-        assert abs(float((weight.sum(1) * cells).sum())) < 0.75
+        assert abs(float((weight.sum(0) * cells).sum())) < 0.6
+        assert abs(float((weight.sum(1) * cells).sum())) < 0.6
 
 
 def test_unknown_trunk():

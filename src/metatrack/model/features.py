@@ -43,13 +43,12 @@ class Trunk(nn.Module):
 def center_cells(features: Tensor, cells: int) -> Tensor:
     """The ``cells x cells`` window of ``(n, C, h, w)`` around the patch's centre.
 
-    Padded trunks have their cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies about a cell behind the
-    map's centre: an odd margin leaves the extra row and column at the start. Template and context are off by the same amount,
-    which the correlation cancels.
+    A padded trunk has its cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies a cell behind the map's;
+    a trunk without padding has no margin to choose from.
     """
-    top = (features.shape[-2] - cells + 1) // 2
-    left = (features.shape[-1] - cells + 1) // 2
-    return features[..., top : top + cells, left : left + cells]
+    margin = features.shape[-1] - cells
+    first = min(margin // 2 + 1, margin)
+    return features[..., first : first + cells, first : first + cells]
 
 
 class PaperTrunk(Trunk):

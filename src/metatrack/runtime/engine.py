@@ -77,7 +77,8 @@ class Model:
 
     @staticmethod
     def _center(features: Float32, cells: int) -> Float32:
-        top, left = (features.shape[-2] - cells + 1) // 2, (features.shape[-1] - cells + 1) // 2
+        margin = features.shape[-1] - cells
+        top = left = min(margin // 2 + 1, margin)  # as in model.features.center_cells
         return np.ascontiguousarray(features[..., top : top + cells, left : left + cells])
 
 

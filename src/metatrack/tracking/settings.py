@@ -32,10 +32,10 @@ class TrackerSettings:
     """τ: a frame enters the memory only if its score is at least this; 0 admits every frame, as in the paper."""
     positive_radius: float = 2.0
     """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
-    lost_below: float = 0.3
+    lost_below: float = 0.1
     """Score under which a frame counts as a frame without target."""
     search_wider: bool = True
-    """While the score is under ``lost_below``, also look around the last place, each frame in one of three rings of eight contexts."""
+    """While the score is under ``lost_below``, also look around the last place: eight contexts of one of three rings a frame."""
     found_above: float = 0.7
     """Score from which a target seen in such a ring is taken for the lost one."""
     lost_after: int = 5

@@ -17,6 +17,8 @@ from metatrack.training.validation import ViewedClip
 
 ABSENT_FRAMES = 8
 """Frames without the target that are shown after every clip."""
+LOW = 0.1
+"""Score that counts as low, as in the tracker's settings."""
 RIGHT = 0.5
 """Overlap from which a box counts as holding its target."""
 
@@ -77,7 +79,7 @@ def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, fl
 
     Returns:
         ``slope`` and ``offset`` for the tracker; of the other half: ``brier`` (mean squared error of the score),
-        ``low_when_absent`` and ``low_when_right`` (shares of frames with a score under 0.3 where the target is absent, and
+        ``low_when_absent`` and ``low_when_right`` (shares of frames with a score under LOW where the target is absent, and
         where the box is right).
     """
     seen = observe(model, clips, adapt)
@@ -89,7 +91,7 @@ def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, fl
         "slope": round(slope, 4),
         "offset": round(offset, 4),
         "brier": round(float(np.mean((score[test] - seen.right[test]) ** 2)), 4),
-        "low_when_absent": round(float(np.mean(score[test & seen.absent] < 0.3)), 4),
-        "low_when_right": round(float(np.mean(score[test & seen.right] < 0.3)), 4),
+        "low_when_absent": round(float(np.mean(score[test & seen.absent] < LOW)), 4),
+        "low_when_right": round(float(np.mean(score[test & seen.right] < LOW)), 4),
         "frames": int(len(score)),
     }
