@@ -157,3 +157,16 @@ def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[f
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     result = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(fill))
     return np.asarray(result, np.uint8)
+
+
+def window_start(cells: int, window: int) -> int:
+    """First cell of a feature map's window around the centre of its patch, along one axis.
+
+    A padded trunk has its cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies a cell behind the map's;
+    a trunk without padding has no margin to choose from. Training and run time both call this: their windows must be the same.
+
+    >>> window_start(15, 7), window_start(31, 23), window_start(24, 24)
+    (5, 5, 0)
+    """
+    margin = cells - window
+    return min(margin // 2 + 1, margin)

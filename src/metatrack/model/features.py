@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metatrack.geometry import window_start
+
 TrunkName = Literal["paper", "lite"]
 STRIDE = 8
 """Input pixels per feature cell, in both trunks."""
@@ -41,13 +43,8 @@ class Trunk(nn.Module):
 
 
 def center_cells(features: Tensor, cells: int) -> Tensor:
-    """The ``cells x cells`` window of ``(n, C, h, w)`` around the patch's centre.
-
-    A padded trunk has its cells at pixels 0, 8, 16 ..., so a patch's centre (pixel 63 or 127) lies a cell behind the map's;
-    a trunk without padding has no margin to choose from.
-    """
-    margin = features.shape[-1] - cells
-    first = min(margin // 2 + 1, margin)
+    """The ``cells x cells`` window of ``(n, C, h, h)`` around the patch's centre."""
+    first = window_start(features.shape[-1], cells)
     return features[..., first : first + cells, first : first + cells]
 
 

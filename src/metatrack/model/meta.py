@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from metatrack.model.matching import EPSILON, correlate, position_weights
 
+SUPPORT = 4
+"""M: contexts that give the gradient (section 3.2.2)."""
 TARGET_KERNELS = 32
 """Kernels that the meta-learner adds to the last layer's 96 (section 3.2.2)."""
 

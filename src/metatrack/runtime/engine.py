@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from metatrack.geometry import window_start
 from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
@@ -77,9 +78,8 @@ class Model:
 
     @staticmethod
     def _center(features: Float32, cells: int) -> Float32:
-        margin = features.shape[-1] - cells
-        top = left = min(margin // 2 + 1, margin)  # as in model.features.center_cells
-        return np.ascontiguousarray(features[..., top : top + cells, left : left + cells])
+        first = window_start(features.shape[-1], cells)
+        return np.ascontiguousarray(features[..., first : first + cells, first : first + cells])
 
 
 @lru_cache(maxsize=8)

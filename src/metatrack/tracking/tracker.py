@@ -201,7 +201,7 @@ class Tracker:
             return None
         cell = side / SEARCH_SIZE * self.model.stride
         cx, cy = places[best][0] + found.displacement[0] * cell, places[best][1] + found.displacement[1] * cell
-        return Center(min(max(cx, 0.0), float(width)), min(max(cy, 0.0), float(height)), center.w, center.h), score
+        return _inside(Center(cx, cy, center.w, center.h), width, height), score
 
     def _moved(self, found: Found, side: float, width: int, height: int, resize: bool) -> Center:
         """The new place and the damped, clamped new size; the box always meets the frame."""
@@ -216,7 +216,7 @@ class Tracker:
         first_w, first_h = self.state.first_size
         ratio = min(max(old.w * growth / first_w, low), high)
         ratio = max(ratio, 1 / first_w, 1 / first_h)  # never less than a pixel
-        return Center(min(max(cx, 0.0), float(width)), min(max(cy, 0.0), float(height)), first_w * ratio, first_h * ratio)
+        return _inside(Center(cx, cy, first_w * ratio, first_h * ratio), width, height)
 
     def _score(self, peak: float) -> float:
         """The peak's logit through the logistic curve that the model's card carries."""
@@ -279,6 +279,11 @@ def _hann(size: int) -> npt.NDArray[np.float64]:
     window = np.outer(line, line)
     window.setflags(write=False)
     return window
+
+
+def _inside(center: Center, width: int, height: int) -> Center:
+    """The target with its centre moved into the frame, so that its box meets the frame."""
+    return center._replace(cx=min(max(center.cx, 0.0), float(width)), cy=min(max(center.cy, 0.0), float(height)))
 
 
 def _fill(image: Image) -> tuple[float, float, float]:

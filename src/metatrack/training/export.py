@@ -18,9 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
-from metatrack.model.features import RESPONSE_SIZE
+from metatrack.model.features import RESPONSE_SIZE, STRIDE
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
 
 HALF_FROM = 256
@@ -149,8 +149,8 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
                 "template_cells": k,
                 "search_cells": s,
                 "response_cells": RESPONSE_SIZE,
-                "stride": SEARCH_SIZE // 32 + 1,
-                "support": 4 if learner is not None else 0,
+                "stride": STRIDE,
+                "support": SUPPORT if learner is not None else 0,
             },
             "preprocessing": {
                 "color": "RGB, uint8, (n, height, width, 3)",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import torch
@@ -152,7 +152,18 @@ def matching_losses(network: MatchingNetwork, batch: list[Tensor], config: Match
     }
 
 
-def total_loss(losses: dict[str, Tensor], config: MatchingConfig) -> Tensor:
+class LossWeights(Protocol):
+    """The part of a configuration that weighs the terms of the loss; both trainings have it."""
+
+    @property
+    def scale_weight(self) -> float: ...  # noqa: D102
+    @property
+    def position_weight(self) -> float: ...  # noqa: D102
+    @property
+    def stranger_weight(self) -> float: ...  # noqa: D102
+
+
+def total_loss(losses: dict[str, Tensor], config: LossWeights) -> Tensor:
     """Equation (6) and the further terms, weighted."""
     return (
         losses["logistic"]
@@ -241,8 +252,8 @@ def save_atomically(content: Any, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def description(config: MatchingConfig) -> dict[str, Any]:
-    """The configuration as JSON."""
+def description(config: Any) -> dict[str, Any]:
+    """A configuration (a dataclass) as JSON."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
 
 

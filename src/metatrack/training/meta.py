@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +20,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
-from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
 from metatrack.training.matching import (
     channels_last,
     code_version,
+    description,
     learning_rate,
     load_matching,
     save_atomically,
     single_thread,
     to_network,
+    total_loss,
 )
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.sampling import PairSampler, Source, load_mix
@@ -49,7 +51,7 @@ class MetaConfig:
     """Batches, as in the paper."""
     batch: int = 6
     """Episodes per batch, as in the paper."""
-    support: int = 4
+    support: int = SUPPORT
     """M: contexts that give the gradient, as in the paper."""
     patches: int = 6
     """T: contexts that the loss (7) is taken over, the M among them, as in the paper."""
@@ -226,14 +228,14 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
     learner = MetaLearner(network.trunk.channels, network.kernels)
     learner.delta_scale.copy_(measure_delta(network, features, config))
     optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    description = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    settings = description(config)
     baseline = float(track_clips(TorchModel(network, None), checks).mean())
     start, best = 0, -1.0
     checkpoint, best_file = config.out / "checkpoint.pt", config.out / "best.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if {k: v for k, v in state["config"].items() if k not in ("workers", "out")} != {
-            k: v for k, v in description.items() if k not in ("workers", "out")
+            k: v for k, v in settings.items() if k not in ("workers", "out")
         }:
             raise ValueError(f"{checkpoint} was trained with other settings; give another --out, or delete it")
         learner.load_state_dict(state["learner"])
@@ -249,9 +251,7 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
         optimizer.param_groups[0]["lr"] = config.lr * learning_rate(step, 50, config.iterations)
         optimizer.zero_grad(set_to_none=True)
         losses = batch_losses(learner, network, features, list(draw_episodes(features, config, step)), config.support)
-        loss = losses["logistic"] + config.scale_weight * losses["scale"]
-        loss = loss + config.position_weight * losses["position"] + config.stranger_weight * losses["stranger"]
-        loss.backward()
+        total_loss(losses, config).backward()
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value.item()
         nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
@@ -271,10 +271,10 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
                 row["baseline"] = round(baseline, 4)
                 if row["overlap"] > best:
                     best = row["overlap"]
-                    kept = {"learner": learner.state_dict(), "config": description, "step": done, "overlap": best}
+                    kept = {"learner": learner.state_dict(), "config": settings, "step": done, "overlap": best}
                     save_atomically({**kept, "baseline": baseline, "commit": code_version()}, best_file)
                 content = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
-                save_atomically({**content, "step": done, "best": best, "config": description}, checkpoint)
+                save_atomically({**content, "step": done, "best": best, "config": settings}, checkpoint)
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
             print("  ".join(f"{k} {v:g}" for k, v in row.items()), flush=True)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.features import RESPONSE_SIZE
+from metatrack.model.features import RESPONSE_SIZE, STRIDE
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.engine import Float32, Model
 from metatrack.tracking.settings import settings_from
 from metatrack.tracking.tracker import Tracker
@@ -26,8 +26,6 @@ from metatrack.training.sampling import Source
 
 VIEW = 384
 """Side of a simulated frame in pixels."""
-SUPPORT = 4
-"""M of the paper at run time."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class TorchModel(Model):
         self.network, self.learner, self.bf16 = network, learner, bf16
         cells = network.trunk.template_cells
         self.name = network.trunk_name
-        self.channels, self.stride, self.support = network.trunk.channels, 8, SUPPORT
+        self.channels, self.stride, self.support = network.trunk.channels, STRIDE, SUPPORT
         self.template_cells, self.search_cells, self.response_cells = cells, cells + RESPONSE_SIZE - 1, RESPONSE_SIZE
         self.no_kernels = np.zeros((0, self.channels), np.float32)
         self.card: dict[str, Any] = {"name": self.name, "tracking": {}, "calibration": {}}
