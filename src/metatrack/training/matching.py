@@ -66,7 +66,7 @@ class MatchingConfig:
     """Batches over which the learning rate rises; a cosine lowers it to 2 % afterwards."""
     balanced: bool = True
     """Equation (6) with half of the weight on the positive positions; False is the plain mean."""
-    scale_weight: float = 0.5
+    scale_weight: float = 1.0
     """Weight of the contrast between right and wrong scales."""
     position_weight: float = 0.25
     """Weight of the softmax over positions."""
