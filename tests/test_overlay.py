@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatrack.video import draw, filmstrip, open_source, read_boxes
-from metatrack.video.overlay import INK, LOST, TRACKED
+from metatrack.video.overlay import INK, LOST, TRACKED, outline
 
 BOX = (60.0, 50.0, 80.0, 60.0)
 
@@ -53,6 +53,21 @@ def test_thickness_follows_the_frame() -> None:
 
     # AA takes a pixel from some of them.
     assert thickness(100) <= 2 <= thickness(480) < thickness(1080) <= 8
+
+
+def test_outlines_without_words() -> None:
+    frame, blue = gray(128), (40, 80, 240)
+    solid, dashed = outline(frame, BOX, blue, 3), outline(frame, BOX, blue, 3, (12, 12))
+    assert (frame == 128).all()
+    paint = near(solid, blue)
+    assert paint[50:110, 60].all() and not paint[60:100, 70:130].any() and near(solid, INK).any()
+    side = near(dashed, blue)[49:52, 60:140].any(0)  # 80 px: dashes at 0, 22.7, 45.3, 68 of 11.3 px, and 3 px of line ends
+    assert np.abs(np.diff(side.astype(int))).sum() == 6 and 0.55 < side.mean() < 0.75
+    assert side[0] and side[-1]
+    point = outline(frame, (5.0, 5, 0, 0), blue, 3, (12, 12))  # no length to cut into dashes
+    assert near(point, blue).any()
+    with pytest.raises(ValueError, match="not finite"):
+        outline(frame, (5.0, np.nan, 1, 1), blue)
 
 
 @pytest.mark.parametrize("words", [{"score": 0.5}, {"number": 12}, {"label": "duck"}, {"score": 0.1, "lost": True, "number": 0}])

@@ -1,6 +1,9 @@
 """Running one tracker over one sequence: what it is given and what is recorded."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import trackers
 from metatrack.evaluation.runner import run_sequence
-from metatrack.geometry import Box
+from metatrack.geometry import Box, iou
 from tests.fake_trackers import Perfect, Still, make_sequence
 
 
@@ -67,6 +70,22 @@ def test_a_sequence_that_cannot_begin(sequence):
         run_sequence(Still(), unknown)
 
 
+def test_a_tracker_may_ask_for_files(sequence):
+    calls = []
+
+    class Reader(Perfect):
+        def next_file(self, path):
+            calls.append(path)
+
+        def update(self, frame):
+            assert int(calls[-1].stem) == frame[0, 0, 0]
+            return super().update(frame)
+
+    boxes, _ = run_sequence(Reader(), sequence, 1)
+    assert calls == list(sequence.frame_paths[1:])
+    np.testing.assert_array_equal(boxes, sequence.boxes[1:])
+
+
 # -- trackers by name
 
 
@@ -94,17 +113,65 @@ def test_factory_by_name():
 
 @pytest.mark.parametrize(
     ("text", "name", "origin"),
-    [("mlt", "mlt", "mlt"), ("ours=mlt-no-adapt", "ours", "mlt-no-adapt"), ("a.b=my.mod:make", "a.b", "my.mod:make")],
+    [
+        ("mlt", "mlt", "mlt"),
+        ("ours=mlt-no-adapt", "ours", "mlt-no-adapt"),
+        ("a.b=my.mod:make", "a.b", "my.mod:make"),
+        (" kcf ", "kcf", "kcf"),
+        ("nano:/a b/c=d", "nano", "nano:/a b/c=d"),
+        ("small=nano:C:\\x", "small", "nano:C:\\x"),
+        ("a/theirs.json", "theirs", "a/theirs.json"),
+        ("mine=a:b/theirs.json", "mine", "a:b/theirs.json"),
+        ("mlt:make", "make", "mlt:make"),  # a module of that name
+    ],
 )
 def test_names(text, name, origin):
     assert trackers.tracker_spec(text) == trackers.TrackerSpec(name, origin)
+
+
+def test_every_name_is_in_the_help_and_in_the_docs():
+    from metatrack.app import evaluate
+
+    source = Path(evaluate.__file__).read_text()
+    documented = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    for name, named in trackers.NAMED.items():
+        assert re.search(rf"\b{name}\b", source) and f"`{name}" in documented, name
+        assert named.help
+
+
+@pytest.mark.parametrize("name", ["siamfc", "csk", "kcf", "dsst", "csrt", "tld", "mil", "mosse", "medianflow"])
+def test_compared_trackers_follow(name, scene):
+    spec = trackers.tracker_spec(name)
+    json.dumps(spec.identity(), allow_nan=False)
+    tracker = spec.make()
+    tracker.init(scene.frame(0), Box(*scene.box(0)))
+    for i in range(1, 10):
+        box = np.array(tracker.update(scene.frame(i)).box)
+    assert iou(box, np.array(scene.box(9), float)) > 0.5
+
+
+def test_identities_pin_what_decides_boxes(tmp_path):
+    siamfc, plain = (trackers.tracker_spec(name).identity() for name in ("siamfc", "mlt-no-adapt"))
+    assert siamfc["sha256"] == plain["sha256"] and siamfc["tracking"]["scale_step"] == 1.0375
+    assert trackers.tracker_spec("siamfc").make().settings.search_wider is False
+    assert set(trackers.tracker_spec("kcf").identity()) == {"metatrack", "opencv", "factory"}
+    for name in ("nanotrack_backbone_sim.onnx", "nanotrack_head_sim.onnx"):
+        (tmp_path / name).write_bytes(name.encode())
+    nano = trackers.tracker_spec(f"nano:{tmp_path}")
+    before = nano.identity()
+    (tmp_path / "nanotrack_head_sim.onnx").write_bytes(b"other")
+    assert nano.identity() != before and set(before["sha256"]) == {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
         (["mtl"], "no tracker 'mtl'; did you mean 'mlt'"),
-        (["xyz"], "known are mlt, mlt-paper, mlt-no-adapt, mlt-no-meta"),
+        (["xyz"], "known are mlt, mlt-paper, mlt-no-adapt, mlt-no-meta, siamfc, csk, kcf"),
+        (["crst"], "did you mean 'csrt'"),
+        (["nano"], "nano needs the folder of its network's files: nano:FOLDER"),
+        (["x=vit:"], "vit needs the folder"),
+        (["my tracker.json"], "cannot be the name of a tracker; .* as in name=my tracker.json"),
         (["../x=my.mod:make"], "cannot be the name"),
         (["=my.mod:make"], "cannot be the name"),
         (["a:make", "b:make"], "two trackers are named 'make'"),

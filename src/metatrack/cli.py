@@ -30,6 +30,11 @@ COMMANDS = {
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
     "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),
+    "vot": Command("app.vot:VotOptions", "app.vot:run", None, "the tracker for VOT's toolkit, which starts this itself"),
+    "import-results": Command(
+        "app.import_results:ImportOptions", "app.import_results:run", None, "bring published boxes into an evaluation"
+    ),
+    "report": Command("app.report:ReportOptions", "app.report:run", None, "make tables, plots and a page of an evaluation"),
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),

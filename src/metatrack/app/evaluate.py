@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated
@@ -16,16 +18,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from metatrack.app.problem import INCOMPLETE, Problem, user_input
+from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import EvaluationError, Outcome, evaluate, plan
+from metatrack.evaluation.evaluate import EvaluationError, Outcome, Workers, evaluate, plan
 from metatrack.evaluation.protocols import Protocol
 from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import format_summary, tables, write_summary
+from metatrack.evaluation.summary import format_summary, frame_size, tables, write_summary
 from metatrack.evaluation.trackers import tracker_specs
-from metatrack.evaluation.worker import Report
+from metatrack.evaluation.worker import Job, Report
 
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -47,13 +49,18 @@ class EvaluateOptions:
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of your copy of it."""
     trackers: Annotated[str, tyro.conf.arg(metavar="A,B,...")]
-    """Ours (mlt, mlt-paper, mlt-no-adapt, mlt-no-meta), or your own: package.module:factory, or name=package.module:factory."""
+    """Ours: mlt, mlt-paper, mlt-no-adapt, mlt-no-meta. To compare with: siamfc, csk, kcf, dsst, csrt, tld, mil, mosse,
+    medianflow, and nano:FOLDER, vit:FOLDER (of their files). Your own: package.module:factory, or path/of/tracker.json, which
+    says how to start a program. Each may be renamed: name=..."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the results: one data set and one protocol each."""
     protocol: Protocol = "ope"
     """Where trackers are started: once (ope), in up to 20 frames (tre), with 12 disturbed boxes (sre)."""
-    jobs: int = 1
-    """Processes, of one thread each. Speed is only measured well with 1."""
+    jobs: int | None = None
+    """Runs at once, of one thread each; 1 by default, with --ray all CPUs. Speed is only measured well with 1."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT|auto")] = None
+    """Cluster to run on instead of this machine: address of its head, or auto on one of its machines. Each machine needs this
+    package, and the data set at the same path."""
     subset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """List that must be there in full, or split of GOT-10k; by default what is found."""
     only: Annotated[str | None, tyro.conf.arg(metavar="NAME,...")] = None
@@ -68,29 +75,45 @@ def run(options: EvaluateOptions) -> int:
     Raises:
         Problem: the input cannot be used, or no process can be started.
     """
-    if options.jobs < 1:
+    if options.jobs is not None and options.jobs < 1:
         raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where people keep the module of their own tracker
+    workers = None if options.ray is None else _cluster(options.ray)
     with user_input(ImportError):
         name = data_set(options.dataset)
         trackers = tracker_specs(options.trackers.split(","))
-        sequences = _only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
+        sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
         identities = {tracker.name: tracker.identity() for tracker in trackers}
         omit = otb_omitted() if name == "otb" else {}
         store = Store(options.out, name, options.protocol)
         for tracker, identity in identities.items():
             store.pin_tracker(tracker, identity)
         units = plan(store, trackers, sequences, omit)
+        store.note_sequences(replace(s, frame_size=frame_size(store, s)) for s in sequences)
     try:
         with EvaluationProgress(units) as progress:
-            outcome = evaluate(store, trackers, sequences, options.jobs, omit, progress.report)
+            jobs = options.jobs or (0 if workers else 1)
+            outcome = evaluate(store, trackers, sequences, jobs, omit, progress.report, workers)
     except EvaluationError as error:
         raise Problem(str(error), INCOMPLETE) from error
     return _finish(store, outcome, sequences)
 
 
-def _only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+def _cluster(address: str) -> Callable[[Job, int], Workers]:
+    with needs_extra("cluster", "metatrack evaluate --ray"):
+        from metatrack.evaluation.cluster import Cluster, check_address
+    with user_input():
+        check_address(address)
+    return partial(Cluster, address)
+
+
+def only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+    """The sequences that ``--only`` names; all where it is None.
+
+    Raises:
+        ValueError: there is no sequence of a name; the nearest is suggested.
+    """
     if names is None:
         return sequences
     wanted = [name.strip() for name in names.split(",") if name.strip()]

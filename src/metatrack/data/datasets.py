@@ -57,6 +57,19 @@ def data_set(name: str) -> str:
     raise ValueError(f"unknown data set {name!r}; {hint}")
 
 
+def attribute_titles(name: str) -> dict[str, str]:
+    """Abbreviation to full name of a data set's attributes, in its own order; empty where they have no other names.
+
+    Args:
+        name: one of :data:`DATA_SETS`.
+    """
+    if name == "lasot":
+        return lasot.lasot_attribute_names()
+    if name == "uav123":
+        return dict(uav123.ATTRIBUTES)
+    return otb.attribute_names() if name in ("otb", "tcolor128") else {}
+
+
 def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial: bool = False) -> list[Sequence]:
     """Reads a local copy of a data set.
 

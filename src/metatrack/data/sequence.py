@@ -32,6 +32,8 @@ class Sequence:
     """(n,): the target is out of sight; None if the data set does not say."""
     start_frame: int = 1
     """Number that the data set gives to the first frame, for display."""
+    frame_size: tuple[int, int] | None = None
+    """Height and width in pixels, where they are known without reading a frame."""
 
     def __post_init__(self) -> None:
         """Checks the shapes."""

@@ -26,9 +26,21 @@ from metatrack.data.sequence import Sequence
 
 Subset = Literal["UAV123", "UAV20L"]
 SUBSETS: tuple[Subset, ...] = ("UAV123", "UAV20L")
-ATTRIBUTES = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB")
-"""In the order of the flags: scale variation, aspect ratio change, low resolution, fast motion, full and partial occlusion,
-out of view, background clutter, illumination variation, viewpoint change, camera motion, similar object."""
+ATTRIBUTES = {
+    "SV": "Scale Variation",
+    "ARC": "Aspect Ratio Change",
+    "LR": "Low Resolution",
+    "FM": "Fast Motion",
+    "FOC": "Full Occlusion",
+    "POC": "Partial Occlusion",
+    "OV": "Out-of-View",
+    "BC": "Background Clutter",
+    "IV": "Illumination Variation",
+    "VC": "Viewpoint Change",
+    "CM": "Camera Motion",
+    "SOB": "Similar Object",
+}
+"""In the order of the flags."""
 SOURCE = "UAV123: https://cemse.kaust.edu.sa/ivul/uav123"
 
 

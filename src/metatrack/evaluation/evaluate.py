@@ -12,18 +12,20 @@ from __future__ import annotations
 import multiprocessing as mp
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import TracebackType
 from typing import NamedTuple
+from typing import Protocol as Interface
 
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import Spans, first_frames
+from metatrack.evaluation.protocols import Protocol, Spans, first_frames
 from metatrack.evaluation.store import Failure, Store, Unit
 from metatrack.evaluation.trackers import TrackerSpec
-from metatrack.evaluation.worker import Job, Report, work
+from metatrack.evaluation.worker import Job, Report, died, keep, settled, work
 
 POLL = 0.5
 """Seconds between two looks at units that another evaluation is working on."""
@@ -39,7 +41,20 @@ class Outcome(NamedTuple):
 
 
 class EvaluationError(RuntimeError):
-    """Worker processes cannot be started."""
+    """Worker processes cannot be started, or a cluster cannot be used."""
+
+
+class Workers(Interface):
+    """Where trackers run: processes of this machine, or a cluster (:mod:`metatrack.evaluation.cluster`)."""
+
+    def __enter__(self) -> Workers: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+        """Yields every report; ends when each unit is done or has failed."""
 
 
 def plan(
@@ -55,14 +70,21 @@ def plan(
     Raises:
         ValueError: two sequences have the same name.
     """
+    return units([tracker.name for tracker in trackers], store.protocol, sequences, omit)
+
+
+def units(
+    trackers: Seq[str], protocol: Protocol, sequences: Seq[Sequence], omit: Mapping[str, Spans] | None = None
+) -> list[Unit]:
+    """As :func:`plan`, of trackers by name."""
     names = [sequence.name for sequence in sequences]
     if len(set(names)) < len(names):
         raise ValueError(
             f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other"
         )
-    starts = {s.name: first_frames(store.protocol, s, (omit or {}).get(s.name, ())) for s in sequences}
+    starts = {s.name: first_frames(protocol, s, (omit or {}).get(s.name, ())) for s in sequences}
     return [
-        Unit(tracker.name, sequence.name, run, start, len(sequence) - start)
+        Unit(tracker, sequence.name, run, start, len(sequence) - start)
         for tracker in trackers
         for sequence in sequences
         for run, start in enumerate(starts[sequence.name], start=1)
@@ -76,6 +98,7 @@ def evaluate(
     jobs: int = 1,
     omit: Mapping[str, Spans] | None = None,
     watch: Callable[[Report], None] = lambda report: None,
+    workers: Callable[[Job, int], Workers] | None = None,
 ) -> Outcome:
     """Runs each tracker on each sequence, as far as it is not done yet.
 
@@ -87,13 +110,14 @@ def evaluate(
         store: the folder.
         trackers: what to run.
         sequences: on what.
-        jobs: processes. Speed is only meaningful with 1.
+        jobs: units that are run at once. Speed is only meaningful with 1.
         omit: see :func:`plan`.
         watch: told each report of the workers, and "done" for what was done before.
+        workers: makes those that do the work, given the job and ``jobs``; None are processes of this machine.
 
     Raises:
         ValueError: the folder's results were made by another tracker of the same name, or the units cannot be told apart.
-        EvaluationError: worker processes die before they do anything.
+        EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
     """
     for tracker in trackers:
         store.pin_tracker(tracker.name, tracker.identity())
@@ -107,11 +131,12 @@ def evaluate(
             watch(Report("done", unit))
         else:
             todo.append(unit)
-    with _Pool(job, min(max(jobs, 1), len(todo))) as pool:
-        for report in pool.run(todo, by_name):
-            if report.kind == "failed":
-                failures[report.unit] = Failure(report.unit, report.reason, store.error_file(report.unit))
-            watch(report)
+    if todo:
+        with (workers or Processes)(job, jobs) as crew:
+            for report in crew.run(todo, by_name):
+                if report.kind == "failed":
+                    failures[report.unit] = Failure(report.unit, report.reason, store.error_file(report.unit))
+                watch(report)
     return Outcome(units, [failures[unit] for unit in units if unit in failures])
 
 
@@ -147,16 +172,38 @@ class _Worker:
         self.pipe.close()
 
 
-class _Pool:
-    """Workers, replaced when they die."""
+class Agenda:
+    """Units that are to be done. Those that another evaluation is at come up again after a while, until they are settled."""
 
-    def __init__(self, job: Job, size: int) -> None:
-        self.job, self.store = job, job.store
-        self.size = size
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self._waiting: deque[Unit] = deque(units)
+        self._elsewhere: list[Unit] = []
+        self._look = time.monotonic() + POLL
+
+    def take(self) -> Unit | None:
+        """The next one; None if there is none now. While the agenda is true, ask again later."""
+        if not self._waiting and time.monotonic() >= self._look:
+            self._waiting.extend(self._elsewhere)
+            self._elsewhere.clear()
+            self._look = time.monotonic() + POLL
+        return self._waiting.popleft() if self._waiting else None
+
+    def postpone(self, unit: Unit) -> None:
+        """Another evaluation is at it."""
+        self._elsewhere.append(unit)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._elsewhere)
+
+
+class Processes:
+    """Workers on this machine, replaced when they die."""
+
+    def __init__(self, job: Job, jobs: int) -> None:
+        self.job, self.jobs = job, jobs
         self.workers: list[_Worker] = []
 
-    def __enter__(self) -> _Pool:
-        self.workers = [_Worker(self.job) for _ in range(self.size)]
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -165,37 +212,24 @@ class _Pool:
 
     def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
         """Yields every report; ends when each unit is done or has failed."""
-        waiting: deque[Unit] = deque(units)
-        elsewhere: list[Unit] = []  # another evaluation is at them
-        look = time.monotonic() + POLL
+        self.workers = [_Worker(self.job) for _ in range(min(max(self.jobs, 1), len(units)))]
+        agenda = Agenda(units)
         while True:
             for worker in self.workers:
-                while worker.ready and worker.unit is None and waiting:
-                    unit = waiting.popleft()
-                    if (report := self._settled(unit)) is not None:
+                while worker.ready and worker.unit is None and (unit := agenda.take()) is not None:
+                    if (report := settled(self.job, unit)) is not None:
                         yield report
                     else:
                         worker.give(unit, sequences[unit.sequence])
-            if not (waiting or elsewhere or any(worker.unit for worker in self.workers)):
+            if not (agenda or any(worker.unit for worker in self.workers)):
                 return  # all that was left had been done by another evaluation; no worker will ever speak
-            for ready in wait([worker.pipe for worker in self.workers], timeout=POLL if elsewhere else None):
+            for ready in wait([worker.pipe for worker in self.workers], timeout=POLL if agenda else None):
                 worker = next(worker for worker in self.workers if worker.pipe is ready)
                 report = self._hear(worker)
                 if report.kind == "busy":
-                    elsewhere.append(report.unit)
+                    agenda.postpone(report.unit)
                 elif report.kind != "ready":
                     yield report
-            if elsewhere and not waiting and time.monotonic() >= look:
-                waiting.extend(elsewhere)
-                elsewhere.clear()
-                look = time.monotonic() + POLL
-
-    def _settled(self, unit: Unit) -> Report | None:
-        """The report of a unit that another evaluation has finished meanwhile."""
-        if self.store.is_done(unit):
-            return Report("done", unit)
-        failure = self.store.failure_since(unit, self.job.session)
-        return failure and Report("failed", unit, reason=failure.reason)
 
     def _hear(self, worker: _Worker) -> Report:
         """The next report of a worker; if it has died, its unit has failed and another takes its place."""
@@ -214,7 +248,5 @@ class _Pool:
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         if worker.unit is None:
             raise EvaluationError(f"a worker process ended before it had any work ({how}); its own message, if any, is above")
-        reason = f"the process in which it ran died ({how}): a crash in native code, memory, or an outside kill"
-        self.store.write_error(worker.unit, reason, "No traceback: the process could not write one.\n")
         self.workers[self.workers.index(worker)] = _Worker(self.job)
-        return Report("failed", worker.unit, reason=reason)
+        return keep(self.job.store, worker.unit, died(how))

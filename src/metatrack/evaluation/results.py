@@ -103,9 +103,13 @@ def match_target(stem: str, names: Sequence[str]) -> str | None:
     >>> match_target("skating2.1_KCF_GaussHog", ["Skating1", "Skating2-1"])
     'Skating2-1'
     """
-    plain = re.sub(r"[._]", "-", stem).lower()
-    fitting = [name for name in names if plain == name.lower() or plain.startswith(name.lower() + "-")]
+    plain = _plain(stem)
+    fitting = [name for name in names if plain == _plain(name) or plain.startswith(_plain(name) + "-")]
     return max(fitting, key=len, default=None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[._]", "-", name).lower()
 
 
 def load_otb(source: Path, targets: Sequence[OtbTarget] | None = None) -> dict[str, Trajectory]:
@@ -129,7 +133,7 @@ def load_otb(source: Path, targets: Sequence[OtbTarget] | None = None) -> dict[s
         if name in found:
             raise ValueError(f"{source}: two files are about {name}, the second is {file}; keep one")
         trajectory = parse_trajectories(data, file)[0]
-        rows = _align(hold_last(trajectory.boxes), by_name[name], f"{source}: {file}")
+        rows = align_otb(hold_last(trajectory.boxes), by_name[name], f"{source}: {file}")
         found[name] = replace(trajectory, boxes=zero_based(rows))
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
@@ -247,8 +251,14 @@ def read_lasot(folder: Path) -> dict[str, Floats]:
     return {Path(name).stem: parse_trajectories(data, name)[0].boxes for name, data in texts}
 
 
-def _align(rows: Floats, target: OtbTarget, source: str) -> Floats:
-    """Rows of a file to one row per tracked frame; files differ in whether skipped or unlabelled frames have rows."""
+def align_otb(rows: Floats, target: OtbTarget, source: str) -> Floats:
+    """Rows of a file on OTB to one row per tracked frame: ``(k, 4)`` to ``(len(target.frames), 4)``.
+
+    Files differ in whether skipped or unlabelled frames have rows; one that stops early is continued by NaN.
+
+    Raises:
+        ValueError: there are more rows than frames; the message names ``source``.
+    """
     wanted = len(target.frames)
     if len(rows) in (target.rows, target.video_end - target.start + 1):
         rows = rows[target.skip : target.rows]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,14 @@ class Tracker(Protocol):
 
     def update(self, frame: Image, /) -> Output:
         """Finds the target in the next frame."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """What a tracker may have besides, if it hands frames on to somebody who reads them by himself."""
+
+    def next_file(self, path: Path, /) -> None:
+        """Told before ``init`` and each ``update``: the file that holds the frame."""
 
 
 def run_sequence(
@@ -60,6 +69,8 @@ def run_sequence(
     boxes, seconds = np.empty((count, 4)), np.empty(count)
     for i in range(count):
         frame = sequence.frame(start + i)
+        if isinstance(tracker, ReadsFiles):
+            tracker.next_file(sequence.frame_paths[start + i])
         if i == 0:
             size = frame.shape[:2]
             box = check_box(sequence.boxes[start] if first_box is None else first_box(size), size)

@@ -79,6 +79,11 @@ class Row:
     attributes: frozenset[str] = frozenset()
 
 
+THRESHOLDS = {
+    "success": metrics.OVERLAP_THRESHOLDS,
+    "precision": metrics.ERROR_THRESHOLDS,
+    "norm_precision": metrics.NORMALIZED_THRESHOLDS,
+}
 METRICS = ("auc", "precision", "norm_precision", "norm_precision_auc", "ao", "sr50", "sr75")
 POOLED = ("ao", "sr50", "sr75")
 """Means over frames, as GOT-10k has it; the others are means over sequences."""
@@ -116,6 +121,39 @@ class Table:
         return float(np.mean(known)) if known else float("nan")
 
 
+class Curves(NamedTuple):
+    """What the plots of a tracker show, of one sequence or of several; shares in [0, 1]."""
+
+    success: Floats
+    """(21,) over ``metrics.OVERLAP_THRESHOLDS``."""
+    precision: Floats
+    """(51,) over ``metrics.ERROR_THRESHOLDS``."""
+    norm_precision: Floats
+    """(51,) over ``metrics.NORMALIZED_THRESHOLDS``."""
+
+
+def curves(measured: Measured) -> Curves:
+    """The curves of one sequence; NaN where no frame counts."""
+    return Curves(
+        metrics.success_curve(measured.overlaps),
+        metrics.precision_curve(measured.errors),
+        metrics.normalized_precision_curve(measured.normalized),
+    )
+
+
+def mean_curves(several: Seq[Curves]) -> Curves:
+    """The mean over sequences, each counting the same; those of NaN are left out. NaN if nothing is left.
+
+    The mean of a mean curve is the mean of the scores, so the legend of a plot can be read off it.
+    """
+    made = []
+    for name in Curves._fields:
+        values = np.array([getattr(each, name) for each in several])
+        values = values[~np.isnan(values[:, 0])] if len(values) else values
+        made.append(values.mean(axis=0) if len(values) else np.full(THRESHOLDS[name].shape, np.nan))
+    return Curves(*made)
+
+
 def measure(
     sequence: Sequence,
     runs: Seq[tuple[int, npt.ArrayLike]],
@@ -125,7 +163,7 @@ def measure(
     """Compares boxes with the truth, frame by frame.
 
     As in the toolkits of OTB and LaSOT, a row that is not a box repeats the one before it, and the first frame of each run counts
-    as found, also where SRE gave the tracker a wrong box there.
+    as found, also where SRE gave the tracker a wrong box there. Where the truth is known in no frame but the first, none counts.
 
     Args:
         sequence: n frames.
@@ -137,18 +175,40 @@ def measure(
         ValueError: a run has another number of boxes than frames.
     """
     parts = [_measure(sequence, start, boxes, convention, frame_size) for start, boxes in runs]
+    if not metrics.known(sequence.boxes[1:]).any():
+        unknown = np.full(1, np.nan)
+        return Measured(unknown, unknown, unknown, np.empty(0))
     return Measured(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def settle(sequence: Sequence, start: int, boxes: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """The boxes of a run as they are scored, and the truth: both ``(n - s, 4)``.
+
+    A row that is not a box repeats the one before it, and the first is the true one.
+
+    Args:
+        sequence: n frames.
+        start: index of the run's first frame, s.
+        boxes: ``(n - s, 4)``, x, y, w, h, 0-based.
+
+    Raises:
+        ValueError: the run has another number of boxes than frames.
+    """
+    truth = sequence.boxes[start:]
+    found = metrics.hold_last(boxes)
+    if found.shape != truth.shape:
+        raise ValueError(f"{sequence.name}: boxes of shape {found.shape} for {len(truth)} frames")
+    found[:1] = truth[:1]
+    return found, truth
 
 
 def _measure(
     sequence: Sequence, start: int, boxes: npt.ArrayLike, convention: Convention, frame_size: tuple[int, int] | None
 ) -> Measured:
-    truth = sequence.boxes[start:]
-    found = metrics.hold_last(boxes)
-    if found.shape != truth.shape:
-        raise ValueError(f"{sequence.name}: boxes of shape {found.shape} for {len(truth)} frames")
-    later = metrics.overlaps(_clip(found, frame_size), _clip(truth, frame_size)) if convention.clip else None
-    found[:1] = truth[:1]
+    found, truth = settle(sequence, start, boxes)
+    later = None
+    if convention.clip:
+        later = metrics.overlaps(_clip(metrics.hold_last(boxes), frame_size), _clip(truth, frame_size))
     overlaps = metrics.overlaps(found, truth)
     if later is None:
         later = overlaps
@@ -185,10 +245,11 @@ def score_runs(
     Where the truth is known in no frame but the first, as in GOT-10k's test split, all scores are NaN: the one frame that a
     tracker cannot miss would give it 0.952. Arguments and errors as for :func:`measure`.
     """
-    measured = measure(sequence, runs, convention, frame_size)
-    if not metrics.known(sequence.boxes[1:]).any():
-        unknown = np.full(1, np.nan)
-        measured = Measured(unknown, unknown, unknown, np.empty(0))
+    return score_measured(sequence, measure(sequence, runs, convention, frame_size), fps)
+
+
+def score_measured(sequence: Sequence, measured: Measured, fps: float = float("nan")) -> Row:
+    """As :func:`score_runs`, of runs that are measured already."""
     normalized = metrics.normalized_precision_curve(measured.normalized)
     return Row(
         sequence=sequence.name,

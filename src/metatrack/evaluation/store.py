@@ -3,12 +3,14 @@
 ::
 
     evaluation.json              data set and protocol; one folder holds one of each
-    trackers/<tracker>.json      what the tracker is (for ours, the hashes of its weights)
+    trackers/<tracker>.json      what the tracker is (for ours, the hashes of its weights; for imported results, of the files)
+    sequences/<sequence>.json    what is scored against: the true boxes and the attributes, so that a report needs no data set
     boxes/<tracker>/<unit>.txt   the result: a row x,y,w,h per frame, 0-based, in full precision
     seconds/<tracker>/<unit>.txt time of each frame, a number a line
     errors/<tracker>/<unit>.txt  what went wrong, with the traceback; removed once the unit succeeds
     locks/                       claims of the processes at work; empty otherwise
     summary.json, summary.csv    scores, made of boxes/ alone
+    report/                      what `metatrack report` makes of all this
     speed.json                   frames per second, made of seconds/
 
 A unit is one run of one tracker over one sequence: ``<sequence>`` in OPE, ``<sequence>_<run>``, from 01, in TRE and SRE. Every
@@ -19,8 +21,10 @@ alone differ from run to run.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +33,10 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.data.rows import parse_rows
+from metatrack.data.sequence import Sequence
 from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.claims import claim
-from metatrack.evaluation.protocols import Protocol
+from metatrack.evaluation.protocols import PROTOCOLS, Protocol
 
 FORMAT = 1
 Floats = npt.NDArray[np.float64]
@@ -75,6 +80,67 @@ class Store:
     def __init__(self, root: Path, data_set: str, protocol: Protocol) -> None:
         self.root, self.data_set, self.protocol = Path(root), data_set, protocol
         self._pin(self.root / "evaluation.json", {"format": FORMAT, "data_set": data_set, "protocol": protocol}, "evaluation")
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """The evaluation that a folder holds.
+
+        Raises:
+            FileNotFoundError: it holds none.
+            ValueError: it was written by another version of this program, or is damaged.
+        """
+        path = Path(root) / "evaluation.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{root} is not the folder of an evaluation: it holds no evaluation.json; give its --out")
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            data_set, protocol = str(facts["data_set"]), facts["protocol"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); evaluate into another folder") from error
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"{path}: unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
+        return cls(root, data_set, protocol)
+
+    def trackers(self) -> dict[str, dict[str, Any]]:
+        """Names and identities of all trackers that have been evaluated or imported here, sorted by name."""
+        files = sorted((self.root / "trackers").glob("*.json"), key=lambda path: path.stem.lower())
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+    def note_sequences(self, sequences: Iterable[Sequence]) -> None:
+        """Notes what results are scored against. A sequence that is noted with other boxes is noted anew.
+
+        Raises:
+            ValueError: a sequence's name cannot be that of a file.
+        """
+        for sequence in sequences:
+            known = np.asarray(np.isfinite(sequence.boxes).all(axis=1))
+            facts = {
+                "start_frame": sequence.start_frame,
+                "frame_size": sequence.frame_size,
+                "attributes": sorted(sequence.attributes),
+                "boxes": [box if there else None for box, there in zip(sequence.boxes.tolist(), known)],
+            }
+            path, data = self._sequence_file(sequence.name), json.dumps(facts, allow_nan=False).encode()
+            if not path.is_file() or path.read_bytes() != data:
+                write_atomically(path, data)
+
+    def sequences(self) -> list[Sequence]:
+        """All sequences that are noted, sorted by name; their frames are not here and cannot be read.
+
+        Raises:
+            ValueError: a file is damaged.
+        """
+        return [self._read_sequence(path) for path in sorted((self.root / "sequences").glob("*.json"), key=_by_name)]
+
+    def _read_sequence(self, path: Path) -> Sequence:
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            boxes = np.array([(np.nan,) * 4 if box is None else box for box in facts["boxes"]], np.float64).reshape(-1, 4)
+            size, attributes, start = facts["frame_size"], frozenset(facts["attributes"]), int(facts["start_frame"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); repeat the evaluation") from error
+        frames = tuple(Path(path.stem, f"frame {start + i} of the data set") for i in range(len(boxes)))
+        return Sequence(path.stem, frames, boxes, attributes, None, start, None if size is None else (size[0], size[1]))
 
     def pin_tracker(self, name: str, identity: dict[str, Any]) -> None:
         """Notes what a tracker is, or compares it with what the folder's results were made with.
@@ -121,10 +187,13 @@ class Store:
         except FileNotFoundError:
             return False
 
-    def write(self, unit: Unit, boxes: npt.ArrayLike, seconds: npt.ArrayLike) -> None:
-        """Stores a result: ``(n, 4)`` boxes and ``(n,)`` seconds; it replaces an earlier one and its error."""
-        times = "".join(f"{value:.9f}\n" for value in np.asarray(seconds, np.float64).tolist())
-        write_atomically(self.seconds_file(unit), times.encode())
+    def write(self, unit: Unit, boxes: npt.ArrayLike, seconds: npt.ArrayLike | None) -> None:
+        """Stores a result: ``(n, 4)`` boxes and ``(n,)`` seconds (None: not known); it replaces an earlier one and its error."""
+        if seconds is None:
+            self.seconds_file(unit).unlink(missing_ok=True)
+        else:
+            times = "".join(f"{value:.9f}\n" for value in np.asarray(seconds, np.float64).tolist())
+            write_atomically(self.seconds_file(unit), times.encode())
         rows = np.asarray(boxes, np.float64).tolist()
         # repr is the shortest text that reads back as the same number: scores made from files equal those made in memory.
         text = "".join(",".join(repr(float(value)) for value in row) + "\n" for row in rows)
@@ -179,12 +248,25 @@ class Store:
         return self.root / kind / unit.tracker / f"{self._stem(unit)}.txt"
 
     def _stem(self, unit: Unit) -> str:
-        if unit.sequence in (".", "..") or set(unit.sequence) & set('/\\:*?"<>|'):
-            raise ValueError(f"{unit.sequence!r} cannot be the name of a file; rename the sequence's folder")
+        _check_name(unit.sequence)
         return unit.sequence if self.protocol == "ope" else f"{unit.sequence}_{unit.run:02d}"
+
+    def _sequence_file(self, name: str) -> Path:
+        _check_name(name)
+        return self.root / "sequences" / f"{name}.json"
 
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
+
+
+def _check_name(sequence: str) -> None:
+    if sequence in (".", "..") or set(sequence) & set('/\\:*?"<>|'):
+        raise ValueError(f"{sequence!r} cannot be the name of a file; rename the sequence's folder")
+
+
+def _by_name(path: Path) -> list[Any]:
+    """Sorts as a person would: without regard to case, numbers by value."""
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"([0-9]+)", path.stem)]
 
 
 def _json(value: Any) -> bytes:

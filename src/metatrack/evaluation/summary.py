@@ -15,7 +15,8 @@ from typing import Any
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import metrics
 from metatrack.evaluation.atomic import write_atomically
-from metatrack.evaluation.scores import CONVENTIONS, METRICS, Convention, Row, Table, score_runs
+from metatrack.evaluation.metrics import Floats
+from metatrack.evaluation.scores import CONVENTIONS, METRICS, Convention, Row, Table, measure, score_measured
 from metatrack.evaluation.store import FORMAT, Store, Unit
 
 TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
@@ -42,18 +43,40 @@ def tables(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> list[Tab
 
 def _row(store: Store, runs: list[Unit], sequence: Sequence) -> Row:
     convention = CONVENTIONS.get(store.data_set, Convention())
-    height, width = sequence.frame(0).shape[:2] if convention.clip else (0, 0)
-    # As metrics.fps, over all runs: the first entry of each is its initialisation.
+    measured = measure(sequence, read_runs(store, runs), convention, frame_size(store, sequence))
+    return score_measured(sequence, measured, read_fps(store, runs))
+
+
+def read_runs(store: Store, runs: Seq[Unit]) -> list[tuple[int, Floats]]:
+    """Of each run of a sequence the index of its first frame, and its boxes ``(n, 4)``; all must be done.
+
+    Raises:
+        ValueError: a file does not hold a row of four numbers per frame.
+    """
+    return [(unit.start, store.read_boxes(unit)) for unit in runs]
+
+
+def read_fps(store: Store, runs: Seq[Unit]) -> float:
+    """Frames per second over all runs of a sequence, NaN where no times are known.
+
+    As ``metrics.fps``: the first entry of each run is its initialisation, and is left out.
+    """
     seconds = [store.read_seconds(unit) for unit in runs]
     updates = sum(max(len(times) - 1, 0) for times in seconds)
     total = sum(float(times[1:].sum()) for times in seconds)
-    return score_runs(
-        sequence,
-        [(unit.start, store.read_boxes(unit)) for unit in runs],
-        convention,
-        fps=updates / total if total > 0 else math.nan,
-        frame_size=(height, width),
-    )
+    return updates / total if total > 0 else math.nan
+
+
+def frame_size(store: Store, sequence: Sequence) -> tuple[int, int] | None:
+    """Height and width of a sequence's frames, if the data set's scores need them; None if they do not.
+
+    Raises:
+        OSError: they are not known, and the first frame cannot be read.
+    """
+    if not CONVENTIONS.get(store.data_set, Convention()).clip:
+        return None
+    height, width = sequence.frame_size or sequence.frame(0).shape[:2]
+    return height, width
 
 
 def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) -> None:
@@ -109,6 +132,17 @@ def _csv(scored: Seq[Table]) -> str:
         for row in table.rows:
             writer.writerow([table.tracker, row.sequence, row.frames, *_scores(row).values()])
     return text.getvalue()
+
+
+def tracker_order(store: Store) -> list[str]:
+    """All trackers of an evaluation: first those of ``summary.json``, which the last evaluation was about, then by name."""
+    known = store.trackers()
+    path = store.root / "summary.json"
+    try:
+        last = list(json.loads(path.read_text(encoding="utf-8"))["trackers"])
+    except (OSError, ValueError, TypeError, KeyError):  # no evaluation has come to its end yet
+        last = []
+    return [name for name in last if name in known] + [name for name in known if name not in last]
 
 
 def format_summary(scored: Seq[Table], sequences: int) -> str:

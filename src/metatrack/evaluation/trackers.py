@@ -1,16 +1,19 @@
-"""Trackers by name, for evaluations: ours by short names, everybody else's as ``package.module:factory``."""
+"""Trackers by name, for evaluations: ours, those that ours is compared with, and everybody else's."""
 
 from __future__ import annotations
 
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from metatrack import __version__
+from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
 from metatrack.evaluation.runner import Tracker
+from metatrack.tracking.settings import TrackerSettings
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,116 @@ class Ours:
     """A shipped model."""
     adapt: bool
     help: str
+    settings: TrackerSettings | None = None
+    """None takes the model card's."""
+
+    def make(self) -> Tracker:
+        """A new one."""
+        from metatrack.tracking.tracker import Tracker as MetaTracker
+
+        return MetaTracker(self.model, adapt=self.adapt, settings=self.settings, threads=1)
+
+    def identity(self) -> dict[str, Any]:
+        """The hashes of its weights, and its settings."""
+        from metatrack.runtime.bundle import open_bundle
+
+        card = open_bundle(self.model).card
+        return {
+            "metatrack": __version__,
+            "model": self.model,
+            "adapt": self.adapt,
+            "sha256": {file: facts["sha256"] for file, facts in sorted(card["files"].items())},
+            "tracking": card.get("tracking", {}) if self.settings is None else asdict(self.settings),
+        }
 
 
-NAMED = {
+@dataclass(frozen=True)
+class Compared:
+    """A tracker of ``metatrack.compared``."""
+
+    factory: str
+    """``module:class`` there."""
+    help: str
+    takes_folder: bool = False
+    """It needs files of a network, whose folder stands after its name and a colon."""
+    folder: str | None = None
+    """That folder, once it is known."""
+
+    def make(self) -> Tracker:
+        """A new one."""
+        return self._factory()(*self._arguments())
+
+    def identity(self) -> dict[str, Any]:
+        """Versions of this package and of OpenCV, which all of them use, and what the class itself tells (hashes of files)."""
+        import cv2
+
+        factory = self._factory()
+        own: dict[str, Any] = factory.identity(*self._arguments()) if hasattr(factory, "identity") else {}
+        return {"metatrack": __version__, "opencv": cv2.__version__, "factory": self.factory, **own}
+
+    def _factory(self) -> Callable[..., Tracker]:
+        return load_factory(f"metatrack.compared.{self.factory}")
+
+    def _arguments(self) -> tuple[str, ...]:
+        return () if self.folder is None else (self.folder,)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A tracker in a process of its own, described by a JSON file."""
+
+    file: Path
+
+    def make(self) -> Tracker:
+        """A new one; its process starts with the first frame."""
+        from metatrack.evaluation.process import ProcessTracker, read_settings
+
+        return ProcessTracker(read_settings(self.file), self.file.parent)
+
+    def identity(self) -> dict[str, Any]:
+        """What the file says, but for the time-out, which decides no box."""
+        from metatrack.evaluation.process import find_program, read_settings
+
+        settings = read_settings(self.file)
+        find_program(settings, self.file.parent)
+        return {"program": {key: value for key, value in asdict(settings).items() if key != "timeout_s"}}
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A tracker of whoever calls."""
+
+    spec: str
+    """``package.module:factory``."""
+
+    def make(self) -> Tracker:
+        """A new one."""
+        return load_factory(self.spec)()
+
+    def identity(self) -> dict[str, Any]:
+        """Its name: more cannot be known."""
+        load_factory(self.spec)
+        return {"factory": self.spec}
+
+
+NAMED: dict[str, Ours | Compared] = {
     "mlt": Ours("lite", True, "our tracker, default model"),
     "mlt-paper": Ours("paper", True, "our tracker, the paper's five layers"),
     "mlt-no-adapt": Ours("lite", False, "our tracker, default model, the meta-learner switched off"),
     "mlt-no-meta": Ours("lite-no-meta", False, "the paper's ablation: trained with 128 plain kernels and no meta-learner"),
+    "siamfc": Ours("lite", False, "our network, tracking as SiamFC does", SIAMFC_SETTINGS),
+    "csk": Compared("csk:CSK", "correlation filter with a kernel, on grey pixels (2012)"),
+    "kcf": Compared("kcf:KCF", "correlation filter with a kernel, on oriented gradients (2015)"),
+    "dsst": Compared("dsst:DSST", "correlation filters for place and scale (2014)"),
+    "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
+    "tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
+    "mil": Compared("opencv:MIL", "OpenCV's multiple-instance learning (2009)"),
+    "mosse": Compared("opencv:MOSSE", "OpenCV's first correlation filter (2010)"),
+    "medianflow": Compared("opencv:MedianFlow", "OpenCV's optical flow there and back (2010)"),
+    "nano": Compared("opencv:Nano", "OpenCV's NanoTrack; nano:FOLDER, which holds its files", takes_folder=True),
+    "vit": Compared("opencv:Vit", "OpenCV's VitTrack; vit:FOLDER, which holds its file", takes_folder=True),
 }
+FORMS = "package.module:factory, or a JSON file that says how to start a program"
 
 
 @dataclass(frozen=True)
@@ -42,63 +147,77 @@ class TrackerSpec:
     name: str
     """Name in tables and folders."""
     origin: str
-    """One of :data:`NAMED`, or ``package.module:factory``."""
+    """One of :data:`NAMED` (with ``:FOLDER`` where files are needed), ``package.module:factory``, or path of a JSON file."""
 
     def make(self) -> Tracker:
-        """A new tracker.
+        """A new tracker. If it has a method ``close``, that is to be called in the end.
 
         Raises:
             Exception: whatever the factory raises.
         """
-        if self.origin not in NAMED:
-            return load_factory(self.origin)()
-        from metatrack.tracking.tracker import Tracker as MetaTracker
-
-        ours = NAMED[self.origin]
-        return MetaTracker(ours.model, adapt=ours.adapt, threads=1)
+        return self._resolve().make()
 
     def identity(self) -> dict[str, Any]:
         """What decides its boxes, as far as it can be known from here; a result of another identity must not be mixed in.
 
         Raises:
-            ValueError: the factory or the shipped model does not exist, or is damaged.
+            ValueError: the factory, the shipped model, the program or a file of a network does not exist, or is damaged; or the
+                installed OpenCV has no such tracker.
             ImportError: the factory's module cannot be imported.
+            OSError: the JSON file cannot be read.
         """
-        if self.origin not in NAMED:
-            load_factory(self.origin)
-            return {"factory": self.origin}
-        from metatrack.runtime.bundle import open_bundle
+        return self._resolve().identity()
 
-        ours = NAMED[self.origin]
-        card = open_bundle(ours.model).card
-        return {
-            "metatrack": __version__,
-            "model": ours.model,
-            "adapt": ours.adapt,
-            "sha256": {file: facts["sha256"] for file, facts in sorted(card["files"].items())},
-            "tracking": card.get("tracking", {}),
-        }
+    def _resolve(self) -> Ours | Compared | Program | Factory:
+        name, colon, folder = self.origin.partition(":")
+        named = NAMED.get(name)
+        if isinstance(named, Compared) and named.takes_folder and colon:
+            return replace(named, folder=folder)
+        if named is not None and not colon:
+            return named
+        return Program(Path(self.origin)) if _is_json(self.origin) else Factory(self.origin)
 
 
 def tracker_spec(text: str) -> TrackerSpec:
-    """``mlt``, ``package.module:factory`` (named after the factory), or ``name=package.module:factory``.
+    """``mlt``, ``nano:FOLDER``, ``package.module:factory`` or ``path/of/tracker.json``, with or without ``name=`` before it.
 
     >>> tracker_spec("mine=my.trackers:make_fast")
     TrackerSpec(name='mine', origin='my.trackers:make_fast')
+    >>> tracker_spec("programs/theirs.json")
+    TrackerSpec(name='theirs', origin='programs/theirs.json')
 
     Raises:
         ValueError: there is no such tracker (the nearest is suggested), or the name cannot be that of a folder.
     """
     name, equals, origin = text.strip().partition("=")
-    if not equals:
-        name, origin = text.strip().rpartition(":")[2], text.strip()
-    if origin not in NAMED and ":" not in origin:
-        near = get_close_matches(origin, NAMED, 1)
+    if not equals or ":" in name:  # nano:/a=b
+        origin = text.strip()
+        name = _own_name(origin)
+    head, colon, folder = origin.partition(":")
+    named = NAMED.get(head)
+    if isinstance(named, Compared) and named.takes_folder and not folder:
+        raise ValueError(f"{head} needs the folder of its network's files: {head}:FOLDER")
+    if named is None and not colon and not _is_json(origin):
+        near = get_close_matches(origin, NAMED)
+        near.sort(key=lambda known: sorted(known) != sorted(origin))  # letters in another order are the likeliest slip
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMED)}"
-        raise ValueError(f"no tracker {origin!r}; {hint} (your own: package.module:factory)")
+        raise ValueError(f"no tracker {origin!r}; {hint} (your own: {FORMS})")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
-        raise ValueError(f"{name!r} cannot be the name of a tracker; use letters, digits and _ . + -, as in name=module:factory")
+        raise ValueError(f"{name!r} cannot be the name of a tracker; use letters, digits and _ . + -, as in name={origin}")
     return TrackerSpec(name, origin)
+
+
+def _own_name(origin: str) -> str:
+    """What a tracker is called to which no name is given."""
+    head, colon, _ = origin.partition(":")
+    named = NAMED.get(head)
+    if isinstance(named, Compared) and named.takes_folder and colon:
+        return head
+    return Path(origin).stem if _is_json(origin) else origin.rpartition(":")[2]
+
+
+def _is_json(origin: str) -> bool:
+    return origin.lower().endswith(".json")
 
 
 def tracker_specs(texts: list[str]) -> list[TrackerSpec]:
@@ -116,7 +235,7 @@ def tracker_specs(texts: list[str]) -> list[TrackerSpec]:
     return specs
 
 
-def load_factory(spec: str) -> Callable[[], Tracker]:
+def load_factory(spec: str) -> Callable[..., Tracker]:
     """``package.module:name`` to that callable.
 
     Raises:
@@ -129,5 +248,5 @@ def load_factory(spec: str) -> Callable[[], Tracker]:
     factory = getattr(importlib.import_module(module), name, None)
     if not callable(factory):
         raise ValueError(f"module {module} holds no callable {name!r}")
-    made: Callable[[], Tracker] = factory
+    made: Callable[..., Tracker] = factory
     return made

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import first_box
+from metatrack.evaluation.protocols import Protocol, first_box
 from metatrack.evaluation.runner import run_sequence
 from metatrack.evaluation.store import Store, Unit
 from metatrack.evaluation.trackers import TrackerSpec
@@ -41,9 +44,27 @@ class Report(NamedTuple):
     kind: Literal["ready", "frames", "done", "failed", "busy"]
     unit: Unit
     frames: int = 0
-    """With "frames": how many more have been tracked."""
+    """With "frames": how many more have been tracked; negative where a run begins anew."""
     reason: str = ""
     """With "failed": one line."""
+
+
+class Boxes(NamedTuple):
+    """What a run came to."""
+
+    boxes: npt.NDArray[np.float64]
+    """``(n, 4)``, ``x, y, w, h`` 0-based."""
+    seconds: npt.NDArray[np.float64]
+    """``(n,)``, of each frame."""
+
+
+class Trouble(NamedTuple):
+    """Why a run came to nothing."""
+
+    reason: str
+    """One line."""
+    details: str
+    """The traceback, or why there is none."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -66,26 +87,53 @@ def work(connection: Connection, job: Job) -> None:
 
 def do(job: Job, unit: Unit, sequence: Sequence, send: Callable[[Report], None]) -> Report:
     """Claims the unit and does it; what went wrong ends in the store. "busy" if another process is at it."""
-    store = job.store
-    with store.claim(unit) as ours:
+    with job.store.claim(unit) as ours:
         if not ours:
             return Report("busy", unit)
-        if store.is_done(unit):  # by another evaluation, since our parent looked
-            return Report("done", unit)
-        if (earlier := store.failure_since(unit, job.session)) is not None:
-            return Report("failed", unit, reason=earlier.reason)
+        if (report := settled(job, unit)) is not None:
+            return report
+        return keep(job.store, unit, attempt(job.trackers[unit.tracker], job.store.protocol, unit, sequence, send))
+
+
+def settled(job: Job, unit: Unit) -> Report | None:
+    """The report of a unit that another evaluation has finished since ours began."""
+    if job.store.is_done(unit):
+        return Report("done", unit)
+    failure = job.store.failure_since(unit, job.session)
+    return failure and Report("failed", unit, reason=failure.reason)
+
+
+def attempt(
+    tracker: TrackerSpec, protocol: Protocol, unit: Unit, sequence: Sequence, send: Callable[[Report], None]
+) -> Boxes | Trouble:
+    """Runs the unit and writes nothing; ``send`` is told of the frames."""
+    progress = _Progress(unit, send)
+
+    def box(size: tuple[int, int]) -> Box:
+        return first_box(protocol, sequence, unit.run, unit.start, size)
+
+    try:
+        made = tracker.make()
         try:
-            progress = _Progress(unit, send)
+            return Boxes(*run_sequence(made, sequence, unit.start, box, progress.step))
+        finally:
+            getattr(made, "close", lambda: None)()  # those that hold more than memory have one
+    except Exception as error:  # whatever a tracker raises: the others go on
+        return Trouble(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
 
-            def box(size: tuple[int, int]) -> Box:
-                return first_box(store.protocol, sequence, unit.run, unit.start, size)
 
-            tracker = job.trackers[unit.tracker].make()
-            store.write(unit, *run_sequence(tracker, sequence, unit.start, box, progress.step))
-        except Exception as error:  # whatever a tracker raises: the others go on
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            store.write_error(unit, reason, traceback.format_exc())
-            return Report("failed", unit, reason=reason)
+def died(how: str) -> Trouble:
+    """Why a run came to nothing whose process ended; ``how`` is its exit code or whatever is known."""
+    reason = f"the process in which it ran died ({how}): a crash in native code, memory, or an outside kill"
+    return Trouble(reason, "No traceback: the process could not write one.\n")
+
+
+def keep(store: Store, unit: Unit, came_to: Boxes | Trouble) -> Report:
+    """Writes what an attempt came to."""
+    if isinstance(came_to, Trouble):
+        store.write_error(unit, *came_to)
+        return Report("failed", unit, reason=came_to.reason)
+    store.write(unit, *came_to)
     return Report("done", unit)
 
 

@@ -59,14 +59,7 @@ def draw(
         raise ValueError(f"box {(x, y, w, h)} holds a value that is not finite and cannot be drawn")
     paint = color or (LOST if lost else TRACKED)
     thick = max(2, round(min(height, width) / 140))
-    # Far outside nothing is seen, but dashes without end would be counted; a line's width stays out of the picture.
-    left, right = np.clip(sorted([x, x + w]), -4 * thick, width + 4 * thick)
-    top, bottom = np.clip(sorted([y, y + h]), -4 * thick, height + 4 * thick)
-    sides = [(left, top, right, top), (right, top, right, bottom), (left, bottom, right, bottom), (left, top, left, bottom)]
-    strokes = [stroke for side in sides for stroke in (_dashes(side, 5.0 * thick + 3) if lost else [side])]
-    for line_color, reach in ((INK, thick / 2 + thick // 2), (paint, thick / 2)):
-        for x0, y0, x1, y1 in strokes:
-            _fill(canvas, (x0 - reach, y0 - reach, x1 + reach, y1 + reach), line_color)
+    left, top, _, bottom = _outline(canvas, (x, y, w, h), paint, thick, (5.0 * thick + 3,) * 2 if lost else None)
     words = [label, "LOST" if lost else None, None if score is None else f"{score:.2f}", None if number is None else f"#{number}"]
     text = "  ".join(word for word in words if word)
     if text:
@@ -74,12 +67,62 @@ def draw(
     return canvas
 
 
-def _dashes(side: Rectangle, length: float) -> list[Rectangle]:
-    """Cuts a side ``x0, y0, x1, y1`` into dashes of about ``length`` and gaps as long; it begins and ends with a dash."""
+def outline(
+    frame: npt.NDArray[np.generic],
+    box: Sequence[float],
+    color: tuple[int, int, int],
+    thick: int = 2,
+    dashes: tuple[float, float] | None = None,
+) -> Image:
+    """A copy of a frame with the outline of one box on it and no words: for many boxes in one picture.
+
+    Args:
+        frame: any frame that :func:`metatrack.video.as_rgb` takes.
+        box: ``x, y, w, h`` in pixels, finite; the part outside the frame is not seen.
+        color: RGB.
+        thick: width of the line in pixels; a dark rim half as wide is added on either side.
+        dashes: lengths of dashes and of the gaps between them, in pixels; None is a solid line.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: the box holds a value that is not finite.
+    """
+    canvas = np.array(as_rgb(frame), order="C")
+    if not np.isfinite(np.asarray(box, np.float64)).all():
+        raise ValueError(f"box {tuple(box)} holds a value that is not finite and cannot be drawn")
+    _outline(canvas, box, color, thick, dashes)
+    return canvas
+
+
+def _outline(
+    canvas: Image, box: Sequence[float], paint: tuple[int, int, int], thick: int, dashes: tuple[float, float] | None
+) -> Rectangle:
+    """Draws in place; returns left, top, right and bottom of what was drawn."""
+    height, width = canvas.shape[:2]
+    x, y, w, h = map(float, box)
+    # Far outside nothing is seen, but dashes without end would be counted; a line's width stays out of the picture.
+    left, right = np.clip(sorted([x, x + w]), -4 * thick, width + 4 * thick)
+    top, bottom = np.clip(sorted([y, y + h]), -4 * thick, height + 4 * thick)
+    sides = [(left, top, right, top), (right, top, right, bottom), (left, bottom, right, bottom), (left, top, left, bottom)]
+    strokes = [stroke for side in sides for stroke in (_dashes(side, *dashes) if dashes else [side])]
+    for line_color, reach in ((INK, thick / 2 + thick // 2), (paint, thick / 2)):
+        for x0, y0, x1, y1 in strokes:
+            _fill(canvas, (x0 - reach, y0 - reach, x1 + reach, y1 + reach), line_color)
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _dashes(side: Rectangle, dash: float, gap: float) -> list[Rectangle]:
+    """Cuts a side ``x0, y0, x1, y1`` into dashes and gaps of about these lengths; it begins and ends with a dash."""
     x0, y0, x1, y1 = side
-    steps = 2 * round(abs(x1 - x0 + y1 - y0) / length / 2) + 1  # odd: dash, gap, dash ... dash
-    dx, dy = (x1 - x0) / steps, (y1 - y0) / steps
-    return [(x0 + i * dx, y0 + i * dy, x0 + (i + 1) * dx, y0 + (i + 1) * dy) for i in range(0, steps, 2)]
+    long = abs(x1 - x0 + y1 - y0)
+    gaps = round((long - dash) / (dash + gap)) if long > dash else 0
+    scale = long / (gaps * (dash + gap) + dash)  # of both, so that they come out even
+    starts = [i * (dash + gap) * scale / long for i in range(gaps + 1)] if long else [0.0]
+    share = dash * scale / long if long else 0.0
+    dx, dy = x1 - x0, y1 - y0
+    return [(x0 + s * dx, y0 + s * dy, x0 + (s + share) * dx, y0 + (s + share) * dy) for s in starts]
 
 
 def _fill(canvas: Image, rectangle: Rectangle, color: tuple[int, int, int]) -> None:

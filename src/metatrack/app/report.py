@@ -1,0 +1,156 @@
+"""``metatrack report``: tables, plots and one HTML page from the folder of an evaluation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metatrack.app.problem import Problem, needs_extra, user_input
+from metatrack.data.datasets import read_dataset
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.atomic import write_atomically
+from metatrack.evaluation.store import Store
+from metatrack.evaluation.summary import tracker_order
+from metatrack.report.filmstrip import Strip, strip
+from metatrack.report.findings import Findings, find
+from metatrack.report.look import Look, looks
+from metatrack.report.page import Contents, html_page, markdown
+from metatrack.report.plots import all_plots
+from metatrack.report.tables import all_tables
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Makes tables (Markdown, LaTeX, CSV), plots (SVG, PNG) and one HTML page of everything in the folder of an evaluation.
+
+    The same evaluation gives the same files. docs/evaluation.md says what is in them.
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    """Folder of the evaluation: what was --out of metatrack evaluate or import-results."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of your copy of the data set, for filmstrips; without it there are none."""
+    subset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Where in the data set the frames are, if the evaluation was given one (GOT-10k's split, NfS' 240, UAV20L)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the report; by default DIR/report."""
+    trackers: Annotated[str | None, tyro.conf.arg(metavar="A,B,...")] = None
+    """These alone; by default all in the folder."""
+    tracker: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Whose worst sequences come first; by default the first of the last evaluation."""
+    filmstrips: int = 30
+    """Sequences with a filmstrip, at most; the worst get them. 0 is none."""
+    frames: int = 6
+    """Frames in a filmstrip."""
+
+
+def run(options: ReportOptions) -> int:
+    """Runs the command; returns the exit code.
+
+    Raises:
+        Problem: the input cannot be used.
+    """
+    with needs_extra("plot", "metatrack report"):
+        import matplotlib  # noqa: F401
+    if options.filmstrips < 0 or options.frames < 1:
+        raise Problem(f"--filmstrips {options.filmstrips} --frames {options.frames}: at least 0 and 1 are needed")
+    with user_input():
+        store = Store.open(options.folder)
+        trackers = _trackers(store, options.trackers)
+        if options.tracker is not None and options.tracker not in trackers:
+            raise ValueError(f"--tracker: {_unknown(options.tracker, trackers)}")
+        sequences, frames = _sequences(store, options)
+        findings = find(store, sequences, trackers, options.tracker)
+    # Said before and not after: frames may lie on a slow disk, and two dozen plots take their time.
+    shown = f"{len(findings.entries)} trackers on {len(findings.sequences)} sequences"
+    print(f"drawing {shown}", file=sys.stderr, flush=True)
+    look = looks([entry.name for entry in findings.entries], findings.focus)
+    out = options.out or store.root / "report"
+    with user_input():
+        strips, no_strips = _strips(findings, frames, look, options)
+    contents = Contents(findings, look, all_plots(findings, look), strips, no_strips)
+    _write(out, contents)
+    print(f"{out / 'index.html'} shows {shown}", file=sys.stderr)
+    if no_strips:
+        print(no_strips, file=sys.stderr)
+    return 0
+
+
+def _trackers(store: Store, wanted: str | None) -> list[str]:
+    there = tracker_order(store)
+    if not there:
+        raise ValueError(f"{store.root} holds no tracker's results; evaluate or import some first")
+    if wanted is None:
+        return there
+    names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    for name in names:
+        if name not in there:
+            raise ValueError(f"--trackers: {_unknown(name, there)}")
+    return names or there
+
+
+def _unknown(name: str, there: list[str]) -> str:
+    near = get_close_matches(name, there, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(there)}"
+    return f"no tracker {name!r} in this evaluation; {hint}"
+
+
+def _sequences(store: Store, options: ReportOptions) -> tuple[list[Sequence], dict[str, Sequence]]:
+    """What results are scored against, and by name the same sequences with frames, where a data set is given.
+
+    The folder's own truth comes first: a report must not change because the data set at hand has.
+    """
+    noted = store.sequences()
+    read = [] if options.root is None else read_dataset(store.data_set, options.root, options.subset, allow_partial=True)
+    if not noted and not read:
+        raise ValueError(
+            f"{store.root} was made before evaluations noted what they are scored against: repeat the line of `metatrack "
+            "evaluate` (what is done is not done again), or give the folder of the data set with --root"
+        )
+    frames = {sequence.name: sequence for sequence in read}
+    for sequence in noted:
+        other = frames.get(sequence.name)
+        if other is not None and len(other) != len(sequence):
+            raise ValueError(
+                f"{options.root}: {sequence.name} has {len(other)} frames, the evaluation's {len(sequence)}; "
+                "give the data set of this evaluation, and the --subset that it was given"
+            )
+    return noted or read, frames
+
+
+def _strips(
+    findings: Findings, frames: Mapping[str, Sequence], look: Mapping[str, Look], options: ReportOptions
+) -> tuple[dict[str, Strip], str]:
+    """Filmstrips of the worst sequences, and why there are not more of them."""
+    if options.filmstrips == 0:
+        return {}, ""
+    if options.root is None:
+        return {}, "No filmstrips: they need the frames of the data set; give its folder with --root."
+    wanted = findings.worst_first()[: options.filmstrips]
+    missing = [sequence.name for sequence in wanted if sequence.name not in frames]
+    strips = {s.name: strip(frames[s.name], findings, look, options.frames) for s in wanted if s.name in frames}
+    notes = []
+    if len(wanted) < len(findings.sequences):
+        notes.append(f"Filmstrips of the first {len(wanted)} sequences alone (--filmstrips).")
+    if missing:
+        shown = ", ".join(missing[:8]) + (" and others" if len(missing) > 8 else "")
+        notes.append(f"No filmstrips of {len(missing)} sequences whose frames are not in {options.root}: {shown}.")
+    return strips, " ".join(notes)
+
+
+def _write(out: Path, contents: Contents) -> None:
+    for name, text in all_tables(contents.findings).items():
+        write_atomically(out / "tables" / name, text.encode())
+    for plot in contents.plots:
+        write_atomically(out / "plots" / f"{plot.name}.svg", plot.svg)
+        write_atomically(out / "plots" / f"{plot.name}.png", plot.png)
+    for name, made in contents.strips.items():
+        write_atomically(out / "filmstrips" / f"{name}.jpg", made.jpeg)
+    write_atomically(out / "report.md", markdown(contents).encode())
+    write_atomically(out / "index.html", html_page(contents).encode())

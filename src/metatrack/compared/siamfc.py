@@ -1,0 +1,25 @@
+"""SiamFC's way of tracking, with our matching network.
+
+Bertinetto, Valmadre, Henriques, Vedaldi and Torr, Fully-Convolutional Siamese Networks for Object Tracking, ECCV Workshops 2016:
+one template from the first frame, never changed; three scales; damped steps in scale; a cosine window. The numbers are those of
+the authors' tracker with three scales.
+
+It is ``Tracker("lite", adapt=False, settings=SETTINGS)``. The network is ours, trained on our data, and
+penalty and window act on probabilities here, on raw responses there: so this is no reproduction of SiamFC's published results. It
+shows, side by side with ``mlt``, what the meta-learner and the search for lost targets are worth.
+"""
+
+from __future__ import annotations
+
+from metatrack.tracking.settings import TrackerSettings
+
+SETTINGS = TrackerSettings(
+    scale_step=1.0375,
+    scale_penalty=0.9745,
+    scale_damping=0.59,
+    window=0.176,
+    upsample=16,
+    size_limits=(0.2, 5.0),
+    pyramid="search",
+    search_wider=False,
+)

@@ -1,0 +1,247 @@
+"""The units of an evaluation on the machines of a Ray cluster. Ray is imported here alone.
+
+The driver is the process that evaluates. It claims units, sends them out as Ray's tasks, and is the only one to write: results
+come back to it as arrays, so the machines share nothing but the data set, which each must find at the same path. A task that
+fails takes nothing with it. One whose machine dies is sent out again, a few times; Ray's own retries are off, because they do not
+tell a machine that died, which says nothing of the tracker, from a tracker that kills its process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Seq
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError, TaskCancelledError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.evaluate import POLL, Agenda, EvaluationError
+from metatrack.evaluation.protocols import Protocol
+from metatrack.evaluation.store import Unit
+from metatrack.evaluation.trackers import TrackerSpec
+from metatrack.evaluation.worker import Boxes, Job, Report, Trouble, attempt, died, keep, settled
+
+TRIES = 3
+"""Machines that may die under a unit before it counts as failed."""
+PATIENCE = 60.0
+"""Seconds without any CPU in the cluster after which an evaluation ends."""
+
+
+def check_address(address: str) -> None:
+    """Looks whether somebody listens there: Ray itself would try for many minutes.
+
+    Raises:
+        ValueError: the address has another form than ``host:port`` or ``auto``, or nobody does.
+    """
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise ValueError(f"--ray {address}: give host:port of the cluster's head, or auto on one of its machines")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray {address}: nobody answers there ({error}); start a head with: ray start --head") from error
+
+
+class Unfit(NamedTuple):
+    """What keeps a machine from being used."""
+
+    machine: str
+    reason: str
+
+
+class _Setting(NamedTuple):
+    """What every task is given."""
+
+    folder: str
+    """The driver's."""
+    paths: list[str]
+    """Where the driver looks for modules."""
+    protocol: Protocol
+    trackers: dict[str, TrackerSpec]
+    identities: dict[str, dict[str, Any]]
+    board: Any
+
+
+class _Task(NamedTuple):
+    """A unit that was sent out."""
+
+    unit: Unit
+    number: int
+    """How often, so far."""
+    claim: ExitStack
+    """Ends our claim of the unit."""
+
+
+class Cluster:
+    """Sends units to the machines of a cluster.
+
+    Args:
+        address: ``host:port``, or ``auto`` on one of its machines.
+        job: what is evaluated.
+        jobs: units at once; 0 is one for each CPU that the cluster has at the time.
+
+    Raises:
+        EvaluationError: on entering: no cluster can be used at this address. While running: a machine cannot read the data set
+            or make a tracker, or has another version of something; or no machine is left.
+    """
+
+    def __init__(self, address: str, job: Job, jobs: int = 0) -> None:
+        self.address, self.job, self.jobs = address, job, jobs
+        self.tasks: dict[Any, _Task] = {}
+        self.frames: Counter[Unit] = Counter()
+        """Frames that have been reported of the units in ``tasks``."""
+
+    def __enter__(self) -> Cluster:
+        trackers = self.job.trackers
+        identities = {name: tracker.identity() for name, tracker in trackers.items()}
+        try:
+            ray.init(self.address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except (RuntimeError, ValueError, OSError, RayError) as error:
+            raise EvaluationError(f"no Ray cluster can be used at {self.address}: {error}") from error
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.told = self.board.read.remote()
+        setting = _Setting(os.getcwd(), sys.path, self.job.store.protocol, trackers, identities, self.board)
+        self.setting = ray.put(setting)
+        # Spread: else Ray fills one machine after the other.
+        self.track = ray.remote(_track).options(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")
+        self.last_seen = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ray.shutdown()  # ends the tasks too
+        for task in self.tasks.values():
+            task.claim.close()
+
+    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+        """Yields every report; ends when each unit is done or has failed."""
+        agenda = Agenda(units)
+        while agenda or self.tasks:
+            room = self._room()
+            while len(self.tasks) < room and (unit := agenda.take()) is not None:
+                with ExitStack() as claim:
+                    if not claim.enter_context(self.job.store.claim(unit)):
+                        agenda.postpone(unit)
+                    elif (report := settled(self.job, unit)) is not None:
+                        yield report
+                    else:
+                        self._send(_Task(unit, 1, claim.pop_all()), sequences)
+            if not self.tasks:
+                time.sleep(POLL)
+                continue
+            ended, _ = ray.wait(list(self.tasks), timeout=POLL)
+            yield from self._progress()
+            for reference in ended:
+                yield self._end(reference, sequences)
+
+    def _room(self) -> int:
+        """Units that may be out at once."""
+        cpus = int(ray.cluster_resources().get("CPU", 0))
+        if cpus:
+            self.last_seen = time.monotonic()
+        elif time.monotonic() - self.last_seen > PATIENCE:
+            raise EvaluationError(f"the cluster at {self.address} has had no CPU for {PATIENCE:.0f} s; repeat the call to go on")
+        return self.jobs or max(cpus, 1)
+
+    def _send(self, task: _Task, sequences: Mapping[str, Sequence]) -> None:
+        sequence = sequences[task.unit.sequence]
+        first = sequence.frame_paths[task.unit.start]
+        # What the driver cannot read either is the data set's fault, and the unit's failure.
+        probe = first if first.is_file() else None
+        self.tasks[self.track.remote(self.setting, task.unit, task.number, sequence, probe)] = task
+
+    def _progress(self) -> Iterator[Report]:
+        """What the tasks have told of frames, as far as it is here."""
+        if not ray.wait([self.told], timeout=0)[0]:
+            return
+        current = {task.unit: task.number for task in self.tasks.values()}
+        for number, report in ray.get(self.told):
+            if current.get(report.unit) == number:
+                self.frames[report.unit] += report.frames
+                yield report
+        self.told = self.board.read.remote()
+
+    def _end(self, reference: Any, sequences: Mapping[str, Sequence]) -> Report:
+        """The report of a task that has ended; "frames" if it is sent out again."""
+        task = self.tasks.pop(reference)
+        unit, frames = task.unit, self.frames.pop(task.unit, 0)
+        with task.claim:
+            came_to: Boxes | Trouble
+            try:
+                came_to = self._result(reference)
+            except (NodeDiedError, ObjectLostError) as error:
+                if task.number < TRIES:
+                    self._send(_Task(unit, task.number + 1, task.claim.pop_all()), sequences)
+                    return Report("frames", unit, -frames)
+                came_to = Trouble(f"the machines on which it ran died, {TRIES} times in a row", f"{error}\n")
+            return keep(self.job.store, unit, came_to)
+
+    def _result(self, reference: Any) -> Boxes | Trouble:
+        try:
+            came_to: Boxes | Trouble | Unfit = ray.get(reference)
+        except (NodeDiedError, ObjectLostError):
+            raise
+        except TaskCancelledError as error:  # a tracker's KeyboardInterrupt, for one
+            return Trouble("the run was cancelled", f"{error}\n")
+        except RayTaskError as error:  # not the tracker's: its errors are results
+            raise EvaluationError(f"a machine of the cluster cannot run metatrack ({error.cause}); install it there") from error
+        except RayError as error:
+            return died(f"{type(error).__name__}: {error}".splitlines()[0])
+        if isinstance(came_to, Unfit):
+            raise EvaluationError(f"machine {came_to.machine} of the cluster cannot be used: {came_to.reason}")
+        return came_to
+
+
+class _Board:
+    """An actor beside the driver that gathers what tasks tell of frames."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, Report]] = []
+
+    def say(self, number: int, report: Report) -> None:
+        self.reports.append((number, report))
+
+    def read(self) -> list[tuple[int, Report]]:
+        """What has come since the last time."""
+        new, self.reports = self.reports, []
+        return new
+
+
+def _track(setting: _Setting, unit: Unit, number: int, sequence: Sequence, probe: Path | None) -> Boxes | Trouble | Unfit:
+    """The task: runs a unit on whatever machine it finds itself."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    # Relative paths, and modules of the folder in which the user works, mean the same as on the driver, if they are here.
+    with suppress(OSError):
+        os.chdir(setting.folder)
+    sys.path.extend(path for path in setting.paths if path not in sys.path)
+    tracker = setting.trackers[unit.tracker]
+    reason = _unfitness(tracker, setting.identities[unit.tracker], probe)
+    if reason is not None:
+        return Unfit(socket.gethostname(), reason)
+    return attempt(tracker, setting.protocol, unit, sequence, lambda report: setting.board.say.remote(number, report))
+
+
+def _unfitness(tracker: TrackerSpec, identity: dict[str, Any], probe: Path | None) -> str | None:
+    """What keeps this machine from running the tracker on the data set as the driver would."""
+    if probe is not None and not probe.is_file():
+        return f"it has no {probe}; the data set must be there at the same path on every machine"
+    try:
+        if tracker.identity() != identity:
+            return f"its {tracker.name} differs from the driver's; install the same metatrack and model on every machine"
+    except Exception as error:  # whatever importing a user's module raises
+        return f"{type(error).__name__}: {error} (tracker {tracker.name}; its files must be at the same path on every machine)"
+    return None

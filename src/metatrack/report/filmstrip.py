@@ -1,0 +1,117 @@
+"""Filmstrips: evenly spaced frames of a sequence with the boxes of all trackers on them (figure 7 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation import metrics
+from metatrack.evaluation.metrics import Floats
+from metatrack.geometry import Image
+from metatrack.report.findings import Findings
+from metatrack.report.look import Look
+from metatrack.video.overlay import filmstrip, outline
+
+TRUTH = (255, 255, 255)
+"""RGB of the true box; white is no tracker's colour."""
+WIDTH, HEIGHT = 480, 360
+"""Pixels that a frame fills at most in the page."""
+QUALITY = 80
+"""Of the JPEG files."""
+THICK = 3
+"""Width of the lines in pixels, before the page scales the picture down; the focus' is wider by one."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """One frame."""
+
+    number: int
+    """As the data set counts."""
+    jpeg: bytes
+    overlap: float
+    """Of the focus; NaN if it has no box or the truth is unknown."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One sequence."""
+
+    sequence: str
+    stills: tuple[Still, ...]
+    jpeg: bytes
+    """All of them in one picture, for documents."""
+
+
+def indices(count: int, frames: int) -> list[int]:
+    """At most ``frames`` of the indices 0 .. ``count`` - 1, evenly spaced, with the last, and without the first if it can be.
+
+    In the first frame all trackers have the true box.
+
+    >>> indices(101, 5), indices(3, 5)
+    ([20, 40, 60, 80, 100], [0, 1, 2])
+    """
+    if frames >= count:
+        return list(range(count))
+    return [round(k * (count - 1) / frames) for k in range(1, frames + 1)]
+
+
+def strip(sequence: Sequence, findings: Findings, looks: Mapping[str, Look], frames: int) -> Strip:
+    """Draws one sequence.
+
+    Args:
+        sequence: with frames that can be read.
+        findings: the evaluation.
+        looks: of each tracker.
+        frames: how many to show, at most.
+
+    Raises:
+        OSError: a frame cannot be read.
+    """
+    stills, pictures, captions = [], [], []
+    focus = findings.entry(findings.focus).findings.get(sequence.name)
+    for i in indices(len(sequence), frames):
+        picture = _picture(sequence.frame(i), i, sequence, findings, looks)
+        overlap = float("nan")
+        if focus is not None and i >= focus.start:
+            overlap = float(metrics.overlaps(focus.boxes[i - focus.start][None], sequence.boxes[i][None])[0])
+        number = sequence.start_frame + i
+        stills.append(Still(number, _jpeg(picture), overlap))
+        pictures.append(picture)
+        captions.append(f"#{number}")
+    return Strip(sequence.name, tuple(stills), _jpeg(filmstrip(pictures, captions=captions, height=240, gap=6)))
+
+
+def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks: Mapping[str, Look]) -> Image:
+    """Frame ``i``, scaled first and drawn on then: lines are equally thin in a picture of any size."""
+    height, width = frame.shape[:2]
+    scale = min(WIDTH / width, HEIGHT / height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+    ratio = np.array([size[0] / width, size[1] / height] * 2)
+    truth = sequence.boxes[i]
+    if metrics.known(truth):
+        canvas = outline(canvas, truth * ratio, TRUTH, THICK)
+    # The worst first and the focus last, so that what matters most is on top.
+    for entry in sorted(reversed(findings.entries), key=lambda entry: entry.name == findings.focus):
+        finding, look = entry.findings.get(sequence.name), looks[entry.name]
+        if finding is not None and i >= finding.start:
+            box: Floats = finding.boxes[i - finding.start]
+            # Lines end beyond their dashes by half their width and the rim; gaps have to show all the same.
+            dashes = (look.dashes[0] * THICK, look.dashes[1] * THICK + 2 * THICK) if look.dashes else None
+            if metrics.known(box):
+                canvas = outline(canvas, box * ratio, look.rgb, THICK + (entry.name == findings.focus), dashes)
+    return canvas
+
+
+def _jpeg(picture: Image) -> bytes:
+    # Colours at full resolution: halved, as is the rule, thin lines lose the colour that says whose they are.
+    how = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)
+    if not encoded:
+        raise OSError(f"a picture of {picture.shape} pixels cannot be written as JPEG")
+    return data.tobytes()

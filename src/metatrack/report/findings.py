@@ -1,0 +1,221 @@
+"""What a report shows, drawn once from the folder of an evaluation: scores, curves, losses of each tracker on each sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from metatrack.data.datasets import attribute_titles
+from metatrack.data.otb import otb_omitted
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.evaluate import units
+from metatrack.evaluation.metrics import Floats
+from metatrack.evaluation.scores import (
+    CONVENTIONS,
+    METRICS,
+    Convention,
+    Curves,
+    Row,
+    Table,
+    curves,
+    mean_curves,
+    measure,
+    score_measured,
+    settle,
+)
+from metatrack.evaluation.store import Store, Unit
+from metatrack.evaluation.summary import frame_size, read_fps, read_runs
+from metatrack.report.diagnosis import Loss, diagnose, mean_loss
+
+METRIC_TITLES = {
+    "auc": "AUC",
+    "precision": "P@20",
+    "norm_precision": "P_norm",
+    "norm_precision_auc": "P_norm AUC",
+    "ao": "AO",
+    "sr50": "SR50",
+    "sr75": "SR75",
+}
+"""Every one of ``scores.METRICS``, as tables call it."""
+DATA_SET_TITLES = {
+    **{"otb": "OTB", "got10k": "GOT-10k", "lasot": "LaSOT", "uav123": "UAV123", "nfs": "NfS", "tcolor128": "TColor-128"},
+    **{"vot": "VOT", "plain": "own sequences"},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One tracker on one sequence."""
+
+    row: Row
+    curves: Curves
+    loss: Loss
+    boxes: Floats
+    """(n - s, 4) boxes of the first run as they are scored, which starts in frame s."""
+    start: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences whose mean is shown: all of them, or those with an attribute."""
+
+    key: str
+    """The attribute's abbreviation; empty for all sequences."""
+    title: str
+    sequences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tracker."""
+
+    name: str
+    imported: bool
+    """Its boxes, and its speed if it has any, come from result files and not from a run of `metatrack evaluate`."""
+    findings: dict[str, Finding]
+    """By sequence, where it has a result."""
+
+    def of(self, group: Group) -> list[Finding]:
+        """Those of a group for which there is a result."""
+        return [self.findings[name] for name in group.sequences if name in self.findings]
+
+    def table(self, group: Group) -> Table:
+        """Its scores on a group."""
+        return Table(self.name, tuple(finding.row for finding in self.of(group)))
+
+    def complete(self, group: Group) -> bool:
+        """Whether it has a result on every sequence of the group, so that its mean compares with others'."""
+        return all(name in self.findings for name in group.sequences)
+
+    def count(self, group: Group) -> str:
+        """How many of the group's sequences it has, in words where it lacks any; else empty."""
+        return "" if self.complete(group) else f"{len(self.of(group))} of {len(group.sequences)}"
+
+    def mean_curves(self, group: Group) -> Curves:
+        """The mean over the group."""
+        return mean_curves([finding.curves for finding in self.of(group)])
+
+    def mean_loss(self, group: Group) -> Loss:
+        """The mean over the group."""
+        return mean_loss([finding.loss for finding in self.of(group)])
+
+
+@dataclass(frozen=True)
+class Findings:
+    """An evaluation, ready to be shown."""
+
+    data_set: str
+    protocol: str
+    entries: tuple[Entry, ...]
+    """Those with at least one result; the best mean AUC first, complete ones before others."""
+    empty: tuple[str, ...]
+    """Trackers without any result."""
+    sequences: tuple[Sequence, ...]
+    """Sorted by name. Their frames cannot be read."""
+    focus: str
+    """The tracker by which sequences are ordered."""
+
+    @property
+    def title(self) -> str:
+        """Name of the data set for people."""
+        return DATA_SET_TITLES.get(self.data_set, self.data_set)
+
+    @cached_property
+    def everything(self) -> Group:
+        """All sequences."""
+        return Group("", "all sequences", tuple(sequence.name for sequence in self.sequences))
+
+    @cached_property
+    def attributes(self) -> tuple[Group, ...]:
+        """A group for each attribute, in the data set's order, then others by name."""
+        titles = attribute_titles(self.data_set)
+        found = {attribute for sequence in self.sequences for attribute in sequence.attributes}
+        keys = [key for key in titles if key in found] + sorted(found - titles.keys())
+        return tuple(
+            Group(key, titles.get(key, key), tuple(s.name for s in self.sequences if key in s.attributes)) for key in keys
+        )
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of ``scores.METRICS`` that any result has."""
+        tables = [entry.table(self.everything) for entry in self.entries]
+        return tuple(metric for metric in METRICS if any(table.weights(metric).any() for table in tables))
+
+    @property
+    def absent(self) -> bool:
+        """Whether frames without a target cost anything (``diagnosis.Loss.absent``)."""
+        return any(finding.loss.absent > 0 for entry in self.entries for finding in entry.findings.values())
+
+    def worst_first(self) -> list[Sequence]:
+        """The sequences by the focus' AUC, the lowest first; those it has no score for come last."""
+
+        def key(sequence: Sequence) -> tuple[bool, float]:
+            finding = self.entry(self.focus).findings.get(sequence.name)
+            score = finding.row.auc if finding else float("nan")
+            return (score != score, 0.0 if score != score else score)
+
+        return sorted(self.sequences, key=key)
+
+    def entry(self, tracker: str) -> Entry:
+        """A tracker by name."""
+        return next(entry for entry in self.entries if entry.name == tracker)
+
+
+def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str | None = None) -> Findings:
+    """Reads all results that are done and scores them.
+
+    Args:
+        store: the evaluation.
+        sequences: what its results are scored against; of those for which no tracker has a result nothing is shown.
+        trackers: whom to show, each one of ``store.trackers()``.
+        focus: one of them; None is the first that has a result.
+
+    Raises:
+        ValueError: a result is damaged, or there is none, or none of ``focus``.
+        OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
+    """
+    identities = store.trackers()
+    by_name = {sequence.name: sequence for sequence in sequences}
+    omit = otb_omitted() if store.data_set == "otb" else {}
+    found: dict[str, dict[str, Finding]] = {tracker: {} for tracker in trackers}
+    planned = units(trackers, store.protocol, sequences, omit)
+    for (tracker, name), group in groupby(planned, lambda unit: (unit.tracker, unit.sequence)):
+        runs = list(group)
+        if all(store.is_done(unit) for unit in runs):
+            found[tracker][name] = _finding(store, by_name[name], runs)
+    shown = {name for findings in found.values() for name in findings}
+    if not shown:
+        raise ValueError(f"{store.root} holds no finished result of {', '.join(trackers)}; repeat the evaluation to go on")
+    focus = focus or next(tracker for tracker, findings in found.items() if findings)
+    if not found[focus]:
+        raise ValueError(f"{store.root} holds no finished result of {focus!r}; name another tracker")
+    entries = [Entry(t, "imported" in identities.get(t, {}), findings) for t, findings in found.items() if findings]
+    everything = Group("", "", tuple(shown))
+    entries.sort(key=lambda entry: (not entry.complete(everything), -_or_zero(entry.table(everything).mean("auc")), entry.name))
+    return Findings(
+        data_set=store.data_set,
+        protocol=store.protocol,
+        entries=tuple(entries),
+        empty=tuple(tracker for tracker, findings in found.items() if not findings),
+        sequences=tuple(sequence for sequence in sequences if sequence.name in shown),
+        focus=focus,
+    )
+
+
+def _finding(store: Store, sequence: Sequence, runs: list[Unit]) -> Finding:
+    convention = CONVENTIONS.get(store.data_set, Convention())
+    boxes = read_runs(store, runs)
+    measured = measure(sequence, boxes, convention, frame_size(store, sequence))
+    return Finding(
+        row=score_measured(sequence, measured, read_fps(store, runs)),
+        curves=curves(measured),
+        loss=diagnose(sequence, boxes, convention),
+        boxes=settle(sequence, *boxes[0])[0],
+        start=boxes[0][0],
+    )
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if value != value else value

@@ -1,0 +1,279 @@
+"""An evaluation on a Ray cluster of two nodes, both on this machine: the same bytes as without, whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import metatrack
+from metatrack.data.plain import read_plain
+from metatrack.evaluation.evaluate import EvaluationError, evaluate, plan
+from metatrack.evaluation.store import Store, Unit
+from metatrack.evaluation.summary import tables, write_summary
+from metatrack.evaluation.trackers import TrackerSpec
+from metatrack.evaluation.worker import Job, Trouble
+from tests.fake_trackers import make_sequence
+
+FAKES = "tests.fake_trackers"
+ROOT = Path(__file__).parents[1]
+LIMIT = 300
+"""Seconds after which a test that hangs is ended."""
+
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None or sys.platform == "win32",
+    reason="needs Ray on Linux or macOS: pip install 'metatrack[cluster]'",
+)
+pytestmark = [needs_ray, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    """Nothing hangs."""
+
+    def end(*_):
+        raise TimeoutError(f"no end after {LIMIT} s")
+
+    old = signal.signal(signal.SIGALRM, end)
+    signal.alarm(LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Three sequences; b has three frames."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, frames in (("a", 6), ("b", 3), ("c", 8)):
+        make_sequence(folder, name, frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """Where Slow notes its processes: see tests/fake_trackers.py."""
+    return tmp_path_factory.mktemp("log") / "log"
+
+
+@pytest.fixture(scope="module")
+def cluster(log):
+    """Two nodes of one CPU each. Workers have the environment that their node was started with."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(metatrack.__file__).parents[1]), str(ROOT)]))
+    patch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("raylet_start_wait_time_s", "worker_register_timeout_seconds"):  # a busy machine is no failure
+        patch.setenv(f"RAY_{name}", "120")
+    patch.setenv("FAKE_LOG", str(log))
+    patch.setenv("FAKE_SLOW", "0.15")
+    patch.setenv("FAKE_MEET", "2")
+    patch.delenv("RAY_ADDRESS", raising=False)
+    from ray.cluster_utils import Cluster
+
+    folder = tempfile.mkdtemp(prefix="ray")  # short: it holds sockets, the names of which are limited
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "wait": False}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
+    second = nodes.add_node(**node)
+    nodes.wait_for_nodes(timeout=120)
+    yield SimpleNamespace(address=nodes.address, remove_second=partial(nodes.remove_node, second, allow_graceful=False))
+    nodes.shutdown()
+    patch.undo()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def spec(name: str) -> TrackerSpec:
+    return TrackerSpec(name.lower(), f"{FAKES}:{name}")
+
+
+def on(address: str):
+    from metatrack.evaluation.cluster import Cluster
+
+    return partial(Cluster, address)
+
+
+def contents(out: Path, *names: str) -> dict[str, bytes]:
+    files = [out / name for name in names] + list((out / "boxes").rglob("*.txt"))
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def wait_for(condition) -> None:
+    while not condition():
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def local(root, tmp_path_factory):
+    """What processes of this machine make of it, and the failures. Slow's boxes are Offset's."""
+    return run_all(Store(tmp_path_factory.mktemp("local"), "plain", "ope"), read_plain(root))
+
+
+def run_all(store: Store, sequences, **more):
+    outcome = evaluate(store, [TrackerSpec("Slow", f"{FAKES}:Offset"), spec("Broken"), spec("Crashing")], sequences, **more)
+    write_summary(store, tables(store, outcome.units, sequences), sequences)
+    return SimpleNamespace(out=store.root, failures=outcome.failures)
+
+
+def test_the_same_bytes_and_the_same_failures(cluster, root, local, tmp_path) -> None:
+    reports = []
+    there = run_all(Store(tmp_path, "plain", "ope"), read_plain(root), workers=on(cluster.address), jobs=0, watch=reports.append)
+    assert contents(there.out, "summary.json", "summary.csv") == contents(local.out, "summary.json", "summary.csv")
+    assert len(contents(there.out)) == 5  # three by Slow, one each by the others
+    failed = [(failure.unit.tracker, failure.unit.sequence) for failure in there.failures]
+    assert failed == [(name, sequence) for name in ("broken", "crashing") for sequence in "ac"]
+    assert failed == [(failure.unit.tracker, failure.unit.sequence) for failure in local.failures]
+    for failure in there.failures:
+        text = failure.file.read_text()
+        if failure.unit.tracker == "broken":
+            assert failure.reason == "KeyError: 'no such state'" and "fake_trackers.py" in text
+        else:
+            assert "the process in which it ran died" in failure.reason and failure.reason in text
+    assert Counter(report.kind for report in reports if report.kind != "frames") == {"failed": 4, "done": 5}
+    assert not list((there.out / "locks").iterdir())
+
+
+def test_interrupted_and_continued_beside_another_evaluation(cluster, root, local, tmp_path, log) -> None:
+    words = [sys.executable, "-m", "metatrack", "evaluate", "--dataset", "plain", "--root", str(root), "--out", str(tmp_path)]
+    words += ["--trackers", f"{FAKES}:Slow", "--ray", cluster.address]
+    log.unlink(missing_ok=True)
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    process = start()
+    wait_for(lambda: contents(tmp_path) or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err, err
+    done = contents(tmp_path)
+    assert 1 <= len(done) < 3 and not list((tmp_path / "locks").iterdir())
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in log.read_text().split()))  # tasks end with their driver
+    began = len(log.read_text().split())
+
+    # Somebody else is at one of the others, and gives it up after a while.
+    store = Store(tmp_path, "plain", "ope")
+    unit = next(unit for unit in plan(store, [TrackerSpec("Slow", "")], read_plain(root)) if not store.is_done(unit))
+    with store.claim(unit) as ours:
+        assert ours
+        process = start()
+        wait_for(lambda: len(contents(tmp_path)) == 2 or process.poll() is not None)
+        assert process.poll() is None and not store.is_done(unit)
+    table, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and " 3\n" in table, err
+    assert contents(tmp_path) == {name: text for name, text in contents(local.out).items() if "Slow" in name}
+    assert len(log.read_text().split()) - began == 3 - len(done)  # what was done was not done again
+
+
+def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) -> None:
+    log.unlink(missing_ok=True)
+    removed, reports = [], []
+
+    def watch(report) -> None:
+        reports.append(report)
+        if not removed and len(set(log.read_text().split())) == 2:  # both nodes are at work
+            removed.append(cluster.remove_second())
+
+    slow = TrackerSpec("Slow", f"{FAKES}:Slow")
+    store = Store(tmp_path, "plain", "ope")
+    outcome = evaluate(store, [slow], read_plain(root), workers=on(cluster.address), jobs=2, watch=watch)
+    assert removed and not outcome.failures
+    assert contents(tmp_path) == {name: text for name, text in contents(local.out).items() if "Slow" in name}
+    assert len(log.read_text().split()) == 4  # one of three runs was begun twice
+    frames = Counter()
+    for report in reports:
+        frames[report.unit] += report.frames if report.kind == "frames" else 0
+    assert all(0 <= count <= unit.frames for unit, count in frames.items()) and any(frames.values())
+
+
+# -- without a cluster
+
+
+def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
+    from ray.exceptions import NodeDiedError
+
+    from metatrack.evaluation import cluster
+
+    sequence = make_sequence(tmp_path, "a")
+    store = Store(tmp_path / "out", "plain", "ope")
+    unit = Unit("perfect", "a", 1, 0, 5)
+    it = cluster.Cluster("nowhere", Job(store, {"perfect": spec("Perfect")}, store.now()))
+    it.setting, it.track = None, SimpleNamespace(remote=lambda *words: object())
+
+    def get(reference):
+        raise NodeDiedError("the machine is gone")
+
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(get=get))
+    it._send(cluster._Task(unit, 1, cluster.ExitStack()), {"a": sequence})
+    said = [it._end(next(iter(it.tasks)), {"a": sequence}) for _ in range(cluster.TRIES)]
+    assert [report.kind for report in said] == ["frames"] * (cluster.TRIES - 1) + ["failed"]
+    assert "the machines on which it ran died" in said[-1].reason and not it.tasks
+    assert "the machine is gone" in store.error_file(unit).read_text()
+
+
+def test_machines_that_cannot_be_used(tmp_path) -> None:
+    from metatrack.evaluation.cluster import _Setting, _track
+
+    sequence = make_sequence(tmp_path, "a")
+    unit = Unit("perfect", "a", 1, 0, 5)
+    here, perfect = os.getcwd(), spec("Perfect")
+
+    def reason(tracker: TrackerSpec, identity: dict, probe: Path) -> str:
+        setting = _Setting("/no/such/folder", [], "ope", {"perfect": tracker}, {"perfect": identity}, None)
+        return _track(setting, unit, 1, sequence, probe).reason
+
+    first = sequence.frame_paths[0]
+    assert "it has no /no/such.png; the data set must be there at the same path" in reason(perfect, {}, Path("/no/such.png"))
+    assert "its perfect differs from the driver's" in reason(perfect, {"factory": "an older one"}, first)
+    unknown = TrackerSpec("perfect", "no_such_module:make")
+    assert "No module named 'no_such_module' (tracker perfect; its files must be at the same path" in reason(unknown, {}, first)
+    setting = _Setting(here, [], "ope", {"perfect": perfect}, {"perfect": perfect.identity()}, None)
+    assert not isinstance(_track(setting, unit, 1, sequence, first), Trouble) and os.getcwd() == here
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:9", "nobody answers there"),
+        ("ray://127.0.0.1:10001", "give host:port of the cluster's head"),
+        ("somewhere", "give host:port of the cluster's head"),
+    ],
+)
+def test_an_address_that_is_none(address, message, root, tmp_path, capsys) -> None:
+    from metatrack.cli import main
+
+    words = ["evaluate", "--dataset", "plain", "--root", str(root), "--out", str(tmp_path), "--trackers", f"{FAKES}:Still"]
+    assert main([*words, "--ray", address]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_a_cluster_that_refuses(root, tmp_path, monkeypatch) -> None:
+    from metatrack.evaluation import cluster
+
+    def init(*_, **__):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(EvaluationError, match="no Ray cluster can be used at auto: Could not find any"):
+        evaluate(Store(tmp_path, "plain", "ope"), [spec("Still")], read_plain(root), workers=on("auto"))
+
+
+def test_without_ray_the_command_says_what_to_install(root, tmp_path, monkeypatch, capsys) -> None:
+    from metatrack.cli import main
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "metatrack.evaluation.cluster", raising=False)
+    words = ["evaluate", "--dataset", "plain", "--root", str(root), "--out", str(tmp_path), "--trackers", f"{FAKES}:Still"]
+    assert main([*words, "--ray", "auto"]) == 2
+    assert "pip install 'metatrack[cluster]'" in capsys.readouterr().err
