@@ -5,6 +5,7 @@ PYTHON ?= python3
 DATA ?= data
 RUNS ?= runs
 VENV := .venv
+VOT := .venv-vot
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 UV := $(shell command -v uv 2>/dev/null)
 # torch is installed by pip in either case: pip's configuration may point to a build for CPUs (find-links), which uv does not read.
@@ -12,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck pytest bench material synth train-lite train-lite-meta train-paper train-paper-meta clean
+.PHONY: help demo test lint typecheck pytest bench material synth train-lite train-paper train-lite-no-meta export clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -28,7 +29,7 @@ lint: $(VENV)/dev.stamp  ## ruff
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: $(VENV)/dev.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
+pytest: $(VENV)/dev.stamp $(VOT)/stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/core.stamp  ## frames per second on this machine
@@ -42,20 +43,30 @@ synth: $(VENV)/train.stamp material  ## synthetic clips for training and validat
 	$(BIN)/metatrack data synth $(PICTURES) --out $(DATA)/synth --subset val --clips 500 --length 12 --seed 2
 PICTURES = --objects $(DATA)/material/usr/share/tuxpaint/stamps --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers
 
-train-lite: $(VENV)/train.stamp  ## matching network, lite trunk (resumes an interrupted run)
-	$(BIN)/metatrack train matching --trunk lite --mix configs/train.json --val-mix configs/val.json --out $(RUNS)/lite
+# The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
+train-lite: $(VENV)/train.stamp  ## lite: matching network and meta-learner
+	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite
+	$(TRAIN) meta --matching $(RUNS)/lite/last.pt --mix configs/val.json --out $(RUNS)/lite-meta
 
-train-lite-meta: $(VENV)/train.stamp  ## meta-learner on top of it
-	$(BIN)/metatrack train meta --matching $(RUNS)/lite/best.pt --mix configs/val.json --out $(RUNS)/lite-meta
+train-paper: $(VENV)/train.stamp  ## paper: the same with the five layers from scratch
+	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
+	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --out $(RUNS)/paper-meta
 
-train-paper: $(VENV)/train.stamp  ## matching network, the paper's five layers from scratch
-	$(BIN)/metatrack train matching --trunk paper --mix configs/train.json --val-mix configs/val.json --out $(RUNS)/paper
+train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 kernels on lite's trunk, all videos (no validation is left, so last.pt counts)
+	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
+		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
+TRAIN = $(BIN)/metatrack train
+MIXES = --mix configs/train.json --val-mix configs/val.json
 
-train-paper-meta: $(VENV)/train.stamp  ## meta-learner on top of it
-	$(BIN)/metatrack train meta --matching $(RUNS)/paper/best.pt --mix configs/val.json --out $(RUNS)/paper-meta
+export: $(VENV)/train.stamp  ## bundles of the three, into the package
+	$(EXPORT)/lite.json --matching $(RUNS)/lite/last.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
+	$(EXPORT)/paper.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
+	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
+EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --card configs/cards
+MODELS = src/metatrack/models
 
-clean:  ## removes .venv, caches and the demo's results; keeps data and runs
-	rm -rf $(VENV) metatrack-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## removes the environments, caches and the demo's results; keeps data and runs
+	rm -rf $(VENV) $(VOT) metatrack-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- set-up ---------------------------------------------------------------------------------------------------------------
@@ -77,6 +88,14 @@ $(VENV)/torch.stamp: $(VENV)/bare.stamp pyproject.toml
 $(VENV)/train.stamp: $(VENV)/torch.stamp pyproject.toml
 	$(INSTALL) --editable '.[train]'
 	@touch $@ $(VENV)/core.stamp
+
+# VOT's toolkit pins an OpenCV of its own. 0.8.1 and 0.9.0 of it fail in every multistart experiment; attributee 0.1.10 cannot be
+# imported by Python 3.11. Where it cannot be installed its tests are skipped, and say so.
+$(VOT)/stamp: $(VENV)/bare.stamp
+	rm -rf $(VOT)
+	$(PYTHON) -m venv $(VOT)
+	-$(VOT)/$(notdir $(BIN))/python -m pip install --quiet --disable-pip-version-check vot-toolkit==0.7.4 attributee==0.1.9
+	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
 	$(INSTALL) --editable '.[dev]'
