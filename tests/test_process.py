@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import metatrack
+from metatrack.compared.child import LAST_WORDS
+from metatrack.compared.process import ProcessError, ProcessSettings, ProcessTracker, read_settings
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.child import LAST_WORDS
 from metatrack.evaluation.evaluate import evaluate
-from metatrack.evaluation.process import ProcessError, ProcessSettings, ProcessTracker, read_settings
 from metatrack.evaluation.runner import run_sequence
 from metatrack.evaluation.store import Store
 from metatrack.evaluation.trackers import tracker_spec
@@ -236,7 +236,7 @@ def test_one_that_ends_while_its_child_holds_the_pipes(tmp_path: Path) -> None:
 
 @posix
 def test_one_that_will_not_quit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatrack.evaluation.child.GRACE", 0.2)
+    monkeypatch.setattr("metatrack.compared.child.GRACE", 0.2)
     code = """
         import os, time
         print(os.getpid(), file=open("pid", "w"), flush=True)
@@ -382,7 +382,7 @@ def python_with_trax() -> str:
             and subprocess.run([python, "-c", "from trax import Server"], capture_output=True).returncode == 0
         ):
             return python
-    pytest.skip("needs vot-trax: make vot-toolkit")
+    pytest.skip("needs vot-trax: make pytest")
 
 
 def test_the_reference_implementation(tmp_path: Path, sequence: Sequence) -> None:

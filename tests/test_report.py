@@ -346,7 +346,7 @@ def test_tre(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such names")
 def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
-    tracker, other, sequence = '<b>&"x\'', "A_1%$^{}~#|", "it's &amp; a_b %41"
+    tracker, other, sequence = "<b>&\"x'", "A_1%$^{}~#|", "it's &amp; a_b %41"
     attribute = "<script>alert(1)</script>"
     sequences = [Sequence(sequence, made("a").frame_paths, moving(5), frozenset({attribute}))]
     store = evaluation(tmp_path, "plain", sequences, {tracker: {sequence: moving(5)}, other: {sequence: still(5)}})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatrack.evaluation.trax import (
+from metatrack.compared.trax import (
     TYPES,
     Message,
     format_box,

@@ -14,7 +14,7 @@ import metatrack
 from metatrack import Tracker
 from metatrack.app.problem import Problem
 from metatrack.app.vot import serve
-from metatrack.evaluation.trax import format_message, parse_box, parse_message
+from metatrack.compared.trax import format_message, parse_box, parse_message
 
 BOX = "60,40,30,30"
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import metatrack
+from metatrack.compared.trax import parse_box
 from metatrack.data.vot import read_vot
-from metatrack.evaluation.trax import parse_box
 from metatrack.geometry import iou
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ experiments:
 """
 
 pytestmark = pytest.mark.skipif(
-    not NAMED and not VOT.exists(), reason=f"VOT's toolkit is not installed in {VOT.parents[1]}: make vot-toolkit"
+    not NAMED and not VOT.exists(), reason=f"VOT's toolkit is not installed in {VOT.parents[1]}: make pytest"
 )
 
 

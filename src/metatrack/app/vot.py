@@ -17,7 +17,7 @@ import numpy as np
 from metatrack import __version__
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.track import ModelName
-from metatrack.evaluation.trax import format_box, format_message, parse_box, parse_image, parse_message
+from metatrack.compared.trax import format_box, format_message, parse_box, parse_image, parse_message
 from metatrack.geometry import Box, Image
 from metatrack.tracking.tracker import Tracker
 

@@ -1,1 +1,1 @@
-"""Other people's trackers, to compare with: each module names the paper and where it differs."""
+"""Trackers to compare with: classic ones, OpenCV's, and any program of yours. Each module names its paper and where it differs."""

@@ -86,13 +86,13 @@ class Program:
 
     def make(self) -> Tracker:
         """A new one; its process starts with the first frame."""
-        from metatrack.evaluation.process import ProcessTracker, read_settings
+        from metatrack.compared.process import ProcessTracker, read_settings
 
         return ProcessTracker(read_settings(self.file), self.file.parent)
 
     def identity(self) -> dict[str, Any]:
         """What the file says, but for the time-out, which decides no box."""
-        from metatrack.evaluation.process import find_program, read_settings
+        from metatrack.compared.process import find_program, read_settings
 
         settings = read_settings(self.file)
         find_program(settings, self.file.parent)

@@ -213,7 +213,7 @@ def _article(sequence: Sequence, contents: Contents, keys: dict[str, str]) -> st
             stills.append(f"<figure>{picture}<figcaption>{escape(f'#{still.number}{overlap}')}</figcaption></figure>")
         film = f'<div class="film">{"".join(stills)}</div>'
     grid = tables.to_html(sequence_grid(sequence, findings), keys)
-    return f"<article><h3>{escape(sequence.name)}</h3><p class=\"note\">{escape(facts)}</p>{film}{grid}</article>"
+    return f'<article><h3>{escape(sequence.name)}</h3><p class="note">{escape(facts)}</p>{film}{grid}</article>'
 
 
 def sequence_grid(sequence: Sequence, findings: Findings) -> Grid:

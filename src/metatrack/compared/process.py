@@ -14,7 +14,7 @@ two kinds with one line on its standard output, at once (flush it!)::
 An answer is ``x y w h``, or ``x y w h score``, separated by blanks, commas or tabs; x and y are 0 at the corner of the first
 pixel. Four ``nan`` say that the target was not found. The answer to ``init`` is not used. Standard error is the program's own.
 
-**trax** is TraX, the protocol of the VOT challenges (:mod:`metatrack.evaluation.trax`): a tracker that takes part in them can be
+**trax** is TraX, the protocol of the VOT challenges (:mod:`metatrack.compared.trax`): a tracker that takes part in them can be
 run as it is. Versions 1 to 4; images by path; the target is stated as a rectangle if the tracker takes one, else as a polygon or
 a mask. Answers of any form become the upright box around them; a property ``confidence`` is the score.
 
@@ -39,8 +39,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 
-from metatrack.evaluation.child import Child, Trouble
-from metatrack.evaluation.trax import Message, format_box, format_image, format_message, parse_box, parse_message
+from metatrack.compared.child import Child, Trouble
+from metatrack.compared.trax import Message, format_box, format_image, format_message, parse_box, parse_message
 from metatrack.geometry import Box, Image, check_box
 
 Speech = Literal["lines", "trax"]
