@@ -6,6 +6,7 @@ know the truth from a frame. What a run shall do is told by the environment, whi
 
 import ctypes
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -64,6 +65,14 @@ class Crashing(Perfect):
         if frame[0, 0, 0] == 3:
             ctypes.string_at(0)
         return super().update(frame)
+
+
+class Lingering(Still):
+    """Leaves something running that takes its process down once the run is over."""
+
+    def init(self, frame, box):
+        super().init(frame, box)
+        threading.Timer(0.7, os._exit, [3]).start()
 
 
 class Slow(Offset):

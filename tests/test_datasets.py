@@ -268,7 +268,11 @@ def test_vot_damage(tmp_path):
         read_dataset("vot", tmp_path, allow_partial=True)
 
 
-@pytest.mark.parametrize("line", ["m1,2,3", "m0,0,2,2,5", "m0,0,2,2,-1,2", "m0,0,100000,100000,1", "1,2,3", "1,2,3,4,5"])
+@pytest.mark.parametrize(
+    "line",
+    ["m1,2,3", "m0,0,2,2,5", "m0,0,2,2,-1,2", "m0,0,100000,100000,1", "1,2,3", "1,2,3,4,5"]
+    + ["m0,0,5,5" + f",{2**62}" * 4, f"m0,0,5,5,{2**70}"],  # in 64 bits the first sums to 0
+)
 def test_regions_that_are_none(line):
     with pytest.raises(ValueError, match=r"mask|polygons"):
         parse_region(line)

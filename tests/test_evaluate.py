@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import metatrack
+from metatrack.app.evaluate import EvaluationProgress
 from metatrack.data.plain import read_plain
 from metatrack.evaluation import worker
 from metatrack.evaluation.claims import claim
@@ -165,6 +166,15 @@ def test_failures_stop_nobody(root: Path, tmp_path: Path) -> None:
     assert not list((store.root / "locks").glob("perfect*"))
 
 
+def test_a_process_that_dies_between_two_runs_stops_nobody(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker has nothing left to do, and dies of its last tracker while the other is still at work."""
+    for name, value in (("FAKE_LOG", str(tmp_path / "log")), ("FAKE_SLOW", "0.5"), ("FAKE_MEET", "1")):
+        monkeypatch.setenv(name, value)
+    sequences = [sequence for sequence in read_plain(root) if sequence.name == "a"]
+    outcome = evaluate(Store(tmp_path / "out", "plain", "ope"), [spec("Slow"), spec("Lingering")], sequences, jobs=2)
+    assert len(outcome.units) == 2 and not outcome.failures
+
+
 def test_a_failure_is_tried_again_and_forgotten_once_it_succeeds(root: Path, tmp_path: Path) -> None:
     store = Store(tmp_path, "plain", "ope")
     (sequence, *_) = read_plain(root)
@@ -201,6 +211,7 @@ def test_the_command_with_a_failure(root: Path, tmp_path: Path) -> None:
         (("--trackers", "mtl"), "did you mean 'mlt'"),
         (("--trackers", "no.such.module:make"), "No module named 'no'"),
         (("--only", "A"), "no sequence 'A'"),
+        (("--only", ","), "--only names no sequence"),
         (("--root", "nowhere"), "nowhere is not a folder"),
         (("--jobs", "0"), "at least 1"),
     ],
@@ -213,6 +224,23 @@ def test_wrong_input_is_one_line(root: Path, tmp_path: Path, change: tuple[str, 
     assert message in err and err.count("\n") == 1
 
 
+def test_progress_counts_frames(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatrack.app.evaluate.LINE_EVERY", 0.0)
+    one, two = Unit("x", "a", 1, 0, 6), Unit("x", "b", 1, 0, 3)
+    with EvaluationProgress([one, two]) as progress:
+        for report in (
+            worker.Report("frames", one, 4),
+            worker.Report("frames", one, -4),  # its machine has died: it begins anew
+            worker.Report("frames", one, 5),
+            worker.Report("failed", one, reason="x"),
+            worker.Report("done", two),
+        ):
+            progress.report(report)
+    lines = [line for line in capsys.readouterr().err.splitlines() if " of 9 frames" in line]
+    assert [line.split()[-4] for line in lines] == ["4", "0", "5", "6", "9"]
+    assert lines[-1].startswith("1 of 2 runs, 1 failed")
+
+
 # -- the folder
 
 
@@ -222,7 +250,7 @@ def test_a_folder_is_of_one_kind(root: Path, tmp_path: Path) -> None:
     Store(tmp_path, "plain", "ope").pin_tracker("x", {"factory": "a:b", "numbers": (1, 2.5)})
     with pytest.raises(ValueError, match="another evaluation .protocol: 'ope', now 'tre'.; give another folder"):
         Store(tmp_path, "plain", "tre")
-    with pytest.raises(ValueError, match="another tracker x .factory: 'a:b', now 'a:c'"):
+    with pytest.raises(ValueError, match="another tracker x .factory: 'a:b', now 'a:c'.; .* the tracker another name: name="):
         store.pin_tracker("x", {"factory": "a:c", "numbers": (1, 2.5)})
 
 

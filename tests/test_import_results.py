@@ -14,6 +14,7 @@ from metatrack.app.problem import Problem
 from metatrack.app.report import ReportOptions
 from metatrack.app.report import run as run_report
 from metatrack.cli import main
+from metatrack.data.datasets import read_dataset
 from metatrack.data.otb import one_based, otb_targets, read_otb
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.imports import check_name, find_sources, load_results
@@ -189,6 +190,23 @@ def test_a_file_about_another_target_is_not_mistaken(tmp_path: Path) -> None:
     (source,) = find_sources([tmp_path / "X"], read_otb(tmp_path / "otb"))
     found = load_results(source, read_otb(tmp_path / "otb"), "otb")
     assert list(found.results) == ["Girl"] and found.others == 1
+
+
+def test_nor_is_one_about_a_sequence_that_continues_its_name(tmp_path: Path) -> None:
+    """NfS' car_side is not at hand, and its file not one about car by a tracker called side."""
+    folder = tmp_path / "nfs" / "car" / "30"
+    (folder / "car").mkdir(parents=True)
+    for number in range(1, 6):
+        (folder / "car" / f"{number:05d}.jpg").touch()
+    (folder / "car.txt").write_text("0 10 20 40 60\n" * 5)
+    sequences = read_dataset("nfs", tmp_path / "nfs")
+    for files in (["car", "car_side"], ["car_side"], ["car_KCF", "car_side_KCF"]):
+        results = tmp_path / "-".join(files)
+        for name in files:
+            write_txt(results / f"{name}.txt", boxes(5))
+        (source,) = find_sources([results], sequences)
+        found = load_results(source, sequences, "nfs")
+        assert list(found.results) == ["car"] * (len(files) - 1) and found.others == 1, files
 
 
 def test_a_file_that_stops_early_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

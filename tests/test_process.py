@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import metatrack
-from metatrack.compared.child import LAST_WORDS
+from metatrack.compared.child import LAST_WORDS, LINE_LENGTH, Child
 from metatrack.compared.process import ProcessError, ProcessSettings, ProcessTracker, read_settings
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.evaluate import evaluate
@@ -260,6 +260,17 @@ def test_one_that_writes_without_end(tmp_path: Path, flood: str) -> None:
         text
     ) < 30_000
     assert time.monotonic() - began < 30
+
+
+def test_one_that_writes_without_end_fills_no_memory(tmp_path: Path) -> None:
+    """Not even if no line ends: it waits, once 100 MB at most are here that nobody has asked for."""
+    child = Child([sys.executable, "-c", "while True: print('x' * 4096, end='')"], tmp_path, os.environ)
+    held = -1
+    while (now := child._lines.qsize()) != held or not now:
+        held = now
+        time.sleep(0.5)
+    assert held * LINE_LENGTH < 100e6
+    child.end("")
 
 
 @posix

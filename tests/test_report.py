@@ -272,6 +272,7 @@ def test_incomplete_trackers_are_not_ranked(tmp_path: Path) -> None:
     grid = tables.overall(findings)
     assert [row[0].text for row in grid.rows] == ["one", "two", "part"]
     assert [row[1].mark for row in grid.rows] == ["best", "best", ""] and grid.rows[2][-1].text == "1 of 2"
+    assert [row[-2].mark for row in grid.rows] == ["best", "best", ""]  # frames per second
     assert "not compared" in grid.note and findings.empty == ("none",)
     by_sequence = tables.by_sequence(findings, "auc")
     assert [cell.text for cell in by_sequence.rows[1]] == ["b", "0.405", "0.405", "–"]  # 51 of 6 x 21

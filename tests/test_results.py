@@ -212,7 +212,18 @@ def test_json_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"[]", b"[1]", b"3", b'[{"res": [[1, 2], [3]]}]', b'[{"res": {}}]', b"\xff\xfe", b"[" * 10**5]
+    "data",
+    [
+        b"{",
+        b"[]",
+        b"[1]",
+        b"3",
+        b'[{"res": [[1, 2], [3]]}]',
+        b'[{"res": {}}]',
+        b'[{"res": [[1, 2, 3, 1%s]]}]' % (b"0" * 400),
+        b"\xff\xfe",
+        b"[" * 10**5,
+    ],
 )
 def test_json_that_is_no_result(data):
     with pytest.raises(ValueError, match="a.json"):
@@ -313,6 +324,33 @@ def test_sources_that_are_none(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"no zip")
     with pytest.raises(ValueError, match=r"neither a folder nor a \.zip"):
         list(results.result_files(tmp_path / "x.zip"))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (b"7,8,9,9", b"7,8,9,8", "Bad CRC-32"),
+        (b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01", "encrypted"),  # the flag of the directory
+    ],
+)
+def test_archives_that_are_damaged_or_encrypted(tmp_path, place, value, message):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("Deer.txt")
+        info.create_system = 3
+        archive.writestr(info, "7,8,9,9\n")
+    data = path.read_bytes()
+    assert data.count(place) == 1
+    path.write_bytes(data.replace(place, value))
+    with pytest.raises(ValueError, match=f"x.zip: Deer.txt cannot be unpacked .*{message}"):
+        list(results.result_files(path))
+
+
+@pytest.mark.parametrize("value", ["fast", [1, 2], [], None, NAN, {}, 10**400])
+def test_a_speed_or_a_start_that_is_none(value):
+    record = {"res": [[1, 2, 3, 4]], "fps": value, "startFrame": value}
+    (run,) = results.parse_trajectories(json.dumps([record]).encode(), "a.json")
+    assert (run.fps, run.start) == (None, None)
 
 
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):

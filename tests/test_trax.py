@@ -1,5 +1,7 @@
 """Messages of TraX: whatever is written is read back, and lines of the reference implementation (vot-trax 4.0.2) are read."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +66,14 @@ def test_lines_of_others(line, message):
 def test_what_cannot_be_read(line):
     with pytest.raises(ValueError, match="TraX: cannot read"):
         parse_message(line)
+
+
+def test_a_long_line_is_read_in_no_time():
+    """Of a megabyte, as a process may send it; no time-out watches over reading."""
+    began = time.process_time()
+    message = parse_message("@@TRAX:state " + "a " * 2**19)
+    assert len(message.arguments) == 2**19
+    assert time.process_time() - began < 15  # 1 or 2; it was minutes
 
 
 def test_what_cannot_be_written():

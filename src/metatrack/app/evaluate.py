@@ -118,6 +118,8 @@ def only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
         return sequences
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = [sequence.name for sequence in sequences]
+    if not wanted:
+        raise ValueError("--only names no sequence; leave it out to take all")
     for name in wanted:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -143,7 +145,7 @@ class EvaluationProgress:
 
     def __init__(self, units: list[Unit]) -> None:
         self.frames = dict.fromkeys(units, 0)
-        self.total, self.done, self.failed = sum(unit.frames for unit in units), 0, 0
+        self.total, self.tracked, self.done, self.failed = sum(unit.frames for unit in units), 0, 0, 0
         self.console = Console(stderr=True, highlight=False)
         self._next_line = time.monotonic() + LINE_EVERY
         self._bar: Progress | None = None
@@ -163,19 +165,20 @@ class EvaluationProgress:
     def report(self, report: Report) -> None:
         """Something has happened."""
         unit = report.unit
-        if report.kind == "frames":
-            self.frames[unit] += report.frames
-        else:
-            self.frames[unit] = unit.frames
+        # A running sum: there may be 100,000 runs, and a report of each that was done before.
+        more = report.frames if report.kind == "frames" else unit.frames - self.frames[unit]
+        self.frames[unit] += more
+        self.tracked += more
+        if report.kind != "frames":
             self.done += report.kind == "done"
             self.failed += report.kind == "failed"
         if report.kind == "failed":
             self.console.print(f"[dark_orange]failed[/] {escape(f'{unit.tracker} on {unit.sequence}: {report.reason}')}")
         if self._bar is not None:
-            self._bar.update(self._task, completed=sum(self.frames.values()), description=self._state())
+            self._bar.update(self._task, completed=self.tracked, description=self._state())
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY
-            print(f"{self._state()}, {sum(self.frames.values())} of {self.total} frames", file=sys.stderr, flush=True)
+            print(f"{self._state()}, {self.tracked} of {self.total} frames", file=sys.stderr, flush=True)
 
     def _state(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""

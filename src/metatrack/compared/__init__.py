@@ -1,1 +1,1 @@
-"""Trackers to compare with: classic ones, OpenCV's, and any program of yours. Each module names its paper and where it differs."""
+"""Trackers to compare with: classic ones, OpenCV's, any program of yours. Each module names its paper and where it differs."""

@@ -1,4 +1,7 @@
-"""A process that is spoken to by lines, whatever it does: it can neither hang us nor outlive us, and nor can what it starts."""
+"""A process that is spoken to by lines, whatever it does: it can neither hang us nor outlive us, and nor can what it starts.
+
+Except, on Linux and macOS, for what leaves its process group on purpose (``setsid``, a container's daemon).
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ LAST_WORDS = 20
 """Lines of standard error that are kept for the message, should it fail."""
 LINE_LENGTH = 1 << 20
 """Bytes of a line, at most; what is longer is broken."""
-AHEAD = 1000
-"""Lines that are read ahead of us: a process that writes without end shall wait, not fill memory."""
+AHEAD = 64
+"""Lines that are read ahead of us, so 64 MiB at most: a process that writes without end shall wait, not fill memory."""
 
 
 class Trouble(Exception):  # noqa: N818 - for the caller to finish: who has trouble, and with what

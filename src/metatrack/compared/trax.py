@@ -34,6 +34,7 @@ KEY_LENGTH = 64
 
 _KEY = re.compile(r"[A-Za-z0-9._]+")
 _PROPERTY = re.compile(r"([A-Za-z0-9._]+)=(.*)", re.DOTALL)
+_BLANKS = re.compile(r"[ \r]*")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=[ \r]|$)|((?:[^ \r"\\]|\\.)(?:[^ \r\\]|\\.)*)', re.DOTALL)
 
 
@@ -62,17 +63,20 @@ def parse_message(line: str) -> Message | None:
     if head is None or kind not in TYPES:
         return None
     rest, arguments, properties = line[head.end() :].strip(" \r\n"), [], {}
-    while rest:
-        word = _WORD.match(rest)
+    place = 0  # not cut off word by word: copying a long line for each of its words would take minutes
+    while place < len(rest):
+        word = _WORD.match(rest, place)
         if word is None:
-            raise ValueError(f"TraX: cannot read {line.rstrip()[:200]!r} from {rest[:40]!r} on: a quote is not closed")
+            raise ValueError(
+                f"TraX: cannot read {line.rstrip()[:200]!r} from {rest[place : place + 40]!r} on: a quote is not closed"
+            )
         text = word[2] if word[1] is None else word[1]
         named = _PROPERTY.fullmatch(text)
         if named is None:
             arguments.append(_unescape(text))
         else:
             properties[named[1]] = _unescape(named[2])
-        rest = rest[word.end() :].lstrip(" \r")
+        place = _BLANKS.match(rest, word.end()).end()  # type: ignore[union-attr] # matches anything
     return Message(kind, tuple(arguments), properties)
 
 

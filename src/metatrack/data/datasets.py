@@ -70,6 +70,19 @@ def attribute_titles(name: str) -> dict[str, str]:
     return otb.attribute_names() if name in ("otb", "tcolor128") else {}
 
 
+def listed_names(name: str) -> list[str]:
+    """Names of all sequences of a data set whose names may continue one another (``car``, ``car_side``); no copy is needed.
+
+    Args:
+        name: one of :data:`DATA_SETS`.
+    """
+    if name == "otb":
+        return [target.name for target in otb.otb_targets()]
+    if name == "uav123":
+        return [*dict.fromkeys(target for subset in uav123.SUBSETS for target in uav123.uav123_targets(subset))]
+    return {"nfs": list(nfs.nfs_frames()), "tcolor128": list(tcolor128.tcolor128_names())}.get(name, [])
+
+
 def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial: bool = False) -> list[Sequence]:
     """Reads a local copy of a data set.
 

@@ -60,13 +60,11 @@ def _mask_box(numbers: list[int]) -> tuple[float, float, float, float] | None:
     if len(numbers) < 5 or min(numbers[2:]) < 0:
         raise ValueError("a mask is x0, y0, w, h and lengths of runs, none of them negative")
     x0, y0, w, h = numbers[:4]
-    runs = np.array(numbers[4:])
-    if w * h > MAX_MASK or runs.sum() > w * h:
-        raise ValueError(
-            f"the runs of a mask of {w} x {h} pixels sum to {runs.sum()}; at most {min(w * h, MAX_MASK)} are possible"
-        )
+    runs, total = numbers[4:], sum(numbers[4:])  # Python's integers: numpy's may wrap around, to a sum that looks possible
+    if w * h > MAX_MASK or total > w * h:
+        raise ValueError(f"the runs of a mask of {w} x {h} pixels sum to {total}; at most {min(w * h, MAX_MASK)} are possible")
     flat = np.zeros(w * h, np.bool_)
-    flat[: runs.sum()] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    flat[:total] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     ys, xs = np.nonzero(flat.reshape(h, w))
     if not len(ys):
         return None

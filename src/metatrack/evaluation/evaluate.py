@@ -25,7 +25,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.evaluation.protocols import Protocol, Spans, first_frames
 from metatrack.evaluation.store import Failure, Store, Unit
 from metatrack.evaluation.trackers import TrackerSpec
-from metatrack.evaluation.worker import Job, Report, died, keep, settled, work
+from metatrack.evaluation.worker import NO_UNIT, Job, Report, died, keep, settled, work
 
 POLL = 0.5
 """Seconds between two looks at units that another evaluation is working on."""
@@ -246,7 +246,9 @@ class Processes:
         worker.end(kill=False)
         code = worker.process.exitcode
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        if worker.unit is None:
+        if not worker.ready:
             raise EvaluationError(f"a worker process ended before it had any work ({how}); its own message, if any, is above")
         self.workers[self.workers.index(worker)] = _Worker(self.job)
+        if worker.unit is None:  # what its last tracker has left running has taken it down, when its result was kept already
+            return Report("ready", NO_UNIT)
         return keep(self.job.store, worker.unit, died(how))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from metatrack.data.datasets import listed_names
 from metatrack.data.otb import otb_targets
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
@@ -126,8 +127,8 @@ def load_results(source: Source, sequences: Seq[Sequence], data_set: str, first_
     by_name = {sequence.name: sequence for sequence in sequences}
     first = FIRST_PIXEL.get(data_set, 0) if first_pixel is None else first_pixel
     targets = {target.name: target for target in otb_targets()} if data_set == "otb" else {}
-    # All of the benchmark's names, so that a file about Girl2 is not taken for one about Girl by a tracker called 2.
-    known = [*by_name, *(name for name in targets if name not in by_name)]
+    # All of the benchmark's names, so that a file about car_side is not taken for one about car by a tracker called side.
+    known = [*by_name, *(name for name in listed_names(data_set) if name not in by_name)]
     digests: list[str] = []
     boxes: dict[str, tuple[int, str, bytes]] = {}  # run, file, contents
     times: dict[str, tuple[int, str, bytes]] = {}

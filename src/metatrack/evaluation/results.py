@@ -11,6 +11,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +93,11 @@ def result_files(source: Path) -> Iterator[tuple[str, bytes]]:
             if Path(info.filename).suffix.lower() in SUFFIXES:
                 if info.file_size > MAX_BYTES:
                     raise ValueError(f"{source}: {info.filename} has {info.file_size} bytes; at most {MAX_BYTES} are read")
-                yield info.filename, archive.read(info)
+                try:
+                    data = archive.read(info)
+                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, or packed oddly
+                    raise ValueError(f"{source}: {info.filename} cannot be unpacked ({error})") from error
+                yield info.filename, data
 
 
 def match_target(stem: str, names: Sequence[str]) -> str | None:
@@ -295,7 +300,7 @@ def _from_record(record: dict[str, Any], source: str) -> Trajectory:
     kind = str(record.get("type", record.get("resType", "rect")))
     try:
         rows = np.array(record["res"], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{source}: 'res' is not an array of numbers ({error})") from error
     if kind == "4corner":  # two lines a frame: the x of four corners, then their y
         if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) % 2:
@@ -303,12 +308,19 @@ def _from_record(record: dict[str, Any], source: str) -> Trajectory:
         rows = rows.reshape(-1, 2, 4).transpose(0, 2, 1).reshape(-1, 8)
     elif kind != "rect":
         raise ValueError(f"{source}: results of type {kind!r} cannot be read; known are 'rect' and '4corner'")
-    start, fps = record.get("startFrame"), record.get("fps")
+    start, fps = (_finite(record.get(key)) for key in ("startFrame", "fps"))
     return Trajectory(
-        boxes=_boxes(rows[None] if rows.ndim == 1 else rows, source),
-        start=None if start is None else int(start),
-        fps=None if fps is None or not np.size(fps) or not np.isfinite(fps) else float(fps),
+        boxes=_boxes(rows[None] if rows.ndim == 1 else rows, source), start=None if start is None else int(start), fps=fps
     )
+
+
+def _finite(value: Any) -> float | None:
+    """A number that a file may state or not; None if it is no finite number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # [] in a .mat that knows none, words, several
+        return None
+    return number if np.isfinite(number) else None
 
 
 def _boxes(rows: Floats, source: str) -> Floats:

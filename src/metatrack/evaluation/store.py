@@ -159,9 +159,8 @@ class Store:
         there, facts = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(facts))
         if there != facts:
             changed = [f"{k}: {there.get(k)!r}, now {facts.get(k)!r}" for k in {**there, **facts} if there.get(k) != facts.get(k)]
-            raise ValueError(
-                f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder or remove it"
-            )
+            hint = ", or the tracker another name: name=..." if path.parent.name == "trackers" else ""
+            raise ValueError(f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder{hint}")
 
     def boxes_file(self, unit: Unit) -> Path:
         """Where the unit's boxes are."""

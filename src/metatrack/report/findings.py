@@ -192,7 +192,7 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
     if not found[focus]:
         raise ValueError(f"{store.root} holds no finished result of {focus!r}; name another tracker")
     entries = [Entry(t, "imported" in identities.get(t, {}), findings) for t, findings in found.items() if findings]
-    everything = Group("", "", tuple(shown))
+    everything = Group("", "", tuple(sequence.name for sequence in sequences if sequence.name in shown))
     entries.sort(key=lambda entry: (not entry.complete(everything), -_or_zero(entry.table(everything).mean("auc")), entry.name))
     return Findings(
         data_set=store.data_set,

@@ -76,7 +76,7 @@ def overall(findings: Findings) -> Grid:
     tables = [entry.table(group) for entry in findings.entries]
     complete = [entry.complete(group) for entry in findings.entries]
     marks = {metric: ranked([table.mean(metric) for table in tables], complete) for metric in metrics}
-    speeds = ranked([math.nan if e.imported else t.fps for e, t in zip(findings.entries, tables)], digits=1)
+    speeds = ranked([math.nan if e.imported else t.fps for e, t in zip(findings.entries, tables)], complete, digits=1)
     rows = []
     for i, (entry, table) in enumerate(zip(findings.entries, tables)):
         cells = [Cell(entry.name)]
