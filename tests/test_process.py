@@ -480,7 +480,7 @@ def test_in_an_evaluation(tmp_path: Path) -> None:
     (tmp_path / "tracker.py").write_text(textwrap.dedent(LINES))
     (tmp_path / "bad.py").write_text("raise SystemExit('no GPU')")
     good = write(tmp_path / "good.json", command=[sys.executable, "tracker.py"], timeout_s=30)
-    bad = write(tmp_path / "bad.json", command=[sys.executable, "bad.py"])
+    bad = write(tmp_path / "bad.json", command=[sys.executable, "bad.py"], env={"API_KEY": "secret"})
     sequences = [make_sequence(tmp_path / "data", name, 4) for name in "ab"]
     specs = [tracker_spec(str(good)), tracker_spec(f"broken={bad}")]
     store = Store(tmp_path / "out", "plain", "ope")
@@ -488,9 +488,11 @@ def test_in_an_evaluation(tmp_path: Path) -> None:
     assert [failure.unit.tracker for failure in outcome.failures] == ["broken"] * 2
     assert outcome.failures[0].reason.endswith("has ended with exit code 1 (frame 0 of its run); its last words: no GPU")
     np.testing.assert_array_equal(store.read_boxes(outcome.units[0]), sequences[0].boxes)
-    assert specs[0].identity() == {
-        "program": {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": {}, "folder": "."}
-    }
+    program = specs[0].identity()["program"]
+    assert {**program, "env": None} == {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": None, "folder": "."}
+    other = specs[1].identity()["program"]
+    assert other["env"] != program["env"]
+    assert not any("secret" in path.read_text() for path in (tmp_path / "out").rglob("*.json"))
     write(good, command=[sys.executable, "tracker.py"], timeout_s=90)  # decides no box
     store.pin_tracker("good", specs[0].identity())
     write(good, command=[sys.executable, "tracker.py", "--fast"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -91,12 +93,14 @@ class Program:
         return ProcessTracker(read_settings(self.file), self.file.parent)
 
     def identity(self) -> dict[str, Any]:
-        """What the file says, but for the time-out, which decides no box."""
+        """What the file says, but for the time-out, which decides no box, and with a hash for the environment, which may hold keys."""
         from metatrack.compared.process import find_program, read_settings
 
         settings = read_settings(self.file)
         find_program(settings, self.file.parent)
-        return {"program": {key: value for key, value in asdict(settings).items() if key != "timeout_s"}}
+        facts = {key: value for key, value in asdict(settings).items() if key not in ("timeout_s", "env")}
+        environment = json.dumps(settings.env, sort_keys=True).encode()
+        return {"program": {**facts, "env": hashlib.sha256(environment).hexdigest()}}
 
 
 @dataclass(frozen=True)
