@@ -489,7 +489,8 @@ def test_in_an_evaluation(tmp_path: Path) -> None:
     assert outcome.failures[0].reason.endswith("has ended with exit code 1 (frame 0 of its run); its last words: no GPU")
     np.testing.assert_array_equal(store.read_boxes(outcome.units[0]), sequences[0].boxes)
     program = specs[0].identity()["program"]
-    assert {**program, "env": None} == {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": None, "folder": "."}
+    expected = {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": None, "folder": "."}
+    assert {**program, "env": None} == expected
     other = specs[1].identity()["program"]
     assert other["env"] != program["env"]
     assert not any("secret" in path.read_text() for path in (tmp_path / "out").rglob("*.json"))

@@ -93,7 +93,7 @@ class Program:
         return ProcessTracker(read_settings(self.file), self.file.parent)
 
     def identity(self) -> dict[str, Any]:
-        """What the file says, but for the time-out, which decides no box, and with a hash for the environment, which may hold keys."""
+        """What the file says, without the time-out, which decides no box; of the environment, which may hold keys, a hash."""
         from metatrack.compared.process import find_program, read_settings
 
         settings = read_settings(self.file)
