@@ -50,7 +50,7 @@ train-lite: $(VENV)/train.stamp  ## lite: matching network and meta-learner
 
 train-paper: $(VENV)/train.stamp  ## paper: the same with the five layers from scratch
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
-	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --out $(RUNS)/paper-meta
+	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --validate-every 500 --out $(RUNS)/paper-meta
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 kernels on lite's trunk, all videos (no validation is left, so last.pt counts)
 	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
@@ -62,7 +62,7 @@ export: $(VENV)/train.stamp  ## bundles of the three, into the package
 	$(EXPORT)/lite.json --matching $(RUNS)/lite/last.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
 	$(EXPORT)/paper.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
-EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --card configs/cards
+EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models
 
 clean:  ## removes the environments, caches and the demo's results; keeps data and runs
