@@ -56,7 +56,7 @@ def start(words: list[str], log: Path, slow: float = 0.0, meet: int = 1) -> subp
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     finally:
         process.kill()
     return process.returncode, out, err

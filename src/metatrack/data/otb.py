@@ -117,7 +117,7 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
         missing = sorted({target.folder for target in targets} - {target.folder for target, _ in found}, key=str.lower)
         halves = [t.name for t in targets if t.folder not in missing and t.name not in {f.name for f, _ in found}]
         lacks = [f"folders {', '.join(missing)}"] * bool(missing) + [f"ground truth of {', '.join(halves)}"] * bool(halves)
-        hint = "; allow_partial=True reads the others" if found else ""
+        hint = "; a partial copy is read if you allow it (--allow-partial, allow_partial=True)" if found else ""
         raise FileNotFoundError(
             f"{root} lacks {len(targets) - len(found)} of the {len(targets)} targets of {subset or 'OTB100'}: "
             f"{'; '.join(lacks)}{hint}{_remedy()}"
