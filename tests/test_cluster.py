@@ -80,9 +80,11 @@ def cluster(log):
     patch.setenv("FAKE_SLOW", "0.15")
     patch.setenv("FAKE_MEET", "2")
     patch.delenv("RAY_ADDRESS", raising=False)
+    folder = tempfile.mkdtemp(prefix="ray")  # short: it holds sockets, the names of which are limited
+    patch.setenv("RAY_TMPDIR", folder)  # here Ray notes its address, in a folder that it does not make where none was before
+    Path(folder, "ray").mkdir()
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray")  # short: it holds sockets, the names of which are limited
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "wait": False}
     nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
     second = nodes.add_node(**node)
