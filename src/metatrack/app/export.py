@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import MISSING, dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from metatrack.app.problem import Problem, user_input
+from metatrack.hints import hint
 from metatrack.runtime.bundle import CARD, open_bundle
 from metatrack.training.calibration import calibrate
 from metatrack.training.export import CardInfo, export_bundle
@@ -103,9 +103,7 @@ def read_card_info(path: Path) -> CardInfo:
         raise Problem(f"{path} is no JSON object with the keys {', '.join(known)}")
     for key in facts:
         if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise Problem(f"{path}: unknown key {key!r}; {hint}")
+            raise Problem(f"{path}: unknown key {key!r}; {hint(key, known)}")
     required = [f.name for f in fields(CardInfo) if f.default is MISSING and f.default_factory is MISSING]
     missing = [name for name in required if name not in facts]
     if missing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.store import Store
 from metatrack.evaluation.summary import tracker_order
+from metatrack.hints import hint
 from metatrack.report.filmstrip import Strip, strip
 from metatrack.report.findings import Findings, find
 from metatrack.report.look import Look, looks
@@ -96,9 +96,7 @@ def _trackers(store: Store, wanted: str | None) -> list[str]:
 
 
 def _unknown(name: str, there: list[str]) -> str:
-    near = get_close_matches(name, there, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(there)}"
-    return f"no tracker {name!r} in this evaluation; {hint}"
+    return f"no tracker {name!r} in this evaluation; {hint(name, there, 'there are')}"
 
 
 def _sequences(store: Store, options: ReportOptions) -> tuple[list[Sequence], dict[str, Sequence]]:

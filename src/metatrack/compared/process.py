@@ -33,7 +33,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -42,6 +41,7 @@ import cv2
 from metatrack.compared.child import Child, Trouble
 from metatrack.compared.trax import Message, format_box, format_image, format_message, parse_box, parse_message
 from metatrack.geometry import Box, Image, check_box
+from metatrack.hints import hint
 
 Speech = Literal["lines", "trax"]
 IMAGE_FILES = (".jpg", ".jpeg", ".png")
@@ -94,9 +94,7 @@ def read_settings(path: Path) -> ProcessSettings:
         raise ValueError(f"{path} does not describe a tracker; write something like {example}")
     for key in given:
         if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"{path}: unknown {key!r}; {hint}")
+            raise ValueError(f"{path}: unknown {key!r}; {hint(key, known)}")
     _check(path, given, "command", _is_texts, f"a list of the program and its arguments, as in {example}")
     _check(path, given, "protocol", lambda value: value in get_args(Speech), " or ".join(map(repr, get_args(Speech))))
     _check(path, given, "env", _is_env, "names, each with a text")
@@ -145,8 +143,8 @@ def find_program(settings: ProcessSettings, base: Path) -> str:
     found = shutil.which(program, path=search) if bare else shutil.which(str(folder / program))
     if found is None:
         where = "on the PATH" if bare else f"as a program at {folder / program}"
-        hint = f"; one beside the JSON file is ./{program}" if bare and (folder / program).is_file() else ""
-        raise ValueError(f"cannot run {shlex.join(settings.command)}: {program!r} is not there {where}{hint}")
+        beside = f"; one beside the JSON file is ./{program}" if bare and (folder / program).is_file() else ""
+        raise ValueError(f"cannot run {shlex.join(settings.command)}: {program!r} is not there {where}{beside}")
     return os.path.abspath(found)
 
 

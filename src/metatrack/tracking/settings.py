@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Literal
+
+from metatrack.hints import hint
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,6 @@ def settings_from(values: dict[str, Any]) -> TrackerSettings:
     known = [f.name for f in fields(TrackerSettings)]
     for key in values:
         if key not in known:
-            near = get_close_matches(key, known, 1)
-            raise ValueError(
-                f"unknown tracker setting {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
-            )
+            raise ValueError(f"unknown tracker setting {key!r}; {hint(key, known)}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return TrackerSettings(**plain)
