@@ -1,14 +1,24 @@
-"""What the readers share: numbered frames in a folder, lists of what is missing, and the choice of a subset."""
+"""What the readers share: their tables, numbered frames in a folder, lists of what is missing, and the choice of a subset."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 SHOWN = 20
 """Missing sequences that an error names, at most."""
+
+
+@cache
+def table(name: str) -> Any:
+    """The table ``name.json`` of this package, read once; it is shared, so it must not be changed."""
+    return json.loads(files("metatrack.data").joinpath(f"{name}.json").read_text(encoding="utf-8"))
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:

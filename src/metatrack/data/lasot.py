@@ -13,17 +13,14 @@ extension's attributes could not be found and are left empty.
 
 from __future__ import annotations
 
-import json
 import re
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.data.folders import check_subset, choose, frames_in, root_folder, truth_file
+from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
 from metatrack.data.otb import zero_based
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
@@ -31,12 +28,6 @@ from metatrack.data.sequence import Sequence
 Subset = Literal["test", "train", "all", "extension"]
 SUBSETS: tuple[Subset, ...] = ("test", "train", "all", "extension")
 SOURCE = "LaSOT: http://vision.cs.stonybrook.edu/~lasot/ (links in the readme of github.com/HengLan/LaSOT_Evaluation_Toolkit)"
-
-
-@cache
-def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(files("metatrack.data").joinpath("lasot.json").read_text(encoding="utf-8"))
-    return facts
 
 
 def lasot_names(subset: Subset = "test") -> list[str]:
@@ -47,9 +38,9 @@ def lasot_names(subset: Subset = "test") -> list[str]:
     """
     check_subset(subset, SUBSETS, "LaSOT")
     if subset == "extension":
-        return [f"{kind}-{n}" for kind in _facts()["extension"] for n in range(1, 11)]
+        return [f"{kind}-{n}" for kind in table("lasot")["extension"] for n in range(1, 11)]
     names = []
-    for kind, facts in _facts()["classes"].items():
+    for kind, facts in table("lasot")["classes"].items():
         test = set(facts["test"])
         names += [f"{kind}-{n}" for n in range(1, 21) if subset == "all" or (n in test) == (subset == "test")]
     return names
@@ -57,7 +48,7 @@ def lasot_names(subset: Subset = "test") -> list[str]:
 
 def lasot_attribute_names() -> dict[str, str]:
     """The 14 attributes: abbreviation to full name, in the toolkit's order."""
-    return dict(_facts()["attributes"])
+    return dict(table("lasot")["attributes"])
 
 
 def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
@@ -113,8 +104,8 @@ def _flags(path: Path, count: int) -> npt.NDArray[np.bool_]:
 
 def _attributes(name: str) -> frozenset[str]:
     kind, _, number = name.rpartition("-")
-    facts = _facts()["classes"].get(kind)
+    facts = table("lasot")["classes"].get(kind)
     if facts is None:  # of the extension
         return frozenset()
     bits = facts["attributes"][int(number) - 1]
-    return frozenset(short for i, short in enumerate(_facts()["attributes"]) if bits >> i & 1)
+    return frozenset(short for i, short in enumerate(table("lasot")["attributes"]) if bits >> i & 1)

@@ -13,17 +13,15 @@ every frame, and so do the public toolkits. Where the files state the benchmark'
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.data.folders import check_subset, choose, frames_in, root_folder, truth_file
+from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
 from metatrack.data.sequence import Sequence
 
 Subset = Literal["30", "240"]
@@ -34,8 +32,7 @@ SOURCE = "NfS: http://ci2cv.net/nfs/index.html"
 @cache
 def nfs_frames() -> dict[str, int]:
     """The 100 sequences: name to its number of frames at 30 frames per second; no local copy is needed."""
-    facts = json.loads(files("metatrack.data").joinpath("nfs.json").read_text(encoding="utf-8"))
-    return dict(facts["frames"])
+    return dict(table("nfs")["frames"])
 
 
 def read_nfs(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:

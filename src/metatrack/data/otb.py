@@ -10,17 +10,14 @@ The files' boxes are ``x, y, w, h`` with the first pixel counted as 1; :func:`ze
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.data.folders import numbered_frames, spans
+from metatrack.data.folders import numbered_frames, spans, table
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
 
@@ -62,19 +59,13 @@ class OtbTarget:
         return range(self.start + self.skip, self.end + 1)
 
 
-@cache
-def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(files("metatrack.data").joinpath("otb.json").read_text(encoding="utf-8"))
-    return facts
-
-
 def otb_targets(subset: Subset = "OTB100") -> list[OtbTarget]:
     """The targets of one list of the benchmark, sorted by name; no local copy is needed.
 
     Raises:
         ValueError: there is no such list.
     """
-    facts = _facts()
+    facts = table("otb")
     if subset not in SUBSETS:
         raise ValueError(f"unknown OTB subset {subset!r}; choose one of {', '.join(SUBSETS)}")
     names = facts["targets"] if subset == "OTB100" else facts["subsets"][subset]
@@ -88,7 +79,7 @@ def otb_omitted() -> dict[str, tuple[tuple[int, int], ...]]:
 
 def attribute_names() -> dict[str, str]:
     """The 11 attributes: abbreviation to full name, in the benchmark's order."""
-    return dict(_facts()["attributes"])
+    return dict(table("otb")["attributes"])
 
 
 def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
@@ -182,4 +173,4 @@ def _read(target: OtbTarget, truth: Path) -> Sequence:
 
 
 def _remedy() -> str:
-    return f". OTB's sequences: {_facts()['get_it_from']}"
+    return f". OTB's sequences: {table('otb')['get_it_from']}"

@@ -10,16 +10,14 @@ Whether boxes count the first pixel as 0 or 1 could not be confirmed; they are t
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from metatrack.data.folders import check_subset, choose, frames_in, root_folder
+from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
 
@@ -31,8 +29,7 @@ SOURCE = "TColor-128: http://www.dabi.temple.edu/~hbling/data/TColor-128/TColor-
 @cache
 def tcolor128_names() -> tuple[str, ...]:
     """Names of the 129 targets; no local copy is needed."""
-    facts = json.loads(files("metatrack.data").joinpath("tcolor128.json").read_text(encoding="utf-8"))
-    return tuple(facts["targets"])
+    return tuple(table("tcolor128")["targets"])
 
 
 def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:

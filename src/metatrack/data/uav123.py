@@ -12,15 +12,12 @@ at 10 frames per second numbers its frames otherwise and is not read.
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from metatrack.data.folders import check_subset, choose, frames_in, root_folder
+from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
 
@@ -44,12 +41,6 @@ ATTRIBUTES = {
 SOURCE = "UAV123: https://cemse.kaust.edu.sa/ivul/uav123"
 
 
-@cache
-def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(files("metatrack.data").joinpath("uav123.json").read_text(encoding="utf-8"))
-    return facts
-
-
 def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]:
     """Targets of one list: name to folder of the frames, first and last frame number; no local copy is needed.
 
@@ -60,7 +51,7 @@ def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]
         ValueError: there is no such list.
     """
     check_subset(subset, SUBSETS, "UAV123")
-    return {name: (folder, start, end) for name, (folder, start, end) in _facts()[subset].items()}
+    return {name: (folder, start, end) for name, (folder, start, end) in table("uav123")[subset].items()}
 
 
 def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
