@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import tyro
@@ -19,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
+from metatrack.app.progress import Bar
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
@@ -140,7 +140,7 @@ def _finish(store: Store, outcome: Outcome, sequences: list[Sequence]) -> int:
     return INCOMPLETE if outcome.failures else 0
 
 
-class EvaluationProgress:
+class EvaluationProgress(Bar):
     """Frames tracked of all frames, on standard error: a bar on a terminal, lines elsewhere; failures at once."""
 
     def __init__(self, units: list[Unit]) -> None:
@@ -148,7 +148,6 @@ class EvaluationProgress:
         self.total, self.tracked, self.done, self.failed = sum(unit.frames for unit in units), 0, 0, 0
         self.console = Console(stderr=True, highlight=False)
         self._next_line = time.monotonic() + LINE_EVERY
-        self._bar: Progress | None = None
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -183,12 +182,3 @@ class EvaluationProgress:
     def _state(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.done} of {len(self.frames)} runs{failed}"
-
-    def __enter__(self) -> EvaluationProgress:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()

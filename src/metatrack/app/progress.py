@@ -6,17 +6,36 @@ import sys
 import time
 from collections import deque
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from metatrack.tracking.tracker import Result
+if TYPE_CHECKING:  # an evaluation's bar needs no networks
+    from typing_extensions import Self
+
+    from metatrack.tracking.tracker import Result
 
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
 
 
-class TrackingProgress:
+class Bar:
+    """On a terminal, a bar while a block runs."""
+
+    _bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class TrackingProgress(Bar):
     """Shows frames done, frames per second over the last 50, and the score.
 
     Args:
@@ -30,7 +49,6 @@ class TrackingProgress:
         self.done, self.total, self.quiet = 0, total, quiet
         self._times: deque[float] = deque([time.perf_counter()], maxlen=51)
         self._next_line = self._times[0] + LINE_EVERY
-        self._bar: Progress | None = None
         if console.is_terminal and not quiet:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),  # file names may hold brackets
@@ -64,12 +82,3 @@ class TrackingProgress:
             of = f" of {self.total}" if self.total else ""
             state = "LOST" if result.lost else "score"
             print(f"frame {self.done}{of}  {self.fps:.1f} fps  {state} {result.score:.2f}", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> TrackingProgress:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
