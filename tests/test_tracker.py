@@ -17,8 +17,8 @@ from metatrack import Box, Result, Tracker
 from metatrack.geometry import iou
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
 from metatrack.runtime.engine import load_model
+from metatrack.tracking.search import choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
-from metatrack.tracking.tracker import choose
 from metatrack.video import open_source
 
 from .conftest import Scene
@@ -260,23 +260,23 @@ class TestChoose:
         return maps
 
     def test_the_peak_is_found(self):
-        found = choose(self.responses(6, 11, (3, 1, 1)), TrackerSettings(window=0.0))
+        found = choose_scale(self.responses(6, 11, (3, 1, 1)), TrackerSettings(window=0.0))
         assert found.scale == 0
         assert found.displacement == pytest.approx((3, -2), abs=0.1)
         assert found.peak == 3
 
     def test_another_scale_pays_its_penalty(self):
         # log 0.95 = -0.051: a lead of 0.04 is not enough, one of 0.06 is
-        assert choose(self.responses(8, 8, (1.0, 1.04, 0)), TrackerSettings()).scale == 0
-        assert choose(self.responses(8, 8, (1.0, 1.06, 0)), TrackerSettings()).scale == 1
+        assert choose_scale(self.responses(8, 8, (1.0, 1.04, 0)), TrackerSettings()).scale == 0
+        assert choose_scale(self.responses(8, 8, (1.0, 1.06, 0)), TrackerSettings()).scale == 1
 
     def test_the_window_prefers_the_near_one_of_two_equals(self):
         maps = self.responses(8, 9, (3, 0, 0))
         maps[0, 2, 2] = 3.2
-        near = choose(maps, TrackerSettings(window=0.3))
+        near = choose_scale(maps, TrackerSettings(window=0.3))
         assert near.displacement == pytest.approx((1, 0), abs=0.2)
-        assert choose(maps, TrackerSettings(window=0.0)).displacement == pytest.approx((-6, -6), abs=0.2)
+        assert choose_scale(maps, TrackerSettings(window=0.0)).displacement == pytest.approx((-6, -6), abs=0.2)
 
     def test_no_number_is_no_crash(self):
-        found = choose(np.full((3, 17, 17), np.nan, np.float32), TrackerSettings())
+        found = choose_scale(np.full((3, 17, 17), np.nan, np.float32), TrackerSettings())
         assert all(math.isfinite(v) for v in (*found.displacement, found.peak))

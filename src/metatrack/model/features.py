@@ -37,9 +37,9 @@ class Trunk(nn.Module):
         """Target patches ``(n, 3, 127, 127)`` -> ``(n, C, k, k)``, k = ``template_cells``."""
         return center_cells(self.embed(images), self.template_cells)
 
-    def search(self, images: Tensor) -> Tensor:
-        """Context patches ``(n, 3, 255, 255)`` -> ``(n, C, k + 16, k + 16)``."""
-        return center_cells(self.embed(images), self.template_cells + RESPONSE_SIZE - 1)
+    def search(self, images: Tensor, response_cells: int = RESPONSE_SIZE) -> Tensor:
+        """Context patches ``(n, 3, 255, 255)`` -> ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``."""
+        return center_cells(self.embed(images), self.template_cells + response_cells - 1)
 
 
 def center_cells(features: Tensor, cells: int) -> Tensor:

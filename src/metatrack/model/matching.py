@@ -74,10 +74,11 @@ def correlate_pairs(phi_x: Tensor, phi_z: Tensor) -> Tensor:
 class MatchingNetwork(nn.Module):
     """f_w: trunk, last layer, normalised cross-correlation; 96 kernels, or 128 for the ablation (section 4.2.1)."""
 
-    def __init__(self, trunk: TrunkName = "lite", kernels: int = 96) -> None:
+    def __init__(self, trunk: TrunkName = "lite", kernels: int = 96, response_cells: int = RESPONSE_SIZE) -> None:
         super().__init__()
         self.trunk_name: TrunkName = trunk
         self.kernels = kernels
+        self.response_cells = response_cells
         self.trunk = make_trunk(trunk)
         self.last = LastLayer(self.trunk.channels, kernels)
         self.log_gain = nn.Parameter(torch.tensor(2.0))  # a cosine of 1 is a logit of about 7 + bias
@@ -89,29 +90,30 @@ class MatchingNetwork(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Equation (1) for pairs: ``(n, 3, 127, 127)``, ``(n, 3, 255, 255)``, RGB in 0..255 -> ``(n, 17, 17)``."""
-        phi_x, phi_z = self.last(self.trunk.template(x)), self.last(self.trunk.search(z))
+        phi_x, phi_z = self.last(self.trunk.template(x)), self.last(self.trunk.search(z, self.response_cells))
         return self.logits(correlate_pairs(phi_x, phi_z))
 
 
-def label_map(displacement: Tensor, radius: float = 2.0) -> Tensor:
+def label_map(displacement: Tensor, radius: float = 2.0, cells: int = RESPONSE_SIZE) -> Tensor:
     """Ground truth y in {-1, +1} of equation (6): +1 within ``radius`` cells of the target.
 
     Args:
         displacement: ``(n, 2)``, the target's offset (x, y) from the context patch's centre, in cells.
         radius: in cells; 2 cells are SiamFC's 16 px.
+        cells: r, positions per side of the response.
 
     Returns:
-        ``(n, 17, 17)``.
+        ``(n, r, r)``.
     """
-    squared = squared_distance(displacement)
+    squared = squared_distance(displacement, cells)
     return torch.where(squared <= radius**2, 1.0, -1.0)
 
 
-def squared_distance(displacement: Tensor) -> Tensor:
-    """Squared distance in cells of every position from the target: ``(n, 2)`` -> ``(n, 17, 17)``."""
-    cells = torch.arange(RESPONSE_SIZE, dtype=displacement.dtype, device=displacement.device) - RESPONSE_SIZE // 2
-    dx = cells[None, None, :] - displacement[:, 0, None, None]
-    dy = cells[None, :, None] - displacement[:, 1, None, None]
+def squared_distance(displacement: Tensor, cells: int = RESPONSE_SIZE) -> Tensor:
+    """Squared distance in cells of every position from the target: ``(n, 2)`` -> ``(n, r, r)``."""
+    axis = torch.arange(cells, dtype=displacement.dtype, device=displacement.device) - cells // 2
+    dx = axis[None, None, :] - displacement[:, 0, None, None]
+    dy = axis[None, :, None] - displacement[:, 1, None, None]
     return dx.square() + dy.square()
 
 
@@ -156,7 +158,8 @@ def position_contrast(right: Tensor, displacement: Tensor, sigma: float = 0.7) -
     Equation (6) asks the 13 positions near the target for the same answer; this asks the peak to be the target's centre, to a
     part of a cell, and above every distractor.
     """
-    goal = torch.softmax((-squared_distance(displacement) / (2 * sigma**2)).flatten(1), dim=1)
+    squared = squared_distance(displacement, right.shape[-1])
+    goal = torch.softmax((-squared / (2 * sigma**2)).flatten(1), dim=1)
     return -(goal * torch.log_softmax(right.flatten(1), dim=1)).sum(1)
 
 

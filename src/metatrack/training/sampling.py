@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,18 @@ MAX_SHIFT = 44.0
 """Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
 WRONG_SCALE = (1.04, 1.22)
 """Least and largest factor by which the wrong-scale template is off."""
+
+MAX_SHIFT_NEAR, MAX_SHIFT_FAR = 60.0, 88.0
+"""The same as MAX_SHIFT for box heads, whose response is wider; three pairs in ten go as far as the second."""
+SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
+"""Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
+TURNED, MAX_TURN = 0.15, 50.0
+"""Share of pairs whose patches are turned in the plane, and by how many degrees at most."""
+COVERED = 0.2
+"""Share of contexts whose target is partly covered by another part of the picture."""
+FOREIGN_BORDER = 0.5
+"""Share of contexts in which another scene lies behind the frame's border. A border of one colour gives the target's place away:
+trajectories are crops around their target."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,16 @@ class Pair(NamedTuple):
     displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
 
 
+class BoxPair(NamedTuple):
+    """One training sample for a network with a box head; images are RGB uint8."""
+
+    template: Image  # (127, 127, 3)
+    search: Image  # (255, 255, 3)
+    displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
+    template_size: npt.NDArray[np.float32]  # (2,), width and height of the target in the template, in pixels of that patch
+    size: npt.NDArray[np.float32]  # (2,), the same in the context
+
+
 class Clip(NamedTuple):
     """One target through time, for an episode of the meta-learner."""
 
@@ -114,6 +136,39 @@ class PairSampler:
         template, wrong = look.template(first, (1.0, factor), rng)
         search = look.search(second, shift, rng)
         return Pair(template, wrong, search, (shift / CELL).astype(np.float32))
+
+    def box_pair(self, index: int) -> BoxPair:
+        """The training pair number ``index`` for a box head: size and shape differ, because the head is to read them off."""
+        rng = np.random.default_rng([self.seed, 2**34, index])
+        first, second, still = self._two_views(rng)
+        look = Look.draw(rng, still)
+        if rng.random() < TURNED:
+            look = replace(look, rotation=MAX_TURN)
+        other = self._other_scene(rng) if rng.random() < FOREIGN_BORDER else None
+        reach = MAX_SHIFT_FAR if rng.random() < 0.3 else MAX_SHIFT_NEAR
+        shift = rng.uniform(-reach, reach, 2)
+        jitter = 1.4 if still else 1.0
+        grow, shape = np.exp(rng.normal(0, SIZE_JITTER * jitter)), np.exp(rng.normal(0, SHAPE_JITTER * jitter))
+        stretch = np.diag([1 / (grow * shape), shape / grow])  # image pixels per patch pixel: the target grows in the patch
+        template_warp, search_warp = look.warp(rng), look.warp(rng) @ stretch
+        template = look.color(look.cut(first, 1.0, np.zeros(2), EXEMPLAR_SIZE, template_warp), rng)
+        search = look.cut(second, 1.0, shift, SEARCH_SIZE, search_warp, other)
+        size = apparent_size(second, search_warp)
+        if rng.random() < COVERED:
+            search = cover(search, shift + SEARCH_SIZE / 2, size, rng)
+        search = look.color(search, rng)
+        return BoxPair(
+            template,
+            search,
+            (shift / CELL).astype(np.float32),
+            apparent_size(first, template_warp).astype(np.float32),
+            size.astype(np.float32),
+        )
+
+    def _other_scene(self, rng: np.random.Generator) -> Image:
+        """A frame of any trajectory, to stand where a cut-out of a frame ends."""
+        sequence, valid = self._sequence(rng)
+        return sequence.frame(int(rng.choice(valid)))
 
     def clip(self, index: int, contexts: int) -> Clip:
         """The clip number ``index``: contexts of one target, in the order of time where it has enough frames."""
@@ -179,27 +234,35 @@ class Look:
 
     def template(self, view: View, factors: Seq[float], rng: np.random.Generator) -> list[Image]:
         """Target patches at several context sides (times ``factors``) that differ in nothing else."""
-        warp = self._warp(rng)
+        warp = self.warp(rng)
         state = rng.bit_generator.state
         patches = []
         for factor in factors:
             rng.bit_generator.state = state
-            patches.append(self._color(self._cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
+            patches.append(self.color(self.cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
         return patches
 
     def search(self, view: View, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
         """A context patch in which the target is ``shift`` pixels off the centre."""
-        return self._color(self._cut(view, 1.0, shift, SEARCH_SIZE, self._warp(rng)), rng)
+        return self.color(self.cut(view, 1.0, shift, SEARCH_SIZE, self.warp(rng)), rng)
 
-    def _warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    def warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """A rotation and an area-preserving change of aspect, 2x2."""
         angle = math.radians(rng.uniform(-self.rotation, self.rotation))
         stretch = math.exp(rng.uniform(-self.stretch, self.stretch))
         c, s = math.cos(angle), math.sin(angle)
         return np.array([[c, -s], [s, c]]) @ np.diag([stretch, 1 / stretch])
 
-    def _cut(self, view: View, factor: float, shift: npt.NDArray[np.float64], size: int, warp: npt.NDArray[np.float64]) -> Image:
-        """As :func:`metatrack.geometry.crop`, with a warp around the target and the flip."""
+    def cut(
+        self,
+        view: View,
+        factor: float,
+        shift: npt.NDArray[np.float64],
+        size: int,
+        warp: npt.NDArray[np.float64],
+        beyond: Image | None = None,
+    ) -> Image:
+        """As :func:`metatrack.geometry.crop`, with a warp around the target, the flip, and the scene ``beyond`` the border."""
         scale = context_side(view.w, view.h) * factor / EXEMPLAR_SIZE  # image pixels per patch pixel
         frame, cx, cy = view.frame, view.cx, view.cy
         shrink = int(scale)
@@ -213,9 +276,14 @@ class Look:
             linear = linear @ np.diag([-1.0, 1.0])
         # The patch's coordinate u shows the image at target + linear (u - size / 2 - shift).
         offset = np.array([cx, cy]) - linear @ (shift + size / 2)
-        return resample(frame, linear, offset, size, mean_color(frame))
+        patch = resample(frame, linear, offset, size, mean_color(frame))
+        if beyond is not None:
+            inside = cv2.erode(resample(np.full_like(frame, 255), linear, offset, size), np.ones((3, 3), np.uint8))
+            scene = cv2.resize(beyond, (size, size), interpolation=cv2.INTER_AREA)
+            patch = np.where(inside > 127, patch, scene)
+        return patch
 
-    def _color(self, patch: Image, rng: np.random.Generator) -> Image:
+    def color(self, patch: Image, rng: np.random.Generator) -> Image:
         """Gain per channel, contrast, blur, low resolution and noise."""
         if rng.random() < 0.12:  # motion blur
             length = int(rng.integers(3, 10))
@@ -240,3 +308,30 @@ class Look:
             noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
             patch = np.clip(patch + noise, 0, 255).astype(np.uint8)
         return patch
+
+
+def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Width and height in patch pixels of a view's target cut with a warp: of the ellipse in its box, tight under any turn.
+
+    >>> apparent_size(View(np.zeros((1, 1, 3), np.uint8), 0, 0, 20.0, 20.0), np.eye(2)).round(2)
+    array([63.5, 63.5])
+    """
+    scale = context_side(view.w, view.h) / EXEMPLAR_SIZE
+    to_patch = np.linalg.inv(scale * linear)
+    spread = to_patch @ np.diag([view.w**2, view.h**2]) @ to_patch.T
+    return np.asarray(np.sqrt(np.diag(spread)))
+
+
+def cover(patch: Image, center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+    """Lays a rectangle of the patch's other parts over a side of the target: up to 45 % of its width or height."""
+    height, width = patch.shape[:2]
+    w, h = (size * (rng.uniform(0.2, 0.45), rng.uniform(0.6, 1.2))[:: rng.choice((-1, 1))]).clip(4, 120).astype(int)
+    side = rng.choice((-1, 1), 2)
+    x, y = (center + side * (size - (w, h)) / 2 - (w / 2, h / 2)).astype(int)
+    u, v = rng.integers(0, width - w), rng.integers(0, height - h)
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    if x1 <= x0 or y1 <= y0:
+        return patch
+    result = patch.copy()
+    result[y0:y1, x0:x1] = patch[v : v + y1 - y0, u : u + x1 - x0]
+    return result

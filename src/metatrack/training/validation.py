@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.features import RESPONSE_SIZE, STRIDE
+from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
-from metatrack.runtime.engine import Float32, Model
+from metatrack.runtime.engine import Float32, Maps, Model
 from metatrack.tracking.settings import settings_from
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.sampling import Source
@@ -79,14 +80,19 @@ class TorchModel(Model):
 
     def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, bf16: bool = True) -> None:
         self.network, self.learner, self.bf16 = network, learner, bf16
-        cells = network.trunk.template_cells
+        cells, response_cells = network.trunk.template_cells, network.response_cells
         self.name = network.trunk_name
         self.channels, self.stride, self.support = network.trunk.channels, STRIDE, SUPPORT
-        self.template_cells, self.search_cells, self.response_cells = cells, cells + RESPONSE_SIZE - 1, RESPONSE_SIZE
+        self.template_cells, self.search_cells, self.response_cells = cells, cells + response_cells - 1, response_cells
         self.no_kernels = np.zeros((0, self.channels), np.float32)
         self.card: dict[str, Any] = {"name": self.name, "tracking": {}, "calibration": {}}
         with torch.no_grad():
             self.weight, self.bias = network.last.folded()
+            self.gain, self.offset = network.log_gain.exp(), network.bias
+
+    @property
+    def has_boxes(self) -> bool:
+        return isinstance(self.network, BoxNetwork)
 
     @property
     def can_adapt(self) -> bool:
@@ -106,16 +112,25 @@ class TorchModel(Model):
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         with torch.no_grad():
             x, z = torch.from_numpy(np.ascontiguousarray(template)), torch.from_numpy(np.ascontiguousarray(search))
-            gain, offset = self.network.log_gain.exp(), self.network.bias
-            response: Float32 = adapted_response(x, z, self.weight, self.bias, torch.from_numpy(w_target), gain, offset).numpy()
+            response: Float32 = adapted_response(
+                x, z, self.weight, self.bias, torch.from_numpy(w_target), self.gain, self.offset
+            ).numpy()
             return response
+
+    def locate(self, template: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+        if not isinstance(self.network, BoxNetwork):
+            raise ValueError("this model has no box head")
+        with torch.no_grad():
+            x, z, w, s = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, search, w_target, size))
+            maps = locate(self.network.box, x, z, self.weight, self.bias, w, self.gain, self.offset, s)
+            return Maps(*(m.numpy() for m in maps))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
         if self.learner is None:
             raise ValueError("this model has no meta-learner")
         with torch.no_grad():
             x, z, y = (torch.from_numpy(a) for a in (template, support, labels))
-            delta = loss_gradient(x, z[None], y[None], self.weight, self.bias, self.network.log_gain.exp(), self.network.bias)
+            delta = loss_gradient(x, z[None], y[None], self.weight, self.bias, self.gain, self.offset)
             kernels: Float32 = self.learner(delta)[0].numpy()
             return kernels
 

@@ -1,0 +1,213 @@
+"""The box head: one context patch at one scale is enough to read off place, size and shape of the target.
+
+It is not in the paper, which searches three scales and keeps the first shape. For every position p of the response the head
+sees how each of the k x k cells of the template agrees with each cell around p (pixel-wise correlation, as in Alpha-Refine and
+LightTrack, both Yan et al., CVPR 2021), and says how far the four sides of the box are from p (FCOS, Tian et al., ICCV 2019). Its
+score is a correction that is added to the response of equation (4), so whatever the meta-learner adds to the response moves the
+score by as much.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metatrack.model.features import TrunkName
+from metatrack.model.matching import EPSILON, MatchingNetwork, project
+
+RESPONSE_CELLS = 23
+"""Positions per side of the response of a network with boxes: as many as a 255 px context has, 88 px to each side."""
+UNIT = 32.0
+"""Pixels: half the side of a typical target in its context patch, so that raw outputs are about 0."""
+FOCUS = 0.25
+"""Positions within this share of the box's sides around its centre are positive."""
+IGNORED = 0.45
+"""Positions between FOCUS and this share are neither positive nor negative."""
+
+
+def unit_cells(phi: Tensor) -> Tensor:
+    """Every cell's feature vector at length 1: ``(n, K, h, w)``."""
+    return phi * (phi.square().sum(1, keepdim=True) + EPSILON).rsqrt()
+
+
+def products(phi_x: Tensor, phi_z: Tensor) -> Tensor:
+    """Inner products of the cells of template i and context i: ``(n, K, k, k)``, ``(n, K, h, w)`` -> ``(n, k k, h, w)``."""
+    n, _, h, w = phi_z.shape
+    return torch.matmul(phi_x.flatten(2).transpose(1, 2), phi_z.flatten(2)).reshape(n, phi_x.shape[-1] ** 2, h, w)
+
+
+def gather(dots: Tensor) -> Tensor:
+    """Cross-correlation from :func:`products`: cell u of the template lies on cell p + u: ``(n, k k, h, w)`` -> ``(n, r, r)``.
+
+    The same as a convolution with the template, for as many pairs as there are, in graphs that know no groups of unknown number.
+    """
+    k = round(dots.shape[1] ** 0.5)
+    places = torch.eye(k * k, dtype=dots.dtype, device=dots.device).reshape(1, k * k, k, k)
+    return F.conv2d(dots, places)[:, 0]
+
+
+class BoxHead(nn.Module):
+    """Correction of the score, and the four sides, at every position of the response.
+
+    Args:
+        channels: of the penultimate features.
+        cells: k, cells per side of the template; three 3x3 layers without padding fit k = 7.
+        look: channels of the context's own appearance.
+        hidden: channels of the layers.
+    """
+
+    def __init__(self, channels: int, cells: int = 7, look: int = 32, hidden: int = 64) -> None:
+        super().__init__()
+        if cells != 7:
+            raise ValueError(f"the head's three layers fit templates of 7 cells, not {cells}")
+        self.look = nn.Sequential(nn.Conv2d(channels, look, 1, bias=False), nn.BatchNorm2d(look), nn.ReLU(inplace=True))
+        self.join = _layer(cells**2 + look + 2, hidden)
+        score, sides = nn.Conv2d(hidden, 1, 1), nn.Conv2d(hidden, 4, 1)
+        for last in (score, sides):
+            nn.init.normal_(last.weight, std=1e-2)
+        self.score = nn.Sequential(_layer(hidden, hidden), _layer(hidden, hidden), score)
+        self.sides = nn.Sequential(_layer(hidden, hidden), _layer(hidden, hidden), sides)
+
+    def forward(self, agreement: Tensor, search: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads boxes off a context.
+
+        Args:
+            agreement: ``(n, k k, h, w)``, cosine of each cell of the template with each cell of the context.
+            search: ``(n, C, h, w)`` penultimate features of the context.
+            size: ``(n, 2)`` width and height of the target in its template patch, in pixels of that patch.
+
+        Returns:
+            Correction of the response's logits ``(n, r, r)``, and the distances ``(n, 4, r, r)`` from each position to the left,
+            top, right and bottom side of the box there, in pixels of the context patch.
+        """
+        n, _, h, w = search.shape
+        shape = torch.log(size.clamp(min=1.0) / (2 * UNIT))[:, :, None, None].expand(n, 2, h, w)
+        x = self.join(torch.cat([agreement, self.look(search), shape.to(search.dtype)], dim=1))
+        raw = self.sides(x).float().clamp(-3.5, 3.0)
+        return self.score(x)[:, 0].float(), UNIT * raw.exp()
+
+
+class BoxNetwork(MatchingNetwork):
+    """The matching network with a box head."""
+
+    def __init__(self, trunk: TrunkName = "lite", kernels: int = 96) -> None:
+        super().__init__(trunk, kernels, RESPONSE_CELLS)
+        self.box = BoxHead(self.trunk.channels, self.trunk.template_cells)
+
+
+def make_network(trunk: TrunkName, kernels: int, boxes: bool) -> MatchingNetwork:
+    """A new matching network, with or without a box head."""
+    return BoxNetwork(trunk, kernels) if boxes else MatchingNetwork(trunk, kernels)
+
+
+def _layer(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 without padding, batch norm, ReLU: padding would tell the layer where it is."""
+    conv = nn.Conv2d(inputs, outputs, 3, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def locate(
+    head: BoxHead,
+    template: Tensor,
+    search: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    w_target: Tensor,
+    gain: Tensor,
+    offset: Tensor,
+    size: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Equation (4) and the head, template i in context i.
+
+    Args:
+        head: the box head.
+        template: ``(n, C, k, k)`` penultimate features.
+        search: ``(n, C, h, w)`` penultimate features.
+        weight, bias: ``(K, C)``, ``(K,)``, the trained last layer.
+        w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
+        gain, offset: scalars, gain and bias of the normalised correlation.
+        size: ``(n, 2)`` of the target in its template patch, in pixels.
+
+    Returns:
+        Response ``(n, r, r)`` and score ``(n, r, r)``, both logits; sides ``(n, 4, r, r)`` in pixels of the context patch.
+    """
+    phi_x, phi_z = project(template, weight, bias), project(search, weight, bias)
+    dots = products(phi_x, phi_z)
+    n, channels, k, _ = template.shape
+    h, w = search.shape[-2:]
+    extra_x = torch.matmul(w_target, template.flatten(2)).reshape(n, -1, k, k)
+    extra_z = torch.matmul(w_target, search.flatten(2)).reshape(n, -1, h, w)
+    energy_x, energy_z = phi_x.square().sum(1, keepdim=True), phi_z.square().sum(1, keepdim=True)
+    agreement = dots * (energy_x.flatten(2).transpose(1, 2)[..., None] + EPSILON).rsqrt() * (energy_z + EPSILON).rsqrt()
+    correction, sides = head(agreement, search, size)
+    all_x, all_z = energy_x + extra_x.square().sum(1, keepdim=True), energy_z + extra_z.square().sum(1, keepdim=True)
+    norm_x = (all_x.sum((1, 2, 3)) + EPSILON).sqrt()[:, None, None]
+    norm_z = (F.avg_pool2d(all_z, k, stride=1)[:, 0] * k**2 + EPSILON).sqrt()
+    response = gain * gather(dots + products(extra_x, extra_z)) / (norm_x * norm_z) + offset
+    return response, response + correction, sides
+
+
+def true_sides(displacement: Tensor, size: Tensor, cells: int, stride: int) -> Tensor:
+    """Distances of every position from the true box's sides: ``(n, 2)`` cells, ``(n, 2)`` pixels -> ``(n, 4, r, r)`` pixels."""
+    axis = (torch.arange(cells, dtype=displacement.dtype, device=displacement.device) - cells // 2) * stride
+    dx = (axis[None, None, :] - stride * displacement[:, 0, None, None]).expand(-1, cells, cells)
+    dy = (axis[None, :, None] - stride * displacement[:, 1, None, None]).expand(-1, cells, cells)
+    half_w, half_h = size[:, 0, None, None] / 2, size[:, 1, None, None] / 2
+    return torch.stack([half_w + dx, half_h + dy, half_w - dx, half_h - dy], dim=1)
+
+
+def central(sides: Tensor, share: float, least: float) -> Tensor:
+    """Positions within an ellipse of ``share`` of the box's sides (or ``least`` pixels) around its centre: ``(n, r, r)``."""
+    left, top, right, bottom = sides.unbind(1)
+    radius_x = ((left + right) * share).clamp(min=least)
+    radius_y = ((top + bottom) * share).clamp(min=least)
+    return ((right - left) / 2 / radius_x).square() + ((bottom - top) / 2 / radius_y).square() <= 1
+
+
+def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and generalised IoU (Rezatofighi et al., CVPR 2019) of boxes given by their sides' distances: ``(..., 4)``."""
+    inner = torch.minimum(a, b)
+    outer = torch.maximum(a, b)
+    shared = (inner[..., 0] + inner[..., 2]).clamp(min=0) * (inner[..., 1] + inner[..., 3]).clamp(min=0)
+    area_a = (a[..., 0] + a[..., 2]) * (a[..., 1] + a[..., 3])
+    area_b = (b[..., 0] + b[..., 2]) * (b[..., 1] + b[..., 3])
+    union = area_a + area_b - shared
+    hull = (outer[..., 0] + outer[..., 2]) * (outer[..., 1] + outer[..., 3])
+    iou = shared / union.clamp(min=EPSILON)
+    return iou, iou - (hull - union) / hull.clamp(min=EPSILON)
+
+
+def box_losses(
+    logits: Tensor, sides: Tensor, displacement: Tensor, size: Tensor, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Quality focal loss of the scores and generalised IoU loss of the boxes.
+
+    A positive position is to say the overlap of the box that it predicts (Li et al., "Generalized Focal Loss", NeurIPS 2020), so
+    that the score is worth something; all others are to say 0.
+
+    Args:
+        logits: ``(n, r, r)``.
+        sides: ``(n, 4, r, r)`` predicted, in pixels.
+        displacement: ``(n, 2)`` of the target from the context's centre, in cells.
+        size: ``(n, 2)`` of the target in the context, in pixels.
+        stride: pixels per cell.
+
+    Returns:
+        Loss of the scores, loss of the boxes, mean IoU of the positive positions.
+    """
+    truth = true_sides(displacement, size, logits.shape[-1], stride)
+    positive = central(truth, FOCUS, stride * 0.8)
+    ignored = central(truth, IGNORED, stride * 1.5) & ~positive
+    iou, generalised = overlap(sides.permute(0, 2, 3, 1)[positive], truth.permute(0, 2, 3, 1)[positive])
+    goal = torch.zeros_like(logits)
+    goal[positive] = iou.detach()
+    focal = quality_focal(logits, goal) * ~ignored
+    return focal.sum() / positive.sum().clamp(min=1), (1 - generalised).mean(), iou.detach().mean()
+
+
+def quality_focal(logits: Tensor, goal: Tensor) -> Tensor:
+    """Cross-entropy with soft goals, weighted by the squared distance of the answer from its goal."""
+    distance = (goal - torch.sigmoid(logits)).square()
+    return distance * F.binary_cross_entropy_with_logits(logits, goal, reduction="none")

@@ -1,0 +1,120 @@
+"""Where the target is, read off what the networks answer: one rule for responses at three scales, one for a box head."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.geometry import context_side
+from metatrack.runtime.engine import Float32
+from metatrack.tracking.settings import TrackerSettings
+
+PEAK_REACH = 1.5
+"""Cells around the windowed maximum within which the response's own maximum is taken."""
+
+
+class Found(NamedTuple):
+    """The best answer of one search."""
+
+    scale: int  # index into the scales
+    displacement: tuple[float, float]  # of the target's centre from the context's, x, y in cells of the chosen context
+    growth: tuple[float, float]  # its width and height, as factors of the last ones
+    rate: float  # weight of that size against the last one
+    response: Float32  # (r, r) logits of equation (4) at the chosen scale
+    peak: float  # highest logit, without the cosine window
+
+
+def choose_scale(responses: Float32, settings: TrackerSettings) -> Found:
+    """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
+
+    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
+    window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
+    """
+    clean = np.nan_to_num(responses, nan=-60.0, posinf=60.0, neginf=-60.0)
+    peaks = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.scale_penalty, 1e-9))] * (len(clean) - 1))
+    scale = int(np.argmax(peaks))
+    cells, up = clean.shape[-1], settings.upsample
+    large = cv2.resize(clean[scale], (cells * up, cells * up), interpolation=cv2.INTER_CUBIC)
+    probability = _sigmoid(large)
+    probability /= max(float(probability.max()), 1e-9)
+    mixed = (1 - settings.window) * probability + settings.window * _hann(cells * up)
+    row, column = divmod(int(np.argmax(mixed)), cells * up)
+    # The window has chosen among peaks. It must not move the chosen one: probabilities are flat around a target, and the sum's
+    # maximum would lag behind every motion. The logits are not flat, and say where the peak is.
+    reach = int(PEAK_REACH * up)
+    top, left = max(0, row - reach), max(0, column - reach)
+    near = large[top : row + reach + 1, left : column + reach + 1]
+    row, column = divmod(int(np.argmax(near)), near.shape[1])
+    row, column = row + top, column + left
+    middle = cells * up / 2 - 0.5
+    displacement = ((column - middle) / up, (row - middle) / up)
+    factor = settings.scales[scale]
+    return Found(scale, displacement, (factor, factor), settings.scale_damping, clean[scale], float(clean[scale].max()))
+
+
+def choose_box(
+    response: Float32, logits: Float32, sides: Float32, size: tuple[float, float], stride: int, settings: TrackerSettings
+) -> Found:
+    """Place, size and shape of the target from a box head's answer.
+
+    Boxes whose size or shape differs from the last one's pay a penalty (as in SiamRPN, Li et al., CVPR 2018), and so do those far
+    from the last place (the cosine window). The size moves to the best box's the faster, the surer it is.
+
+    Args:
+        response: ``(r, r)`` logits of equation (4).
+        logits: ``(r, r)`` scores.
+        sides: ``(4, r, r)`` distances to the left, top, right and bottom side, in pixels of the context patch.
+        size: width and height of the target in the context patch, as last believed.
+        stride: pixels per cell.
+        settings: the tracker's.
+    """
+    logits = np.nan_to_num(logits, nan=-60.0, posinf=60.0, neginf=-60.0)
+    left, top, right, bottom = np.nan_to_num(sides, nan=1.0, posinf=1e3).clip(1e-3, 1e3)
+    w, h = left + right, top + bottom
+    p = (w + h) / 2
+    change = _change(np.sqrt((w + p) * (h + p)) / context_side(*size)) * _change((w / h) / (size[0] / size[1]))
+    penalty = np.exp(-settings.shape_penalty * (change - 1))
+    probability = _sigmoid(logits)
+    cells = logits.shape[-1]
+    mixed = (1 - settings.window) * probability * penalty + settings.window * _hann(cells)
+    row, column = divmod(int(np.argmax(mixed)), cells)
+    # Neighbours see the same target: their mean box is steadier than the best one.
+    rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+    weight = (probability * penalty)[rows, columns] ** 2 + 1e-12
+    weight /= weight.sum()
+    axis = (np.arange(cells) - cells // 2) * float(stride)
+    x, y = axis[None, columns], axis[rows, None]
+    x0, x1 = float((weight * (x - left[rows, columns])).sum()), float((weight * (x + right[rows, columns])).sum())
+    y0, y1 = float((weight * (y - top[rows, columns])).sum()), float((weight * (y + bottom[rows, columns])).sum())
+    rate = settings.size_rate * float(probability[row, column] * penalty[row, column])
+    return Found(
+        0,
+        ((x0 + x1) / 2 / stride, (y0 + y1) / 2 / stride),
+        ((x1 - x0) / size[0], (y1 - y0) / size[1]),
+        rate,
+        np.nan_to_num(response, nan=-60.0, posinf=60.0, neginf=-60.0),
+        float(logits.max()),
+    )
+
+
+def _change(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """How far a ratio is from 1, either way; at least 1."""
+    return np.asarray(np.maximum(ratio, 1 / ratio))
+
+
+def _sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
+
+
+@lru_cache(maxsize=4)
+def _hann(size: int) -> npt.NDArray[np.float64]:
+    """Cosine window of ``size x size`` with its peak of 1 at the centre."""
+    line = np.hanning(size + 2)[1:-1]
+    window = np.outer(line, line)
+    window.setflags(write=False)
+    return window
