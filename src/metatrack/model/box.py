@@ -1,7 +1,7 @@
 """The box head: one context patch at one scale is enough to read off place, size and shape of the target.
 
 It is not in the paper, which searches three scales and keeps the first shape. For every position p of the response the head
-sees how each of the k x k cells of the template agrees with each cell around p (pixel-wise correlation, as in Alpha-Refine and
+sees how each of 7x7 parts of the target agrees with each cell around p (pixel-wise correlation, as in Alpha-Refine and
 LightTrack, both Yan et al., CVPR 2021), and says how far the four sides of the box are from p (FCOS, Tian et al., ICCV 2019). Its
 score is a correction that is added to the response of equation (4), so whatever the meta-learner adds to the response moves the
 score by as much.
@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.features import TrunkName
+from metatrack.geometry import EXEMPLAR_SIZE
+from metatrack.model.features import STRIDE, TrunkName
 from metatrack.model.matching import EPSILON, MatchingNetwork, project
 
 RESPONSE_CELLS = 23
 """Positions per side of the response of a network with boxes: as many as a 255 px context has, 88 px to each side."""
+PARTS = 7
+"""Points per side of the target's box at which its parts are read."""
 UNIT = 32.0
 """Pixels: half the side of a typical target in its context patch, so that raw outputs are about 0."""
 FOCUS = 0.25
@@ -29,6 +32,29 @@ IGNORED = 0.45
 def unit_cells(phi: Tensor) -> Tensor:
     """Every cell's feature vector at length 1: ``(n, K, h, w)``."""
     return phi * (phi.square().sum(1, keepdim=True) + EPSILON).rsqrt()
+
+
+def parts(features: Tensor, size: Tensor, stride: int = STRIDE) -> Tensor:
+    """Features of a target's parts: 7x7 points from edge to edge of its box, read bilinearly off its patch.
+
+    The k x k window that the response is made with is square and has the patch's scale: of a person it holds half, and background
+    on both sides. These points tell the head what the given box begins and ends with.
+
+    Args:
+        features: ``(n, C, h, h)`` penultimate features of whole template patches.
+        size: ``(n, 2)`` width and height of the target in its patch, in pixels.
+        stride: pixels per cell; cell 0 lies on pixel 0.
+
+    Returns:
+        ``(n, C, 7, 7)``.
+    """
+    n, _, h, w = features.shape
+    line = torch.linspace(-0.5, 0.5, PARTS, dtype=size.dtype, device=size.device)
+    middle = (EXEMPLAR_SIZE - 1) / 2 / stride
+    x = (middle + line * size[:, :1] / stride) / (w - 1) * 2 - 1  # (n, 7), -1 and 1 are the first and the last cell
+    y = (middle + line * size[:, 1:] / stride) / (h - 1) * 2 - 1
+    grid = torch.stack([x[:, None, :].expand(n, PARTS, PARTS), y[:, :, None].expand(n, PARTS, PARTS)], dim=-1)
+    return F.grid_sample(features.float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def products(phi_x: Tensor, phi_z: Tensor) -> Tensor:
@@ -52,17 +78,14 @@ class BoxHead(nn.Module):
 
     Args:
         channels: of the penultimate features.
-        cells: k, cells per side of the template; three 3x3 layers without padding fit k = 7.
         look: channels of the context's own appearance.
         hidden: channels of the layers.
     """
 
-    def __init__(self, channels: int, cells: int = 7, look: int = 32, hidden: int = 64) -> None:
+    def __init__(self, channels: int, look: int = 32, hidden: int = 64) -> None:
         super().__init__()
-        if cells != 7:
-            raise ValueError(f"the head's three layers fit templates of 7 cells, not {cells}")
         self.look = nn.Sequential(nn.Conv2d(channels, look, 1, bias=False), nn.BatchNorm2d(look), nn.ReLU(inplace=True))
-        self.join = _layer(cells**2 + look + 2, hidden)
+        self.join = _layer(PARTS**2 + look + 2, hidden)
         score, sides = nn.Conv2d(hidden, 1, 1), nn.Conv2d(hidden, 4, 1)
         for last in (score, sides):
             nn.init.normal_(last.weight, std=1e-2)
@@ -73,7 +96,7 @@ class BoxHead(nn.Module):
         """Reads boxes off a context.
 
         Args:
-            agreement: ``(n, k k, h, w)``, cosine of each cell of the template with each cell of the context.
+            agreement: ``(n, 49, h, w)``, cosine of each part of the target with each cell of the context.
             search: ``(n, C, h, w)`` penultimate features of the context.
             size: ``(n, 2)`` width and height of the target in its template patch, in pixels of that patch.
 
@@ -93,7 +116,9 @@ class BoxNetwork(MatchingNetwork):
 
     def __init__(self, trunk: TrunkName = "lite", kernels: int = 96) -> None:
         super().__init__(trunk, kernels, RESPONSE_CELLS)
-        self.box = BoxHead(self.trunk.channels, self.trunk.template_cells)
+        if self.trunk.template_cells != 7:
+            raise ValueError(f"a box head's layers fit templates of 7 cells; trunk {trunk!r} has {self.trunk.template_cells}")
+        self.box = BoxHead(self.trunk.channels)
 
 
 def make_network(trunk: TrunkName, kernels: int, boxes: bool) -> MatchingNetwork:
@@ -111,6 +136,7 @@ def _layer(inputs: int, outputs: int) -> nn.Sequential:
 def locate(
     head: BoxHead,
     template: Tensor,
+    target: Tensor,
     search: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -124,6 +150,7 @@ def locate(
     Args:
         head: the box head.
         template: ``(n, C, k, k)`` penultimate features.
+        target: ``(n, C, 7, 7)`` of the target's :func:`parts`.
         search: ``(n, C, h, w)`` penultimate features.
         weight, bias: ``(K, C)``, ``(K,)``, the trained last layer.
         w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
@@ -134,18 +161,17 @@ def locate(
         Response ``(n, r, r)`` and score ``(n, r, r)``, both logits; sides ``(n, 4, r, r)`` in pixels of the context patch.
     """
     phi_x, phi_z = project(template, weight, bias), project(search, weight, bias)
-    dots = products(phi_x, phi_z)
     n, channels, k, _ = template.shape
     h, w = search.shape[-2:]
     extra_x = torch.matmul(w_target, template.flatten(2)).reshape(n, -1, k, k)
     extra_z = torch.matmul(w_target, search.flatten(2)).reshape(n, -1, h, w)
     energy_x, energy_z = phi_x.square().sum(1, keepdim=True), phi_z.square().sum(1, keepdim=True)
-    agreement = dots * (energy_x.flatten(2).transpose(1, 2)[..., None] + EPSILON).rsqrt() * (energy_z + EPSILON).rsqrt()
+    agreement = products(unit_cells(project(target, weight, bias)), phi_z * (energy_z + EPSILON).rsqrt())
     correction, sides = head(agreement, search, size)
     all_x, all_z = energy_x + extra_x.square().sum(1, keepdim=True), energy_z + extra_z.square().sum(1, keepdim=True)
     norm_x = (all_x.sum((1, 2, 3)) + EPSILON).sqrt()[:, None, None]
     norm_z = (F.avg_pool2d(all_z, k, stride=1)[:, 0] * k**2 + EPSILON).sqrt()
-    response = gain * gather(dots + products(extra_x, extra_z)) / (norm_x * norm_z) + offset
+    response = gain * gather(products(phi_x, phi_z) + products(extra_x, extra_z)) / (norm_x * norm_z) + offset
     return response, response + correction, sides
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from metatrack.geometry import window_start
+from metatrack.geometry import EXEMPLAR_SIZE, window_start
 from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
+PARTS = 7
+"""Points per side of the target's box at which a box head knows its parts."""
 
 
 class Maps(NamedTuple):
@@ -77,11 +79,31 @@ class Model:
         result: Float32 = self._match.run(None, {"template": template, "search": search, "w_target": w_target})[0]
         return result
 
-    def locate(self, template: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+    def parts(self, crops: npt.NDArray[np.uint8], size: Float32) -> Float32:
+        """Target patches ``(m, 127, 127, 3)`` and the targets' sizes in them ``(m, 2)`` -> 7x7 parts of each ``(m, C, 7, 7)``.
+
+        The same as ``metatrack.model.box.parts``: points from edge to edge of the box, read bilinearly.
+        """
+        features = self._run_embed(crops)
+        line = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
+        places = (EXEMPLAR_SIZE - 1) / 2 / self.stride + size[:, :, None] * line / self.stride  # (m, 2, 7): x and y, in cells
+        last = features.shape[-1] - 1
+        places = places.clip(0, last)
+        first = np.floor(places).astype(int).clip(0, last - 1)
+        share = places - first
+        result = np.empty((len(crops), self.channels, PARTS, PARTS), np.float32)
+        for i, image in enumerate(features):
+            (x, y), (u, v) = first[i], share[i]
+            rows = image[:, y] * (1 - v)[:, None] + image[:, y + 1] * v[:, None]  # (C, 7, w)
+            result[i] = rows[:, :, x] * (1 - u) + rows[:, :, x + 1] * u
+        return result
+
+    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
         """A box head's answer for n targets at once, template i in context i.
 
         Args:
             template: ``(n, C, k, k)``.
+            target: ``(n, C, 7, 7)``, see :meth:`parts`.
             search: ``(n, C, h, w)``.
             w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update.
             size: ``(n, 2)`` width and height of the target in the template's patch, in pixels.
@@ -91,7 +113,7 @@ class Model:
         """
         if self._locate is None:
             raise BundleError(f"model {self.name!r} has no box head; use match()")
-        inputs = {"template": template, "search": search, "w_target": w_target, "size": size}
+        inputs = {"template": template, "parts": target, "search": search, "w_target": w_target, "size": size}
         return Maps(*self._locate.run(None, inputs))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:

@@ -58,7 +58,13 @@ def choose_scale(responses: Float32, settings: TrackerSettings) -> Found:
 
 
 def choose_box(
-    response: Float32, logits: Float32, sides: Float32, size: tuple[float, float], stride: int, settings: TrackerSettings
+    response: Float32,
+    logits: Float32,
+    sides: Float32,
+    size: tuple[float, float],
+    bias: tuple[float, float],
+    stride: int,
+    settings: TrackerSettings,
 ) -> Found:
     """Place, size and shape of the target from a box head's answer.
 
@@ -70,12 +76,13 @@ def choose_box(
         logits: ``(r, r)`` scores.
         sides: ``(4, r, r)`` distances to the left, top, right and bottom side, in pixels of the context patch.
         size: width and height of the target in the context patch, as last believed.
+        bias: factors by which the head takes this target too wide and too high.
         stride: pixels per cell.
         settings: the tracker's.
     """
     logits = np.nan_to_num(logits, nan=-60.0, posinf=60.0, neginf=-60.0)
     left, top, right, bottom = np.nan_to_num(sides, nan=1.0, posinf=1e3).clip(1e-3, 1e3)
-    w, h = left + right, top + bottom
+    w, h = (left + right) / bias[0], (top + bottom) / bias[1]
     p = (w + h) / 2
     change = _change(np.sqrt((w + p) * (h + p)) / context_side(*size)) * _change((w / h) / (size[0] / size[1]))
     penalty = np.exp(-settings.shape_penalty * (change - 1))
@@ -95,7 +102,7 @@ def choose_box(
     return Found(
         0,
         ((x0 + x1) / 2 / stride, (y0 + y1) / 2 / stride),
-        ((x1 - x0) / size[0], (y1 - y0) / size[1]),
+        ((x1 - x0) / bias[0] / size[0], (y1 - y0) / bias[1] / size[1]),
         rate,
         np.nan_to_num(response, nan=-60.0, posinf=60.0, neginf=-60.0),
         float(logits.max()),

@@ -46,6 +46,9 @@ class TrackerSettings:
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
+    size_trust: float = 0.0
+    """With a box head: exponent of the correction by which the head's box in the first frame becomes the given one."""
+
     @property
     def scales(self) -> tuple[float, float, float]:
         """The three scales of the search, as factors of the last."""

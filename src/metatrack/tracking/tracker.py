@@ -28,7 +28,7 @@ from metatrack.geometry import (
     mean_color,
     to_center,
 )
-from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.runtime.engine import Float32, Maps, Model, load_model
 from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.search import Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
@@ -57,7 +57,9 @@ class TargetState:
     center: Center
     first_size: tuple[float, float]
     template: Float32  # (m, C, k, k): m is 1, or 3 with pyramid="template"
+    parts: Float32 | None  # (1, C, 7, 7), for a box head
     template_size: Float32  # (1, 2): width and height in the template's patch, in pixels
+    size_bias: tuple[float, float]  # a box head's width and height in the first frame, as factors of the given ones
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
@@ -122,16 +124,20 @@ class Tracker:
         image = as_rgb(frame)
         center = to_center(check_box(box, (image.shape[0], image.shape[1])))
         side = context_side(center.w, center.h)
-        fill = _fill(image)
-        crops = np.stack([crop(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE, fill) for f in self._template_scales])
+        crops = np.stack([_cut(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE) for f in self._template_scales])
+        size = np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
         self.state = TargetState(
             center=center,
             first_size=(center.w, center.h),
             template=self.model.template(crops),
-            template_size=np.array([[center.w, center.h]], np.float32) * (EXEMPLAR_SIZE / side),
+            parts=self.model.parts(crops[:1], size) if self.model.has_boxes else None,
+            template_size=size,
+            size_bias=(1.0, 1.0),
             w_target=self.model.no_kernels,
             memory=Memory(max(1, self.model.support)),
         )
+        if self.model.has_boxes and self.settings.size_trust > 0:
+            self.state.size_bias = self._size_bias(image)
 
     def update(self, frame: npt.NDArray[Any]) -> Result:
         """Finds the target in the next frame, which is not changed.
@@ -140,18 +146,32 @@ class Tracker:
             RuntimeError: :meth:`init` has not been called.
             ValueError, TypeError: the frame is no image (see :meth:`init`).
         """
-        if self.state is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
         image = as_rgb(frame)
-        state, settings = self.state, self.settings
-        side = context_side(state.center.w, state.center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
-        features, found = self._search(image, side)
+        features = self.model.search(self.contexts(image))
+        return self.settle(image, features, self.find(features))
+
+    # The steps of an update, so that MultiTracker can run the networks once for all: contexts, find or read, settle.
+
+    def contexts(self, image: Image) -> npt.NDArray[np.uint8]:
+        """The patches to search: around the last place, ``(1 or 3, 255, 255, 3)``."""
+        center = self.started.center
+        return np.stack([_cut(image, center.cx, center.cy, self._side * f, SEARCH_SIZE) for f in self._search_scales])
+
+    def settle(self, image: Image, features: Float32, found: Found) -> Result:
+        """Takes the target's place over, looks further where it is not seen, remembers and learns.
+
+        Args:
+            image: the frame.
+            features: ``(1 or 3, C, h, w)`` of :meth:`contexts`.
+            found: the target's place in them.
+        """
+        state, settings = self.started, self.settings
         score = self._score(found.peak)
         state.frame += 1
         # A size read off a response that does not see the target would only drift.
-        moved = self._moved(found, side, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
+        moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
         if score < settings.lost_below and settings.search_wider:
-            again = self._search_ring(image, side)
+            again = self._search_ring(image)
             if again is not None:
                 moved, score = again
         elif self.adapt:
@@ -162,39 +182,61 @@ class Tracker:
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
 
-    def _search(self, image: Image, side: float) -> tuple[Float32, Found]:
-        """Context features ``(1 or 3, C, h, w)`` around the last place, and the target's place in them."""
-        assert self.state is not None  # noqa: S101 - update() has checked it
-        center, fill = self.state.center, _fill(image)
-        crops = np.stack([crop(image, center.cx, center.cy, side * f, SEARCH_SIZE, fill) for f in self._search_scales])
-        features = self.model.search(crops)
-        return features, self._found(features, side, self.settings)
+    @property
+    def started(self) -> TargetState:
+        """The state, once there is one."""
+        if self.state is None:
+            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+        return self.state
+
+    @property
+    def _side(self) -> float:
+        """Side of the context in image pixels at the last scale."""
+        center = self.started.center
+        return context_side(center.w, center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
+
+    def _size_bias(self, image: Image) -> tuple[float, float]:
+        """What the head makes of the first frame, whose box is given: a face may be given without hair, and it shall stay so."""
+        center, side = self.started.center, self._side
+        zooms = (1.0, 1.1, 1 / 1.1)
+        features = self.model.search(np.stack([_cut(image, center.cx, center.cy, side * zoom, SEARCH_SIZE) for zoom in zooms]))
+        growths = [self._found(features[i : i + 1], side * zoom, self.settings).growth for i, zoom in enumerate(zooms)]
+        bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
+        return float(bias[0]), float(bias[1])
+
+    def find(self, features: Float32) -> Found:
+        """The target's place in the features of :meth:`contexts`."""
+        return self._found(features, self._side, self.settings)
 
     def _found(self, features: Float32, side: float, settings: TrackerSettings) -> Found:
         """The target's place in the features of one context, or of one place at several scales."""
-        assert self.state is not None  # noqa: S101
-        state, model = self.state, self.model
-        if not model.has_boxes:
+        state, model = self.started, self.model
+        if state.parts is None:
             responses = model.match(state.template, features, state.w_target)
             return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
-        maps = model.locate(state.template, features, state.w_target[None], state.template_size)
-        zoom = SEARCH_SIZE / side
-        size = (state.center.w * zoom, state.center.h * zoom)
-        return choose_box(maps.response[0], maps.logits[0], maps.sides[0], size, model.stride, settings)
+        return self.read(
+            model.locate(state.template, state.parts, features, state.w_target[None], state.template_size), 0, side, settings
+        )
 
-    def _search_ring(self, image: Image, side: float) -> tuple[Center, float] | None:
+    def read(self, maps: Maps, index: int, side: float | None = None, settings: TrackerSettings | None = None) -> Found:
+        """The target's place in the answer ``index`` of a box head to the context of that side (by default the last scale's)."""
+        state, zoom = self.started, SEARCH_SIZE / (side or self._side)
+        size = (state.center.w * zoom, state.center.h * zoom)
+        answer = (maps.response[index], maps.logits[index], maps.sides[index])
+        return choose_box(*answer, size, state.size_bias, self.model.stride, settings or self.settings)
+
+    def _search_ring(self, image: Image) -> tuple[Center, float] | None:
         """Looks for a lost target around its last place: new centre and score, or None where no context holds it beyond doubt."""
-        assert self.state is not None  # noqa: S101
-        center, settings = self.state.center, self.settings
-        reach = side * RING_STEP * (1 + self.state.low_frames % RINGS)
+        state, settings, side = self.started, self.settings, self._side
+        center = state.center
+        reach = side * RING_STEP * (1 + state.low_frames % RINGS)
         steps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
         height, width = image.shape[:2]
         places = [(center.cx + dx * reach, center.cy + dy * reach) for dx, dy in steps]
         places = [(x, y) for x, y in places if 0 <= x <= width and 0 <= y <= height]
         if not places:
             return None
-        fill = _fill(image)
-        crops = np.stack([crop(image, x, y, side, SEARCH_SIZE, fill) for x, y in places])
+        crops = np.stack([_cut(image, x, y, side, SEARCH_SIZE) for x, y in places])
         features = self.model.search(crops)
         heights = self._heights(features)
         best = int(np.argmax(heights))
@@ -208,20 +250,18 @@ class Tracker:
 
     def _heights(self, features: Float32) -> npt.NDArray[np.floating]:
         """Highest logit in each of several contexts: ``(n,)``."""
-        assert self.state is not None  # noqa: S101
-        state, model, n = self.state, self.model, len(features)
-        if model.has_boxes:
-            same = (np.repeat(a, n, axis=0) for a in (state.template, state.w_target[None], state.template_size))
-            template, w_target, size = same
-            logits = model.locate(template, features, w_target, size).logits
+        state, model, n = self.started, self.model, len(features)
+        if state.parts is not None:
+            own = (state.template, state.parts, state.w_target[None], state.template_size)
+            template, parts, w_target, size = (np.repeat(a, n, axis=0) for a in own)
+            logits = model.locate(template, parts, features, w_target, size).logits
         else:
             logits = model.match(state.template[:1], features, state.w_target)[:, 0]
         return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
 
-    def _moved(self, found: Found, side: float, width: int, height: int, resize: bool) -> Center:
+    def _moved(self, found: Found, width: int, height: int, resize: bool) -> Center:
         """The new place and the damped, clamped new size; the box always meets the frame."""
-        assert self.state is not None  # noqa: S101
-        old, settings = self.state.center, self.settings
+        old, settings, side = self.started.center, self.settings, self._side
         # With a pyramid of contexts, a cell of the context at that scale is larger by the scale.
         cell = side / SEARCH_SIZE * self.model.stride * self._search_scales[found.scale % len(self._search_scales)]
         cx, cy = old.cx + found.displacement[0] * cell, old.cy + found.displacement[1] * cell
@@ -229,7 +269,7 @@ class Tracker:
         low, high = settings.size_limits
         w, h = (
             max(1.0, min(max(last * (1 - rate + rate * growth), first * low), first * high))  # never less than a pixel
-            for last, growth, first in zip(old[2:], found.growth, self.state.first_size, strict=True)
+            for last, growth, first in zip(old[2:], found.growth, self.started.first_size, strict=True)
         )
         return _inside(Center(cx, cy, w, h), width, height)
 
@@ -243,15 +283,13 @@ class Tracker:
 
     def _remember(self, features: Float32, found: Found, score: float) -> None:
         """Offers the frame to the memory."""
-        assert self.state is not None  # noqa: S101
         if score >= self.settings.update_threshold:
             chosen = features[found.scale % len(features)]
-            self.state.memory.add(chosen, found.displacement, found.response)
+            self.started.memory.add(chosen, found.displacement, found.response)
 
     def _learn(self) -> None:
         """Every T frames, asks the meta-learner for new kernels."""
-        assert self.state is not None  # noqa: S101
-        state, settings = self.state, self.settings
+        state, settings = self.started, self.settings
         if state.frame % settings.update_interval == 0 and state.memory.samples:
             samples = [state.memory.samples[i % len(state.memory.samples)] for i in range(self.model.support)]
             support = np.stack([s.features for s in samples])
@@ -265,6 +303,9 @@ def _inside(center: Center, width: int, height: int) -> Center:
     return center._replace(cx=min(max(center.cx, 0.0), float(width)), cy=min(max(center.cy, 0.0), float(height)))
 
 
-def _fill(image: Image) -> tuple[float, float, float]:
-    """Mean colour of a frame, from every 8th pixel."""
-    return mean_color(np.ascontiguousarray(image[::8, ::8]))
+def _cut(image: Image, cx: float, cy: float, side: float, size: int) -> Image:
+    """A square patch; what lies outside the frame is the frame's mean colour, from every 8th pixel."""
+    height, width = image.shape[:2]
+    inside = side / 2 <= cx <= width - side / 2 and side / 2 <= cy <= height - side / 2
+    fill = (0.0, 0.0, 0.0) if inside else mean_color(np.ascontiguousarray(image[::8, ::8]))
+    return crop(image, cx, cy, side, size, fill)

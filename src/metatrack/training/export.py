@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
-from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.box import PARTS, BoxNetwork, locate
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
@@ -66,8 +66,10 @@ class LocateGraph(MatchGraph):
         super().__init__(network)
         self.head = network.box
 
-    def forward(self, template: Tensor, search: Tensor, w_target: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        return locate(self.head, template, search, self.weight, self.bias, w_target, self.gain, self.offset, size)
+    def forward(  # type: ignore[override]
+        self, template: Tensor, target: Tensor, search: Tensor, w_target: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return locate(self.head, template, target, search, self.weight, self.bias, w_target, self.gain, self.offset, size)
 
 
 class AdaptGraph(MatchGraph):
@@ -129,11 +131,17 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
         if isinstance(network, BoxNetwork):
             _export(
                 LocateGraph(network),
-                (template, search, torch.randn(3, TARGET_KERNELS, c), torch.rand(3, 2) * 60 + 30),
+                (
+                    template,
+                    torch.randn(3, c, PARTS, PARTS),
+                    search,
+                    torch.randn(3, TARGET_KERNELS, c),
+                    torch.rand(3, 2) * 60 + 30,
+                ),
                 made / GRAPHS["locate"],
-                ["template", "search", "w_target", "size"],
+                ["template", "parts", "search", "w_target", "size"],
                 ["response", "logits", "sides"],
-                ({0: n}, {0: n}, {0: n, 1: rows}, {0: n}),
+                ({0: n}, {0: n}, {0: n}, {0: n, 1: rows}, {0: n}),
             )
             graphs = ["embed", "locate"]
         else:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metatrack import __version__
-from metatrack.model.box import BoxNetwork, box_losses, make_network, products, quality_focal, unit_cells
-from metatrack.model.features import STRIDE, LiteTrunk, TrunkName
+from metatrack.model.box import BoxNetwork, box_losses, make_network, parts, products, quality_focal, unit_cells
+from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import (
     MatchingNetwork,
     correlate,
@@ -165,13 +165,17 @@ def box_head_losses(network: BoxNetwork, batch: list[Tensor], config: MatchingCo
     n = len(template)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
         a_z = network.trunk.search(to_network(search), network.response_cells)
-        phi_x, phi_z = network.last(network.trunk.template(to_network(template))), network.last(a_z)
+        patches = network.trunk.embed(to_network(template))
+        cells = center_cells(patches, network.trunk.template_cells)
+        # One pass, because batch norm is to see both alike.
+        phi_x, phi_parts = network.last(torch.cat([cells, parts(patches, template_size).to(cells.dtype)])).chunk(2)
+        phi_z = network.last(a_z)
         response = network.logits(correlate(phi_x, phi_z).float())  # (n, n, r, r)
         own = torch.arange(n)
         others = torch.roll(own, 1)
         # Every context with its own template, and with a stranger's.
         x, z = torch.cat([own, others]), torch.cat([own, own])
-        agreement = products(unit_cells(phi_x)[x], unit_cells(phi_z)[z])
+        agreement = products(unit_cells(phi_parts)[x], unit_cells(phi_z)[z])
         correction, sides = network.box(agreement, a_z[z], template_size[x])
     logits = response[z, x] + correction
     right = response[own, own]

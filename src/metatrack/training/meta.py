@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from metatrack.model.box import BoxNetwork
 from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
 from metatrack.training.matching import (
@@ -89,7 +90,7 @@ class MetaConfig:
 class Features:
     """Embedded clips."""
 
-    templates: Tensor  # (clips, 3, C, k, k) float16
+    templates: Tensor  # (clips, 3, C, k, k) float16; (clips, 1, ...) for a box head
     searches: Tensor  # (clips, n, C, h, w) float16
     displacements: Tensor  # (clips, n, 2)
 
@@ -106,14 +107,14 @@ class Episode(NamedTuple):
 class Clips(Dataset[tuple[Tensor, ...]]):
     """Clips ``0 .. count`` of a sampler as tensors."""
 
-    def __init__(self, sampler: PairSampler, count: int, contexts: int) -> None:
-        self.sampler, self.count, self.contexts = sampler, count, contexts
+    def __init__(self, sampler: PairSampler, count: int, contexts: int, boxes: bool) -> None:
+        self.sampler, self.count, self.contexts, self.boxes = sampler, count, contexts, boxes
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts))
+        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts, self.boxes))
 
 
 def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Features:
@@ -126,7 +127,7 @@ def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Feature
         for templates, searches, displacements in loader:
             n = len(templates)
             x = network.trunk.template(to_network(templates.flatten(0, 1))).half().contiguous()
-            z = network.trunk.search(to_network(searches.flatten(0, 1))).half().contiguous()
+            z = network.trunk.search(to_network(searches.flatten(0, 1)), network.response_cells).half().contiguous()
             parts.append((x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), displacements))
     return Features(*(torch.cat([part[i] for part in parts]) for i in range(3)))
 
@@ -156,12 +157,14 @@ def batch_losses(
         support: M.
     """
     weight, bias = network.last.folded()
-    gain, offset = network.log_gain.exp(), network.bias
+    gain, offset, cells = network.log_gain.exp(), network.bias, network.response_cells
     templates = [features.templates[e.clip].float() for e in episodes]  # each (3, C, k, k)
     searches = [features.searches[e.clip, e.chosen].float() for e in episodes]  # each (T, C, h, w)
     displacements = [features.displacements[e.clip, e.chosen] for e in episodes]  # each (T, 2)
     with torch.no_grad():
-        believed = torch.stack([label_map(d[:support] + e.noise) for d, e in zip(displacements, episodes, strict=True)])
+        believed = torch.stack(
+            [label_map(d[:support] + e.noise, cells=cells) for d, e in zip(displacements, episodes, strict=True)]
+        )
         own = torch.stack([t[0] for t in templates])
         delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, weight, bias, gain, offset)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
@@ -171,14 +174,15 @@ def batch_losses(
             contexts = torch.cat([searches[i], episode.stranger.float()[None]])
             response = adapted_response(
                 templates[i], contexts, weight, bias, w_target[i].float(), gain, offset
-            ).float()  # (T + 1, 3, 17, 17)
-            right, y = response[:-1, 0], label_map(displacements[i])
+            ).float()  # (T + 1, 3 or 1, r, r)
+            right, y = response[:-1, 0], label_map(displacements[i], cells=cells)
             terms["logistic"].append(logistic_loss(right, y).mean())
-            wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
-            terms["scale"].append(0.5 * wrong.mean())
+            if response.shape[1] == 3:  # a box head has no search over scales to spoil
+                wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
+                terms["scale"].append(0.5 * wrong.mean())
             terms["position"].append(position_contrast(right, displacements[i]).mean())
             terms["stranger"].append(stranger_loss(response[-1:, 0]).mean())
-    return {name: torch.stack(values).mean() for name, values in terms.items()}
+    return {name: torch.stack(values).mean() for name, values in terms.items() if values}
 
 
 def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator[Episode]:
@@ -204,7 +208,7 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
             for episode in draw_episodes(features, config, step):
                 chosen = episode.chosen[: config.support]
                 support = features.searches[episode.clip, chosen].float()[None]
-                y = label_map(features.displacements[episode.clip, chosen])[None]
+                y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)[None]
                 template = features.templates[episode.clip, :1].float()
                 delta = loss_gradient(template, support, y, weight, bias, network.log_gain.exp(), network.bias)
                 squares.append(delta.square().mean())
@@ -222,7 +226,9 @@ def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
     cv2.setNumThreads(1)
     network = channels_last(load_matching(config.matching).requires_grad_(False))
     train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
-    features = embed_clips(network, Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts), config.workers)
+    boxes = isinstance(network, BoxNetwork)
+    clips = Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts, boxes)
+    features = embed_clips(network, clips, config.workers)
     checks = simulate(val_sources, config.val_clips)
     torch.manual_seed(config.seed)
     learner = MetaLearner(network.trunk.channels, network.kernels)

@@ -101,7 +101,7 @@ class BoxPair(NamedTuple):
 class Clip(NamedTuple):
     """One target through time, for an episode of the meta-learner."""
 
-    templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side
+    templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side; for a box head, the first alone
     searches: Image  # (n, 255, 255, 3)
     displacements: npt.NDArray[np.float32]  # (n, 2), in cells
 
@@ -147,10 +147,7 @@ class PairSampler:
         other = self._other_scene(rng) if rng.random() < FOREIGN_BORDER else None
         reach = MAX_SHIFT_FAR if rng.random() < 0.3 else MAX_SHIFT_NEAR
         shift = rng.uniform(-reach, reach, 2)
-        jitter = 1.4 if still else 1.0
-        grow, shape = np.exp(rng.normal(0, SIZE_JITTER * jitter)), np.exp(rng.normal(0, SHAPE_JITTER * jitter))
-        stretch = np.diag([1 / (grow * shape), shape / grow])  # image pixels per patch pixel: the target grows in the patch
-        template_warp, search_warp = look.warp(rng), look.warp(rng) @ stretch
+        template_warp, search_warp = look.warp(rng), look.warp(rng) @ jitter(rng, 1.4 if still else 1.0)
         template = look.color(look.cut(first, 1.0, np.zeros(2), EXEMPLAR_SIZE, template_warp), rng)
         search = look.cut(second, 1.0, shift, SEARCH_SIZE, search_warp, other)
         size = apparent_size(second, search_warp)
@@ -170,22 +167,33 @@ class PairSampler:
         sequence, valid = self._sequence(rng)
         return sequence.frame(int(rng.choice(valid)))
 
-    def clip(self, index: int, contexts: int) -> Clip:
-        """The clip number ``index``: contexts of one target, in the order of time where it has enough frames."""
+    def clip(self, index: int, contexts: int, boxes: bool = False) -> Clip:
+        """The clip number ``index``: contexts of one target, in the order of time where it has enough frames.
+
+        With ``boxes``, for a box head: one template, and contexts as wide and as jittered as in :meth:`box_pair`.
+        """
         rng = np.random.default_rng([self.seed, 2**33, index])
         sequence, valid = self._sequence(rng)
         anchor = int(rng.choice(valid))
         others = valid[valid != anchor] if len(valid) > 1 else valid
         frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
         look = Look.draw(rng, still=len(others) < contexts)
+        first = self._view(sequence, anchor)
+        if boxes:
+            templates = np.stack(look.template(first, (1.0,), rng))
+            shifts = rng.uniform(-MAX_SHIFT_NEAR, MAX_SHIFT_NEAR, (contexts, 2))
+            searches = []
+            for f, shift in zip(frames, shifts, strict=True):
+                other = self._other_scene(rng) if rng.random() < FOREIGN_BORDER else None
+                warp = look.warp(rng) @ jitter(rng, 0.5)
+                searches.append(look.color(look.cut(self._view(sequence, int(f)), 1.0, shift, SEARCH_SIZE, warp, other), rng))
+            return Clip(templates, np.stack(searches), (shifts / CELL).astype(np.float32))
         low, high = (math.log(f) for f in WRONG_SCALE)
         wrong = math.exp(rng.uniform(low, high))
-        templates = np.stack(look.template(self._view(sequence, anchor), (1.0, 1 / wrong, wrong), rng))
+        templates = np.stack(look.template(first, (1.0, 1 / wrong, wrong), rng))
         shifts = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (contexts, 2))
-        searches = np.stack(
-            [look.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)]
-        )
-        return Clip(templates, searches, (shifts / CELL).astype(np.float32))
+        searches = [look.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)]
+        return Clip(templates, np.stack(searches), (shifts / CELL).astype(np.float32))
 
     def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, npt.NDArray[np.intp]]:
         """A trajectory, and its frames that have a box."""
@@ -320,6 +328,12 @@ def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np
     to_patch = np.linalg.inv(scale * linear)
     spread = to_patch @ np.diag([view.w**2, view.h**2]) @ to_patch.T
     return np.asarray(np.sqrt(np.diag(spread)))
+
+
+def jitter(rng: np.random.Generator, strength: float) -> npt.NDArray[np.float64]:
+    """A random change of size and shape, as a warp: image pixels per patch pixel, 2x2."""
+    grow, shape = np.exp(rng.normal(0, SIZE_JITTER * strength)), np.exp(rng.normal(0, SHAPE_JITTER * strength))
+    return np.diag([1 / (grow * shape), shape / grow])
 
 
 def cover(patch: Image, center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:

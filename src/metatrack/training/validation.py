@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.box import BoxNetwork, locate, parts
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
@@ -117,12 +117,17 @@ class TorchModel(Model):
             ).numpy()
             return response
 
-    def locate(self, template: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+    def parts(self, crops: npt.NDArray[np.uint8], size: Float32) -> Float32:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+            return np.asarray(parts(self.network.trunk.embed(images).float(), torch.from_numpy(size)).numpy())
+
+    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
         if not isinstance(self.network, BoxNetwork):
             raise ValueError("this model has no box head")
         with torch.no_grad():
-            x, z, w, s = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, search, w_target, size))
-            maps = locate(self.network.box, x, z, self.weight, self.bias, w, self.gain, self.offset, s)
+            x, t, z, w, s = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, target, search, w_target, size))
+            maps = locate(self.network.box, x, t, z, self.weight, self.bias, w, self.gain, self.offset, s)
             return Maps(*(m.numpy() for m in maps))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
