@@ -40,9 +40,9 @@ class TrackerSettings:
     lost_below: float = 0.1
     """Score under which a frame counts as a frame without target."""
     search_wider: bool = True
-    """While the score is under ``lost_below``, also look around the last place: eight contexts of one of three rings a frame."""
+    """While the score is under ``lost_below``, also look elsewhere: eight places a frame, from near to far."""
     found_above: float = 0.7
-    """Score from which a target seen in such a ring is taken for the lost one."""
+    """Score from which a target seen elsewhere is taken for the lost one."""
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 

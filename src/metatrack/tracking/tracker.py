@@ -33,10 +33,12 @@ from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.search import Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
 
-RING_STEP = 0.4
-"""Distance of a ring's contexts from the last place, in sides of a context: neighbours overlap by a target."""
-RINGS = 3
-"""Rings that a lost target is looked for in, one a frame."""
+GRID_STEP = 0.4
+"""Distance of the places where a lost target is looked for, in sides of a context: neighbours overlap by a target."""
+GRID_LINES = 64
+"""A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
+PLACES = 8
+"""Places looked at in one frame."""
 
 
 class Result(NamedTuple):
@@ -171,7 +173,7 @@ class Tracker:
         # A size read off a response that does not see the target would only drift.
         moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
         if score < settings.lost_below and settings.search_wider:
-            again = self._search_ring(image)
+            again = self._search_frame(image)
             if again is not None:
                 moved, score = again
         elif self.adapt:
@@ -225,21 +227,24 @@ class Tracker:
         answer = (maps.response[index], maps.logits[index], maps.sides[index])
         return choose_box(*answer, size, state.size_bias, self.model.stride, settings or self.settings)
 
-    def _search_ring(self, image: Image) -> tuple[Center, float] | None:
-        """Looks for a lost target around its last place: new centre and score, or None where no context holds it beyond doubt."""
+    def _search_frame(self, image: Image) -> tuple[Center, float] | None:
+        """Looks for a lost target elsewhere: a few places a frame, from near to far over the whole frame, then again.
+
+        Returns:
+            New centre and score; None where no place holds it beyond doubt.
+        """
         state, settings, side = self.started, self.settings, self._side
         center = state.center
-        reach = side * RING_STEP * (1 + state.low_frames % RINGS)
-        steps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
         height, width = image.shape[:2]
-        places = [(center.cx + dx * reach, center.cy + dy * reach) for dx, dy in steps]
-        places = [(x, y) for x, y in places if 0 <= x <= width and 0 <= y <= height]
-        if not places:
+        step = max(side * GRID_STEP, (width + height) / GRID_LINES)
+        places = grid_places(center.cx, center.cy, step, width, height)
+        rounds = math.ceil(len(places) / PLACES)
+        if not rounds:
             return None
-        crops = np.stack([_cut(image, x, y, side, SEARCH_SIZE) for x, y in places])
-        features = self.model.search(crops)
-        heights = self._heights(features)
-        best = int(np.argmax(heights))
+        first = (state.low_frames % rounds) * PLACES
+        places = places[first : first + PLACES]
+        features = self.model.search(np.stack([_cut(image, x, y, side, SEARCH_SIZE) for x, y in places]))
+        best = int(np.argmax(self._heights(features)))
         found = self._found(features[best : best + 1], side, replace(settings, window=0.0))
         score = self._score(found.peak)
         if score < settings.found_above:
@@ -296,6 +301,18 @@ class Tracker:
             y = labels(np.array([s.displacement for s in samples]), self.model.response_cells, settings.positive_radius)
             state.w_target = self.model.adapt(state.template[:1], support, y)
             state.memory.clear()
+
+
+def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:
+    """Points of a square grid around a place that lie in the frame, the place itself left out, from near to far.
+
+    >>> grid_places(50, 50, 40, 100, 60)
+    [(50, 10), (10, 50), (90, 50), (10, 10), (90, 10)]
+    """
+    xs = [cx + i * step for i in range(-math.floor(cx / step), math.floor((width - cx) / step) + 1)]
+    ys = [cy + i * step for i in range(-math.floor(cy / step), math.floor((height - cy) / step) + 1)]
+    places = [(x, y) for y in ys for x in xs if (x, y) != (cx, cy)]
+    return sorted(places, key=lambda place: (round(math.hypot(place[0] - cx, place[1] - cy), 6), place[1], place[0]))
 
 
 def _inside(center: Center, width: int, height: int) -> Center:
