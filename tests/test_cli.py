@@ -19,6 +19,8 @@ import metatrack
 from metatrack.cli import COMMANDS
 from metatrack.geometry import iou
 from metatrack.video import SourceError, open_source, read_boxes
+from metatrack.video.overlay import color_of
+from metatrack.video.sink import read_targets
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
 BOX = "185,120,69,87"
@@ -111,6 +113,71 @@ def test_no_adapt_is_no_error(tmp_path: Path) -> None:
     assert "not adapting" in done.stderr
 
 
+ROCKS, HAND = "395,137,177,75", "84,126,38,38"
+"""Of the demo clip: one stands still, the other's is of frame 20 and soon lost."""
+
+
+def test_several_targets_have_ids_and_colours(tmp_path: Path) -> None:
+    table, video, alone = tmp_path / "boxes.csv", tmp_path / "out.mp4", tmp_path / "alone.csv"
+    words = ["--end", "6", "--model", MODEL]
+    done = run("track", DEMO, "--box", BOX, "--box", "395", "137,", "177", "75", "--boxes", table, "--video", video, *words)
+    assert done.returncode == 0, done.stderr
+    lines = table.read_text().splitlines()
+    assert lines[:3] == [
+        "frame,id,x,y,w,h,score,lost",
+        "0,1,185.000,120.000,69.000,87.000,1.0000,0",
+        "0,2,395.000,137.000,177.000,75.000,1.0000,0",
+    ]
+    rows = read_targets(table)
+    assert [(row.frame, row.target) for row in rows] == [(frame, target) for frame in range(6) for target in (1, 2)]
+    assert "tracked  2 targets in 6 frames of demo.mp4 (640x360)" in done.stderr
+    assert "lost     never" in done.stderr
+    run("track", DEMO, "--box", BOX, "--boxes", alone, *words)
+    for row, single in zip([row for row in rows if row.target == 1], read_boxes(alone), strict=True):
+        assert (row.frame, row.lost) == (single.frame, single.lost)
+        assert (*row.box, row.score) == pytest.approx((*single.box, single.score), abs=2e-3)  # as rounded as the table is
+    assert count_frames(video) == 6
+    with open_source(video) as source:
+        *_, last = source
+    for row in rows[-2:]:  # the left side of each box has its target's colour
+        x, y, _, h = (round(value) for value in row.box)
+        colors = last[y + h // 4 : y + h * 3 // 4, x - 2 : x + 3].reshape(-1, 3).astype(int)
+        assert np.abs(colors - color_of(row.target)).sum(axis=1).min() < 90
+
+
+def test_several_targets_on_standard_output_from_a_later_frame() -> None:
+    done = run("track", DEMO, f"--box={BOX}", "--box", ROCKS, "--start", "5", "--end", "7", "--boxes", "-", "--model", MODEL)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[:2] for line in done.stdout.splitlines()] == [
+        ["frame", "id"],
+        *(["5", i] for i in "12"),
+        *(["6", i] for i in "12"),
+    ]
+
+
+def test_the_lost_one_of_several_targets_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "boxes.csv"
+    done = run("track", DEMO, "--box", ROCKS, "--box", HAND, "--start", "20", "--end", "38", "--boxes", table, "--model", MODEL)
+    lost = [(row.target, row.frame) for row in read_targets(table) if row.lost]
+    assert lost and {target for target, _ in lost} == {2}
+    assert f"lost     target 2 in {len(lost)} of 18 frames: {lost[0][1]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("1,2,3", "--box 1,2,3: give four numbers x,y,w,h"),
+        ("700,120,69,87", r"box \(700.0, 120.0, 69.0, 87.0\) lies outside the frame of 640x360 pixels \(frame 0 of demo.mp4\)"),
+    ],
+)
+def test_one_bad_box_of_several_is_named(tmp_path: Path, box: str, message: str) -> None:
+    table = tmp_path / "boxes.csv"
+    done = run("track", DEMO, "--box", BOX, "--box", box, "--boxes", table, "--model", MODEL)
+    assert done.returncode == 2
+    assert re.match(f"error: {message}", done.stderr)
+    assert not table.exists()
+
+
 def test_damaged_video_keeps_what_was_tracked(tmp_path: Path) -> None:
     data = DEMO.read_bytes()
     cut = tmp_path / "cut.mp4"
@@ -130,8 +197,17 @@ def test_damaged_video_keeps_what_was_tracked(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_run_keeps_every_finished_frame(tmp_path: Path, number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "boxes"),
+    [
+        (signal.SIGINT, 130, ("60,40,30,30",)),
+        (signal.SIGTERM, 143, ("60,40,30,30",)),
+        (signal.SIGINT, 130, ("60,40,30,30", "20,20,30,40")),
+    ],
+)
+def test_interrupted_run_keeps_every_finished_frame(
+    tmp_path: Path, number: signal.Signals, code: int, boxes: tuple[str, ...]
+) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
     first = frames / "00000.jpg"
@@ -139,7 +215,7 @@ def test_interrupted_run_keeps_every_finished_frame(tmp_path: Path, number: sign
     for i in range(1, 5000):
         os.link(first, frames / f"{i:05d}.jpg")
     table, video = tmp_path / "boxes.csv", tmp_path / "out.mp4"
-    words = ["track", frames, "--box", "60,40,30,30", "--boxes", table, "--video", video, "--model", MODEL]
+    words = ["track", frames, *(f"--box={box}" for box in boxes), "--boxes", table, "--video", video, "--model", MODEL]
     process = subprocess.Popen(
         [sys.executable, "-m", "metatrack", *map(str, words)],
         env=ENVIRONMENT,
@@ -155,11 +231,12 @@ def test_interrupted_run_keeps_every_finished_frame(tmp_path: Path, number: sign
     assert process.returncode == code, said
     text = table.read_text()
     assert text.endswith("\n")
-    rows = read_boxes(table)
+    rows = read_boxes(table) if len(boxes) == 1 else read_targets(table)
+    count = len(rows) // len(boxes)
     assert len(rows) >= 10
-    assert [row.frame for row in rows] == list(range(len(rows)))
-    assert count_frames(video) == len(rows)
-    assert f"{len(rows)} of 5000 frames" in said
+    assert [row.frame for row in rows] == [frame for frame in range(count) for _ in boxes]
+    assert count_frames(video) == count
+    assert f"{count} of 5000 frames" in said
     assert "interrupted" in said
     assert "Traceback" not in said
 
@@ -250,8 +327,8 @@ def test_import_is_light() -> None:
 
 def test_public_names() -> None:
     assert metatrack.__all__ == [
-        "Box", "BoxWriter", "BundleError", "DamagedSourceError", "Model", "Result", "SourceError", "Tracker", "TrackerSettings",
-        "VideoWriter", "draw", "load_model", "open_source", "shipped_models",
+        "Box", "BoxWriter", "BundleError", "DamagedSourceError", "Model", "MultiTracker", "Result", "SourceError", "Tracker",
+        "TrackerSettings", "VideoWriter", "draw", "load_model", "open_source", "shipped_models",
     ]  # fmt: skip
     for name in metatrack.__all__:
         assert getattr(metatrack, name).__name__ == name

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metatrack.runtime.bundle import shipped_models as shipped_models
     from metatrack.runtime.engine import Model as Model
     from metatrack.runtime.engine import load_model as load_model
+    from metatrack.tracking.multi import MultiTracker as MultiTracker
     from metatrack.tracking.settings import TrackerSettings as TrackerSettings
     from metatrack.tracking.tracker import Result as Result
     from metatrack.tracking.tracker import Tracker as Tracker
@@ -30,6 +31,7 @@ _HOMES = {
     "geometry": ("Box",),
     "runtime.bundle": ("BundleError", "shipped_models"),
     "runtime.engine": ("Model", "load_model"),
+    "tracking.multi": ("MultiTracker",),
     "tracking.settings": ("TrackerSettings",),
     "tracking.tracker": ("Result", "Tracker"),
     "video": ("BoxWriter", "DamagedSourceError", "SourceError", "VideoWriter", "draw", "open_source"),

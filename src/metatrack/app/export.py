@@ -17,7 +17,8 @@ from metatrack.training.calibration import calibrate
 from metatrack.training.export import CardInfo, export_bundle
 from metatrack.training.matching import load_matching
 from metatrack.training.meta import load_meta
-from metatrack.training.sampling import load_mix
+from metatrack.training.quantise import calibration_crops
+from metatrack.training.sampling import PairSampler, load_mix
 from metatrack.training.validation import TorchModel, simulate
 
 MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
@@ -40,6 +41,8 @@ class ExportOptions:
     """JSON file of held-out videos (configs/val.json) to calibrate the score on; without it, the card's calibration stands."""
     val_clips: int = 120
     """Simulated clips for the calibration."""
+    int8_mix: Path | None = None
+    """JSON file of training data (configs/train.json) to calibrate an 8-bit trunk on; without it, none is made."""
 
 
 def run(options: ExportOptions) -> int:
@@ -57,9 +60,12 @@ def run(options: ExportOptions) -> int:
         if options.val_mix is not None:
             clips = simulate(load_mix(options.val_mix), options.val_clips, seed=1)  # not those that chose the weights
             model = TorchModel(network, learner)
+            model.card["tracking"] = info.tracking
             info = replace(info, calibration=calibrate(model, clips, adapt=learner is not None))
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
-    folder = export_bundle(network, learner, info, options.out)
+    with user_input():
+        crops = None if options.int8_mix is None else calibration_crops(PairSampler(load_mix(options.int8_mix), seed=5))
+    folder = export_bundle(network, learner, info, options.out, crops)
     bundle = open_bundle(folder)
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
     print(f"{folder}: model {info.name!r}, {size / 1e6:.1f} MB, {'with' if learner else 'without'} meta-learner")

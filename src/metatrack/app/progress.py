@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:  # an evaluation's bar needs no networks
@@ -36,7 +38,7 @@ class Bar:
 
 
 class TrackingProgress(Bar):
-    """Shows frames done, frames per second over the last 50, and the score.
+    """Shows frames done, frames per second over the last 50, and the score (of several targets: which are lost, or the lowest).
 
     Args:
         name: what is tracked.
@@ -70,15 +72,26 @@ class TrackingProgress(Bar):
         span = self._times[-1] - self._times[0]
         return (len(self._times) - 1) / span if span > 0 else 0.0
 
-    def step(self, result: Result) -> None:
-        """One more frame is done."""
+    def step(self, results: Mapping[int | str, Result]) -> None:
+        """One more frame is done, with these results by the targets' ids."""
         self.done += 1
         self._times.append(time.perf_counter())
+        state, lost = _state(results), any(result.lost for result in results.values())
         if self._bar is not None:
-            state = f"[bold dark_orange]LOST {result.score:.2f}[/]" if result.lost else f"[green]score {result.score:.2f}[/]"
+            state = f"[{'bold dark_orange' if lost else 'green'}]{escape(state)}[/]"
             self._bar.update(self._task, completed=self.done, fps=self.fps, state=state)
         elif not self.quiet and self._times[-1] >= self._next_line:
             self._next_line += LINE_EVERY
             of = f" of {self.total}" if self.total else ""
-            state = "LOST" if result.lost else "score"
-            print(f"frame {self.done}{of}  {self.fps:.1f} fps  {state} {result.score:.2f}", file=sys.stderr, flush=True)
+            print(f"frame {self.done}{of}  {self.fps:.1f} fps  {state}", file=sys.stderr, flush=True)
+
+
+def _state(results: Mapping[int | str, Result]) -> str:
+    """What there is to say of the targets in a few letters."""
+    lost = [str(target) for target, result in results.items() if result.lost]
+    lowest = min((result.score for result in results.values()), default=0.0)
+    if len(results) == 1:
+        return f"LOST {lowest:.2f}" if lost else f"score {lowest:.2f}"
+    if lost:
+        return f"LOST {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''} of {len(results)}"
+    return f"lowest score {lowest:.2f}"

@@ -1,10 +1,10 @@
-"""``metatrack track``: a video and a box in, the box in every frame out."""
+"""``metatrack track``: a video and a box of each target in, their boxes in every frame out."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,16 +18,19 @@ from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
+from metatrack.tracking.multi import MultiTracker
 from metatrack.tracking.tracker import Result, Tracker
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source
+from metatrack.video.overlay import draw_targets
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="NAME|DIR")]
 BoxText = Annotated[str | None, tyro.conf.arg(metavar="X,Y,W,H")]
+BoxTexts = tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="X,Y,W,H")]]
 
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """Follows one target through a video, from its box in the first frame, and says where it is in every frame.
+    """Follows one target or several through a video, from their boxes in the first frame, and says where they are in every frame.
 
     The exit code is 0 if every frame was tracked, 1 if the source is damaged (what could be tracked is kept), 130 if you
     interrupted (what was done is kept), 2 if the input cannot be used.
@@ -35,18 +38,18 @@ class TrackOptions:
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Video file, folder of images, number of a camera, or address of a stream."""
-    box: BoxText = None
-    """Where the target is in the first frame: top-left corner and size, in pixels."""
+    box: BoxTexts = ()
+    """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on."""
     boxes: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """Table of boxes to write, frame by frame: frame,x,y,w,h,score,lost. - is standard output."""
+    """Table of boxes to write, by frame: frame,x,y,w,h,score,lost (several targets: frame,id,x...). - is standard output."""
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4")] = None
-    """Video to write, with the box drawn on it."""
+    """Video to write, with the boxes drawn on it."""
     model: ModelName = "lite"
     """Shipped model (see metatrack models), or folder of a bundle."""
     adapt: bool = True
-    """Let the meta-learner adapt the model to the target while it tracks."""
+    """Let the meta-learner adapt the model to each target while it tracks."""
     start: int = 0
-    """Number of the first frame, counted from 0; the box is the target's box there."""
+    """Number of the first frame, counted from 0; the boxes are the targets' boxes there."""
     end: int | None = None
     """Number of the frame to stop before."""
     threads: int = 0
@@ -59,9 +62,15 @@ class Step(NamedTuple):
     number: int
     """0-based number of the frame in its source."""
     frame: Image
-    result: Result
+    results: Mapping[int | str, Result]
+    """By the targets' ids."""
     seconds: float
     """Time of the tracker alone."""
+
+    @property
+    def result(self) -> Result:
+        """That of the first target; a run from a single box has no other."""
+        return next(iter(self.results.values()))
 
 
 @dataclass
@@ -72,8 +81,8 @@ class Summary:
     tracking_seconds: float = 0.0
     """Time inside the tracker, from the second frame on."""
     total_seconds: float = 0.0
-    lost: list[int] = field(default_factory=list)
-    """Numbers of the frames in which the target was lost."""
+    lost: dict[int | str, list[int]] = field(default_factory=dict)
+    """Of each target by its id: numbers of the frames in which it was lost."""
     signal: int | None = None
     """The signal that ended the run early."""
     failure: SourceError | None = None
@@ -85,27 +94,25 @@ class Summary:
         return INCOMPLETE if self.failure else 128 + self.signal if self.signal else 0
 
 
-def follow(tracker: Tracker, frames: Iterable[Image], box: Box, start: int = 0) -> Iterator[Step]:
-    """Tracks frame by frame; the first one, number ``start``, answers with the given box and the score 1.
+def follow(tracker: MultiTracker, frames: Iterable[Image], first: Sequence[Box], start: int = 0) -> Iterator[Step]:
+    """Tracks frame by frame; the first one, number ``start``, answers with the given boxes and the score 1.
 
     Raises:
-        ValueError: the box is not one in the first frame.
+        ValueError: a box is not one in the first frame.
     """
     for number, frame in enumerate(frames, start):
         begin = time.perf_counter()
         if number == start:
-            tracker.init(frame, box)
-            result = Result(box, 1.0, False)
+            results = {tracker.add(frame, box): Result(box, 1.0, False) for box in first}
         else:
-            result = tracker.update(frame)
-        yield Step(number, frame, result, time.perf_counter() - begin)
+            results = tracker.update(frame)
+        yield Step(number, frame, results, time.perf_counter() - begin)
 
 
 def track(
-    tracker: Tracker,
+    tracker: Tracker | MultiTracker,
     source: FrameSource,
-    box: Box,
-    *,
+    *first: Box,
     start: int = 0,
     boxes: str | Path | None = None,
     video: Path | None = None,
@@ -114,7 +121,9 @@ def track(
     """Tracks a whole source and writes what is asked for, each frame before the next one is tracked.
 
     Args:
-        tracker, source, box: who, where, what; the box is the first frame's.
+        tracker: whose model and settings are used; a new :class:`MultiTracker` gets them.
+        source: where.
+        first: the box of each target in the first frame; they get the ids 1, 2, 3 ...
         start: number of the source's first frame.
         boxes, video: files to write (``"-"``: standard output), or None.
         watch: called with every step.
@@ -122,26 +131,28 @@ def track(
     Raises:
         Problem: a file cannot be written.
     """
-    summary, begin = Summary(), time.perf_counter()
+    summary, begin, several = Summary(), time.perf_counter(), len(first) > 1
+    team = MultiTracker(tracker.model, tracker.adapt, tracker.settings)
     rate = source.fps if source.fps and 1 <= source.fps <= 240 else None  # a container's wild guess is no speed to play at
     quiet = boxes == "-" and sys.stdout.isatty()
     with ExitStack() as stack:
         with user_input():
-            table = stack.enter_context(BoxWriter(boxes))
+            table = stack.enter_context(BoxWriter(boxes, ids=several))
             film = stack.enter_context(VideoWriter(video, rate))
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))
         stop = stack.enter_context(StopRequest())
         try:
-            for step in follow(tracker, source, box, start):
-                table.write(step.number, *step.result)
+            for step in follow(team, source, first, start):
+                for target, result in step.results.items():
+                    table.write(step.number, *result, target if several else None)
                 if video is not None:
-                    film.write(draw(step.frame, *step.result, number=step.number))
+                    film.write(_drawn(step, several))
                 watch(step)
-                progress.step(step.result)
+                progress.step(step.results)
                 summary.frames += 1
                 summary.tracking_seconds += step.seconds if summary.frames > 1 else 0.0
-                if step.result.lost:
-                    summary.lost.append(step.number)
+                for target, result in step.results.items():
+                    summary.lost.setdefault(target, []).extend([step.number] if result.lost else [])
                 if stop.signal is not None:
                     summary.signal = stop.signal
                     break
@@ -151,22 +162,29 @@ def track(
     return summary
 
 
+def _drawn(step: Step, several: bool) -> Image:
+    """The frame with the boxes on it; a single one has no id."""
+    if several:
+        return draw_targets(step.frame, step.results, step.number)
+    return draw(step.frame, *step.result, number=step.number)
+
+
 def run(options: TrackOptions) -> int:
     """Runs the command; returns the exit code.
 
     Raises:
         Problem: the input cannot be used.
     """
-    if options.box is not None:
-        parse_box(options.box)  # before a source is opened, which may take its time
+    for text in options.box:
+        parse_box(text)  # before a source is opened, which may take its time
     _check_outputs(options)
     with user_input():
         source = open_source(options.source, start=options.start, end=options.end)
     with source:
-        box = first_box(options.box, options.start, source.name, source.size)
+        first = [first_box(text, options.start, source.name, source.size) for text in options.box or (None,)]
         with user_input():
-            tracker = Tracker(options.model, options.adapt, threads=options.threads)
-        summary = track(tracker, source, box, start=options.start, boxes=options.boxes, video=options.video)
+            tracker = MultiTracker(options.model, options.adapt, threads=options.threads)
+        summary = track(tracker, source, *first, start=options.start, boxes=options.boxes, video=options.video)
     print(describe(summary, source, tracker), file=sys.stderr)
     for what, path in (("boxes", options.boxes), ("video", options.video)):
         if path is not None and path != "-":
@@ -176,22 +194,36 @@ def run(options: TrackOptions) -> int:
     return summary.status
 
 
-def describe(summary: Summary, source: FrameSource, tracker: Tracker) -> str:
-    """The summary in three lines: frames, speed, losses."""
+def describe(summary: Summary, source: FrameSource, tracker: Tracker | MultiTracker) -> str:
+    """The summary in three lines: frames, speed, losses; of several targets, those that were lost have a line each."""
     of = f" of {source.frame_count}" if source.frame_count and source.frame_count != summary.frames else ""
     end = "; interrupted" if summary.signal else "; stopped early" if of and summary.failure else ""
     size = "x".join(map(str, source.size))
     adapting = "adapting" if tracker.adapt else "not adapting"
+    targets = f"{len(summary.lost)} targets in " if len(summary.lost) > 1 else ""
     updates = max(0, summary.frames - 1)
     alone = f"{updates / summary.tracking_seconds:.1f} fps tracking alone, " if summary.tracking_seconds else ""
     every = updates / summary.total_seconds if summary.total_seconds else 0.0
     return "\n".join(
         (
-            f"{'tracked':<9}{summary.frames}{of} frames of {source.name} ({size}) with {tracker.model.name}, {adapting}{end}",
+            f"{'tracked':<9}{targets}{summary.frames}{of} frames of {source.name} ({size})"
+            f" with {tracker.model.name}, {adapting}{end}",
             f"{'speed':<9}{alone}{every:.1f} fps with decoding and writing",
-            f"{'lost':<9}{_ranges(summary.lost, summary.frames)}",
+            f"{'lost':<9}{_losses(summary.lost, summary.frames)}",
         )
     )
+
+
+def _losses(lost: Mapping[int | str, list[int]], of: int) -> str:
+    """Which targets were lost, and when.
+
+    >>> _losses({1: []}, 20), _losses({1: [3, 4]}, 20), _losses({1: [], 2: [3, 4]}, 20)
+    ('never', '2 of 20 frames: 3-4', 'target 2 in 2 of 20 frames: 3-4')
+    """
+    if len(lost) <= 1:
+        return _ranges([number for numbers in lost.values() for number in numbers], of)
+    lines = [f"target {target} in {_ranges(numbers, of)}" for target, numbers in lost.items() if numbers]
+    return f"\n{'':<9}".join(lines) or "never"
 
 
 def _ranges(numbers: list[int], of: int) -> str:

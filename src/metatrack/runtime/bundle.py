@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 CARD = "card.json"
-GRAPHS = {"embed": "embed.onnx", "match": "match.onnx", "locate": "locate.onnx", "adapt": "adapt.onnx"}
+GRAPHS = {
+    "embed": "embed.onnx",
+    "embed_int8": "embed-int8.onnx",
+    "match": "match.onnx",
+    "locate": "locate.onnx",
+    "adapt": "adapt.onnx",
+}
 
 
 class BundleError(ValueError):
@@ -25,7 +31,7 @@ class Bundle:
     card: dict[str, Any]
 
     def graph(self, name: str) -> Path | None:
-        """The file of the graph ``embed``, ``match``, ``locate`` or ``adapt``; None where the model has none."""
+        """The file of the graph ``embed``, ``embed_int8``, ``match``, ``locate`` or ``adapt``; None where the model has none."""
         file = GRAPHS[name]
         return self.folder / file if file in self.card["files"] else None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from metatrack.geometry import EXEMPLAR_SIZE, window_start
 from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
+Precision = Literal["auto", "float32", "int8"]
 PARTS = 7
 """Points per side of the target's box at which a box head knows its parts."""
 
@@ -33,12 +36,15 @@ class Model:
     Args:
         bundle: an opened bundle.
         threads: threads per graph; 0 leaves the choice to onnxruntime.
+        precision: of the trunk: 'float32'; 'int8', where the bundle has it; 'auto' takes int8 where the processor has
+        instructions for it (:func:`fast_int8`).
 
     Raises:
-        BundleError: onnxruntime does not accept a graph.
+        BundleError: onnxruntime does not accept a graph, or there is none of that precision.
+        ValueError: the precision is unknown.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "auto") -> None:
         self.card: dict[str, Any] = bundle.card
         architecture = bundle.card["architecture"]
         self.name: str = bundle.card["name"]
@@ -49,7 +55,13 @@ class Model:
         self.stride: int = architecture["stride"]
         self.support: int = architecture["support"]
         self.no_kernels: Float32 = np.zeros((0, self.channels), np.float32)
-        self._embed = _session(bundle, "embed", threads)
+        if precision not in get_args(Precision):
+            raise ValueError(f"unknown precision {precision!r}; there are {', '.join(get_args(Precision))}")
+        if precision == "int8" and bundle.graph("embed_int8") is None:
+            raise BundleError(f"model {self.name!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
+        fast = precision == "int8" or (precision == "auto" and bundle.graph("embed_int8") is not None and fast_int8())
+        self.precision: Precision = "int8" if fast else "float32"
+        self._embed = _session(bundle, "embed_int8" if fast else "embed", threads)
         self._match = _session(bundle, "match", threads) if bundle.graph("match") else None
         self._locate = _session(bundle, "locate", threads) if bundle.graph("locate") else None
         self._adapt = _session(bundle, "adapt", threads) if bundle.graph("adapt") else None
@@ -137,12 +149,27 @@ class Model:
         return np.ascontiguousarray(features[..., first : first + cells, first : first + cells])
 
 
+@lru_cache(maxsize=1)
+def fast_int8() -> bool:
+    """Whether the processor is known to multiply 8-bit integers faster than floats: x86 with VNNI, ARM with dot products.
+
+    Known on Linux, and on Apple's own chips; False elsewhere.
+    """
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return not {"avx512_vnni", "avx_vnni", "asimddp"}.isdisjoint(text.split())
+
+
 @lru_cache(maxsize=8)
-def _cached(folder: Path, threads: int) -> Model:
-    return Model(open_bundle(folder), threads)
+def _cached(folder: Path, threads: int, precision: Precision) -> Model:
+    return Model(open_bundle(folder), threads, precision)
 
 
-def load_model(model: str | Path | Model = "lite", threads: int = 0) -> Model:
+def load_model(model: str | Path | Model = "lite", threads: int = 0, precision: Precision = "auto") -> Model:
     """A model by the name of a shipped one, or by the folder of a bundle; loaded once per process.
 
     Raises:
@@ -150,7 +177,7 @@ def load_model(model: str | Path | Model = "lite", threads: int = 0) -> Model:
     """
     if isinstance(model, Model):
         return model
-    return _cached(open_bundle(model).folder.resolve(), threads)
+    return _cached(open_bundle(model).folder.resolve(), threads, precision)
 
 
 def _session(bundle: Bundle, graph: str, threads: int) -> ort.InferenceSession:

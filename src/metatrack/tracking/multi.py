@@ -1,4 +1,4 @@
-"""Several targets at once: their contexts go through the networks together."""
+"""Several targets at once: their contexts go through the trunk together."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.frames import as_rgb
-from metatrack.runtime.engine import Float32, Maps, Model, load_model
-from metatrack.tracking.search import Found
+from metatrack.runtime.engine import Float32, Model, load_model
 from metatrack.tracking.settings import TrackerSettings
-from metatrack.tracking.tracker import Result, TargetState, Tracker
+from metatrack.tracking.tracker import Result, Tracker
 
 BATCH = 8
 """Contexts that go through the trunk at once: more fill the caches and gain nothing."""
@@ -29,7 +28,8 @@ class MultiTracker:
     >>> sorted(map(str, tracker.update(frame)))
     ['1', 'dog']
 
-    Targets may be added, corrected and removed between any two frames. An id is a number or a name; numbers are given in turn.
+    Targets may be added, corrected and removed between any two frames. An id is a number or a name; numbers are given in turn,
+    and none twice: in a table of boxes, an id is one target from its first line to its last.
 
     Args:
         model, adapt, settings, threads: see :class:`Tracker`; one for all targets.
@@ -47,13 +47,13 @@ class MultiTracker:
         threads: int = 0,
     ) -> None:
         self.model = load_model(model, threads)
-        self._adapt, self._settings = adapt, settings
-        self._new()  # an unknown setting is reported here
+        alone = Tracker(self.model, adapt, settings)  # an unknown setting is reported here
+        self.adapt, self.settings = alone.adapt, alone.settings
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
 
     def _new(self) -> Tracker:
-        return Tracker(self.model, self._adapt, self._settings)
+        return Tracker(self.model, self.adapt, self.settings)
 
     @property
     def targets(self) -> tuple[int | str, ...]:
@@ -66,7 +66,7 @@ class MultiTracker:
         Args:
             frame: RGB uint8 ``(H, W, 3)``, see :meth:`Tracker.init`.
             box: ``x, y, w, h`` in pixels, 0-based, top-left.
-            target: its id; None takes the next free number.
+            target: its id; None takes the number after the largest so far, be its target still followed or removed.
 
         Returns:
             The id.
@@ -75,14 +75,14 @@ class MultiTracker:
             ValueError: the id is taken; or as :meth:`Tracker.init`.
         """
         if target is None:
-            while self._next in self._trackers:
-                self._next += 1
             target = self._next
         if target in self._trackers:
             raise ValueError(f"target {target!r} is followed already; use correct() to move it, or another id")
         tracker = self._new()
         tracker.init(frame, box)
         self._trackers[target] = tracker
+        if isinstance(target, int):
+            self._next = max(self._next, target + 1)
         return target
 
     def correct(self, target: int | str, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
@@ -116,13 +116,12 @@ class MultiTracker:
             ValueError, TypeError: the frame is no image (see :meth:`Tracker.init`).
         """
         image = as_rgb(frame)
-        trackers = list(self._trackers.values())
-        crops = [tracker.contexts(image) for tracker in trackers]
-        features = self._embed(crops)
-        found = self._find(trackers, features)
+        features = self._embed([tracker.contexts(image) for tracker in self._trackers.values()])
+        # The small graphs behind the trunk are run for each target: they gain nothing by a batch, and answer to the bit what they
+        # answer a Tracker. A box head's rounding errors in a batch were fed back, and grew to 0.002 pixels in 30 frames.
         return {
-            target: tracker.settle(image, own, place)
-            for (target, tracker), own, place in zip(self._trackers.items(), features, found, strict=True)
+            target: tracker.settle(image, own, tracker.find(own))
+            for (target, tracker), own in zip(self._trackers.items(), features, strict=True)
         }
 
     def _embed(self, crops: Sequence[npt.NDArray[np.uint8]]) -> list[Float32]:
@@ -133,28 +132,6 @@ class MultiTracker:
         features = np.concatenate([self.model.search(stream[i : i + BATCH]) for i in range(0, len(stream), BATCH)])
         ends = np.cumsum([len(c) for c in crops])
         return np.split(features, ends[:-1])
-
-    def _find(self, trackers: Sequence[Tracker], features: Sequence[Float32]) -> list[Found]:
-        """Every target's place in its contexts; with a box head, in batches."""
-        if not self.model.has_boxes:
-            return [tracker.find(own) for tracker, own in zip(trackers, features, strict=True)]
-        found = []
-        for i in range(0, len(trackers), BATCH):
-            some = trackers[i : i + BATCH]
-            maps = self._locate([tracker.started for tracker in some], np.concatenate(features[i : i + BATCH]))
-            found += [tracker.read(maps, n) for n, tracker in enumerate(some)]
-        return found
-
-    def _locate(self, states: Sequence[TargetState], features: Float32) -> Maps:
-        """The box head's answer for several targets; kernels of zeros, before the first update, change nothing."""
-        rows = max(len(state.w_target) for state in states)
-        kernels = np.zeros((len(states), rows, self.model.channels), np.float32)
-        for own, state in zip(kernels, states, strict=True):
-            own[: len(state.w_target)] = state.w_target
-        template, parts, size = (
-            np.concatenate([getattr(state, name) for state in states]) for name in ("template", "parts", "template_size")
-        )
-        return self.model.locate(template, parts, features, kernels, size)
 
     def _known(self, target: int | str) -> None:
         if target not in self._trackers:

@@ -88,7 +88,9 @@ def choose_box(
     penalty = np.exp(-settings.shape_penalty * (change - 1))
     probability = _sigmoid(logits)
     cells = logits.shape[-1]
-    mixed = (1 - settings.window) * probability * penalty + settings.window * _hann(cells)
+    strength = probability * penalty
+    if settings.relative: strength = strength / max(float(strength.max()), 1e-9)
+    mixed = (1 - settings.window) * strength + settings.window * _hann(cells)
     row, column = divmod(int(np.argmax(mixed)), cells)
     # Neighbours see the same target: their mean box is steadier than the best one.
     rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)

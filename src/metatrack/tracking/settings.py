@@ -46,6 +46,18 @@ class TrackerSettings:
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
+    relative: bool = False
+    wide_below: float = 0.0
+    wide_factor: float = 1.4
+    wide_margin: float = 0.1
+    template_share: float = 0.0
+    """With a box head: weight of the target's recent look in the template, against the first; 0 keeps the first for ever."""
+    template_rate: float = 0.3
+    """How fast the recent look follows."""
+    template_interval: int = 5
+    """Frames between looks."""
+    template_threshold: float = 0.6
+    """Score from which a frame's look is taken."""
     size_trust: float = 0.0
     """With a box head: exponent of the correction by which the head's box in the first frame becomes the given one."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -23,6 +24,7 @@ from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
+from metatrack.training.quantise import quantise
 
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
@@ -98,7 +100,13 @@ class CardInfo:
     calibration: dict[str, float] = field(default_factory=dict)
 
 
-def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: CardInfo, out: Path) -> Path:
+def export_bundle(
+    network: MatchingNetwork,
+    learner: MetaLearner | None,
+    info: CardInfo,
+    out: Path,
+    examples: npt.NDArray[np.uint8] | None = None,
+) -> Path:
     """Writes the bundle folder ``out``: all of it or, on an error, nothing.
 
     Args:
@@ -106,6 +114,7 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
         learner: the meta-learner, or None for a model that cannot adapt (the ablation).
         info: facts for the card.
         out: the folder; an older one is replaced.
+        examples: ``(n, 255, 255, 3)`` context patches to calibrate an 8-bit trunk on; None writes none.
     """
     network.eval()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +163,9 @@ def export_bundle(network: MatchingNetwork, learner: MetaLearner | None, info: C
                 ({0: m}, {0: n}, {0: rows}),
             )
             graphs = ["embed", "match"]
+        if examples is not None:
+            quantise(made / GRAPHS["embed"], network.trunk_name, examples, made / GRAPHS["embed_int8"])
+            graphs.append("embed_int8")
         if learner is not None:
             learner.eval()
             graph = AdaptGraph(network, learner)

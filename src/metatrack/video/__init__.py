@@ -3,6 +3,7 @@
 from metatrack.frames import as_rgb
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.overlay import draw, filmstrip
+from metatrack.video.reader import Newest, ReadAhead
 from metatrack.video.sink import BoxRow, BoxWriter, VideoWriter, read_boxes
 from metatrack.video.source import FrameSource, open_source
 
@@ -11,6 +12,8 @@ __all__ = [
     "BoxWriter",
     "DamagedSourceError",
     "FrameSource",
+    "Newest",
+    "ReadAhead",
     "SourceError",
     "VideoWriter",
     "as_rgb",

@@ -18,7 +18,8 @@ from metatrack.video._integrity import ZeroRunScanner, missing_bytes
 from metatrack.video.errors import DamagedSourceError, SourceError
 
 LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp")
-"""Address schemes of live streams: no end, no declared length, and a lost packet is the daily bread, not damage."""
+"""Address schemes of live streams: no end, no declared length, and a lost packet is the daily bread, not damage. A web
+address may be one too, see :func:`_endless`."""
 
 REMEDY = "re-encode it (ffmpeg -i in.mp4 -c:v libx264 out.mp4), or copy it again from where it came from"
 
@@ -52,6 +53,7 @@ class Decoder:
         except SourceError:
             self.container.close()
             raise
+        self.live |= bool(rest) and _endless(self.container)
         context = self.stream.codec_context
         self._zeros = ZeroRunScanner(context.name, context.extradata)
         self._indexed = "mp4" in self.container.format.name  # mp4 and mov list every frame; each packet is one frame
@@ -254,6 +256,11 @@ def upright(frame: VideoFrame) -> Image:
             pixels = pixels[:: int(down), :: int(across)]
     # A frame that is RGB already may still serve the decoder as a reference: never hand out its memory.
     return np.array(pixels) if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
+
+
+def _endless(container: InputContainer) -> bool:
+    """Whether a web address is a stream: it announces no duration, nor a number of bytes (a playlist's are not the video's)."""
+    return container.duration is None and (container.size <= 0 or container.format.name.startswith(("hls", "dash")))
 
 
 def _reason(error: BaseException) -> str:

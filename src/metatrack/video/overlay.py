@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -20,6 +21,17 @@ INK = (18, 20, 24)
 """RGB of outlines and plates: dark, so that the colours above stand out on any background."""
 PAPER = (245, 246, 248)
 """RGB of text."""
+COLORS = (
+    TRACKED,
+    (88, 176, 255),
+    (255, 222, 60),
+    (255, 120, 190),
+    (60, 225, 225),
+    (176, 136, 255),
+    (200, 240, 90),
+    (245, 246, 248),
+)
+"""RGB of the boxes of several targets: none is near LOST, and neighbours are far apart."""
 
 Rectangle = tuple[float, float, float, float]
 
@@ -35,7 +47,7 @@ def draw(
     number: int | None = None,
     color: tuple[int, int, int] | None = None,
 ) -> Image:
-    """A copy of a frame with one box on it; for several, draw on the result again.
+    """A copy of a frame with one box on it; for several, see :func:`draw_targets`, or draw on the result again.
 
     Args:
         frame: any frame that :func:`metatrack.video.as_rgb` takes.
@@ -53,18 +65,61 @@ def draw(
         ValueError: the box holds a value that is not finite.
     """
     canvas = np.array(as_rgb(frame), order="C")
-    height, width = canvas.shape[:2]
     x, y, w, h = map(float, box)
     if not np.isfinite([x, y, w, h]).all():
         raise ValueError(f"box {(x, y, w, h)} holds a value that is not finite and cannot be drawn")
     paint = color or (LOST if lost else TRACKED)
-    thick = max(2, round(min(height, width) / 140))
-    left, top, _, bottom = _outline(canvas, (x, y, w, h), paint, thick, (5.0 * thick + 3,) * 2 if lost else None)
+    thick = _thickness(canvas)
+    left, top, _, bottom = _outline(canvas, (x, y, w, h), paint, thick, _lost_dashes(thick) if lost else None)
     words = [label, "LOST" if lost else None, None if score is None else f"{score:.2f}", None if number is None else f"#{number}"]
     text = "  ".join(word for word in words if word)
     if text:
         _plate(canvas, text, (left, top, bottom), paint, thick)
     return canvas
+
+
+def draw_targets(
+    frame: npt.NDArray[np.generic],
+    targets: Mapping[int | str, tuple[Sequence[float], float | None, bool]],
+    number: int | None = None,
+) -> Image:
+    """A copy of a frame with the boxes of several targets on it, each in its colour and with its id.
+
+    Args:
+        frame: any frame that :func:`metatrack.video.as_rgb` takes.
+        targets: by id, what :meth:`MultiTracker.update` returns: box (see :func:`draw`), score and whether it is lost. A lost
+            target keeps its colour; its box is dashed and its plate says so.
+        number: the frame's number, written in the corner at the top left.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: a box holds a value that is not finite.
+    """
+    canvas = np.array(as_rgb(frame), order="C")
+    thick = _thickness(canvas)
+    plates = []
+    for target, (box, score, lost) in targets.items():
+        if not np.isfinite(np.asarray(box, np.float64)).all():
+            raise ValueError(f"box {tuple(box)} of target {target!r} holds a value that is not finite and cannot be drawn")
+        paint = color_of(target)
+        left, top, _, bottom = _outline(canvas, box, paint, thick, _lost_dashes(thick) if lost else None)
+        words = [str(target), "LOST" if lost else None, None if score is None else f"{score:.2f}"]
+        plates.append(("  ".join(word for word in words if word), (left, top, bottom), paint))
+    if number is not None:
+        plates.append((f"#{number}", (0.0, 0.0, float(len(canvas))), INK))
+    for text, place, paint in plates:  # behind all the boxes, so that none crosses out words
+        _plate(canvas, text, place, paint, thick)
+    return canvas
+
+
+def color_of(target: int | str) -> tuple[int, int, int]:
+    """RGB of a target, from its id alone: the same in every frame and every run, whatever other targets there are.
+
+    Numbers take the :data:`COLORS` in turn, from 1 on; names are spread over them.
+    """
+    return COLORS[(target - 1 if isinstance(target, int) else zlib.crc32(target.encode())) % len(COLORS)]
 
 
 def outline(
@@ -94,6 +149,16 @@ def outline(
         raise ValueError(f"box {tuple(box)} holds a value that is not finite and cannot be drawn")
     _outline(canvas, box, color, thick, dashes)
     return canvas
+
+
+def _thickness(canvas: Image) -> int:
+    """Width of the lines on a picture, in pixels."""
+    return max(2, round(min(len(canvas), len(canvas[0])) / 140))
+
+
+def _lost_dashes(thick: int) -> tuple[float, float]:
+    """Lengths of dashes and gaps around a lost target, for lines ``thick`` pixels wide."""
+    return (5.0 * thick + 3,) * 2
 
 
 def _outline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -25,6 +26,8 @@ DEFAULT_FPS = 25.0
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """Containers that hold H.264 everywhere."""
 HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
+HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])
+"""Of a table of several targets; MOT's text files have the id in the same place."""
 
 
 class VideoWriter:
@@ -128,46 +131,73 @@ class BoxRow(NamedTuple):
     lost: bool
 
 
+class TargetRow(NamedTuple):
+    """One line of a table of several targets; :class:`BoxRow` says more."""
+
+    frame: int
+    target: int | str
+    """The target's id."""
+    box: Box
+    score: float
+    lost: bool
+
+
 class BoxWriter:
     """Writes a CSV table with one line for each frame, or nowhere; each line is on disk before the next frame is tracked.
 
     The columns are ``frame,x,y,w,h,score,lost``: number of the frame from 0, box in pixels from the top-left corner with 3
-    decimals, score with 4, and ``lost`` as 0 or 1. An existing file is replaced from the start on.
+    decimals, score with 4, and ``lost`` as 0 or 1. An existing file is replaced from the start on. A table of several targets has
+    one line for each target of each frame, and the target's id behind the frame's number: ``frame,id,x,y,w,h,score,lost``.
 
     >>> with BoxWriter("-") as boxes:
     ...     boxes.write(0, Box(1, 2, 30, 40), 0.9, lost=False)
     frame,x,y,w,h,score,lost
     0,1.000,2.000,30.000,40.000,0.9000,0
+    >>> with BoxWriter("-", ids=True) as boxes:
+    ...     boxes.write(0, Box(1, 2, 30, 40), 0.9, target=1)
+    frame,id,x,y,w,h,score,lost
+    0,1,1.000,2.000,30.000,40.000,0.9000,0
     """
 
-    def __init__(self, path: str | Path | None) -> None:
+    def __init__(self, path: str | Path | None, ids: bool = False) -> None:
         """Opens the table and writes its header.
 
         Args:
             path: target; ``"-"`` is standard output; None writes nothing.
+            ids: the table is of several targets and has the column ``id``.
 
         Raises:
             FileNotFoundError: the target's folder does not exist.
         """
+        self._ids = ids
         self._file: TextIO | None = None
         self._owned = False
         if path == "-":
             self._file = sys.stdout
         elif path is not None:
             _require_folder(Path(path))
-            self._file, self._owned = open(path, "w", encoding="ascii", newline=""), True
-        self._put(HEADER)
+            self._file, self._owned = open(path, "w", encoding="utf-8", newline=""), True
+        self._put(HEADER_WITH_IDS if ids else HEADER)
 
-    def write(self, frame: int, box: Sequence[float], score: float, lost: bool = False) -> None:
-        """Appends the line of frame number ``frame``.
+    def write(self, frame: int, box: Sequence[float], score: float, lost: bool = False, target: int | str | None = None) -> None:
+        """Appends the line of frame number ``frame``, and of the target with that id if the table has ids.
 
         Raises:
-            ValueError: the box is not four finite numbers, or the score is not finite.
+            ValueError: the box is not four finite numbers, or the score is not finite; or there is no id in a table with ids, one
+                in a table without, or one that holds a comma, a quotation mark or the end of a line.
         """
         x, y, w, h = box = Box(*map(float, box))
         if not all(map(math.isfinite, (*box, score))):
             raise ValueError(f"frame {frame}: box {tuple(box)} with score {score} is not finite and cannot be written")
-        self._put((str(int(frame)), *(f"{value:.3f}" for value in (x, y, w, h)), f"{score:.4f}", str(int(lost))))
+        if self._ids != (target is not None):
+            there = "has ids: pass target=" if self._ids else "has no ids: open it with BoxWriter(path, ids=True)"
+            raise ValueError(f"frame {frame}, target {target!r}: the table {there}")
+        name = () if target is None else (str(target),)
+        if name and not re.fullmatch(r'[^,"\r\n]+', name[0]):
+            raise ValueError(
+                f"frame {frame}: target {target!r} cannot be an id in a table; it holds a comma, a quote or a line end"
+            )
+        self._put((str(int(frame)), *name, *(f"{value:.3f}" for value in (x, y, w, h)), f"{score:.4f}", str(int(lost))))
 
     def _put(self, fields: Sequence[str]) -> None:
         if self._file is not None:
@@ -187,22 +217,40 @@ class BoxWriter:
 
 
 def read_boxes(path: str | Path) -> list[BoxRow]:
-    """Reads what :class:`BoxWriter` wrote. A last line without its end, as a killed run may leave it, is passed over.
+    """Reads what :class:`BoxWriter` wrote without ids. A last line without its end, as a killed run may leave it, is passed over.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the header or a line is not as it should be; the message names the file and the line.
     """
+    return [BoxRow(frame, box, score, lost) for frame, _, box, score, lost in _read(path, HEADER)]
+
+
+def read_targets(path: str | Path) -> list[TargetRow]:
+    """Reads what :class:`BoxWriter` wrote with ids, as :func:`read_boxes` does. An id made of digits is a number.
+
+    Raises:
+        OSError, ValueError: see :func:`read_boxes`.
+    """
+    rows = _read(path, HEADER_WITH_IDS)
+    return [TargetRow(frame, int(i) if i.isdecimal() else i, box, score, lost) for frame, (i,), box, score, lost in rows]
+
+
+def _read(path: str | Path, header: tuple[str, ...]) -> list[tuple[int, list[str], Box, float, bool]]:
+    """Of each line: the frame, what stands between it and the box (an id or nothing), the box, the score, whether it was lost."""
     lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]  # behind the last line's end: nothing, or half a line
-    if not lines or lines[0] != ",".join(HEADER):
-        raise ValueError(f"{path} does not begin with the line {','.join(HEADER)}; is it a table of boxes?")
+    if not lines or lines[0] != ",".join(header):
+        other = "; read a table of several targets with read_targets()" if lines and lines[0] == ",".join(HEADER_WITH_IDS) else ""
+        raise ValueError(f"{path} does not begin with the line {','.join(header)}; is it a table of boxes?{other}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         try:
-            frame, x, y, w, h, score, lost = line.split(",")
-            rows.append(BoxRow(int(frame), Box(float(x), float(y), float(w), float(h)), float(score), bool(int(lost))))
+            frame, *ids, x, y, w, h, score, lost = line.split(",")
+            if len(ids) != len(header) - len(HEADER):
+                raise ValueError("another number of fields")
+            rows.append((int(frame), ids, Box(float(x), float(y), float(w), float(h)), float(score), bool(int(lost))))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(HEADER)}") from error
+            raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(header)}") from error
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.errors import DamagedSourceError, SourceError
+from metatrack.video.reader import Newest, ReadAhead
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Files of a folder that are its frames, whatever the case of the letters; the others are passed over."""
@@ -23,7 +25,8 @@ IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm
 class FrameSource(Iterator[Image]):
     """Frames ``(H, W, 3)`` uint8 RGB, one after another; made by :func:`open_source`, read once, closed by ``with``.
 
-    Every frame is C-contiguous and belongs to the caller. Its size may change on the way (folders, streams).
+    Every frame is C-contiguous and belongs to the caller. Its size may change on the way (folders, streams). A thread
+    reads beside the caller: a few frames ahead, or, for cameras and streams, on and on, and keeps the newest frame alone.
 
     Attributes:
         name: what to call the source: the name of the file or folder, ``camera 0``, the address without its password.
@@ -33,26 +36,45 @@ class FrameSource(Iterator[Image]):
             streams, cameras). A promise, not a fact: damaged files deliver fewer, and an avi's empty frames are never delivered.
     """
 
-    def __init__(self, frames: Generator[Image, None, None], name: str, fps: float | None, frame_count: int | None) -> None:
+    def __init__(
+        self,
+        frames: Generator[Image, None, None],
+        name: str,
+        fps: float | None,
+        frame_count: int | None,
+        start: int = 0,
+        newest: bool = False,
+    ) -> None:
+        """``frames`` begins with frame number ``start``; ``newest``: frames that were not asked for in time are dropped."""
         self.name, self.fps, self.frame_count = name, fps, frame_count
-        self._frames = frames
         # Reading the first frame at once tells the size that rotation leaves, and finds an empty source where it was opened.
-        self._first: Image | None = next(frames)
-        self.size: tuple[int, int] = (self._first.shape[1], self._first.shape[0])
+        first = next(frames)
+        self.size: tuple[int, int] = (first.shape[1], first.shape[0])
+        self._start = start
+        # The first frame of a camera may be old when it is asked for, so it is dropped like any other.
+        self._frames = (Newest if newest else ReadAhead)(_put_back(first, frames))
+
+    @property
+    def index(self) -> int:
+        """0-based number in the source of the frame delivered last; ``start - 1`` before the first."""
+        return self._start + self._frames.index
+
+    @property
+    def dropped(self) -> int:
+        """How many frames of a camera or stream were passed over, from ``start`` on; always 0 for files and folders."""
+        return self._frames.dropped
 
     def __next__(self) -> Image:
-        """The next frame.
+        """The next frame; of a camera or stream the newest, waiting for one that was not delivered before.
 
         Raises:
             StopIteration: that was all.
             DamagedSourceError: every frame that could be read was delivered, and the source is damaged.
         """
-        first, self._first = self._first, None
-        return next(self._frames) if first is None else first
+        return next(self._frames)
 
     def close(self) -> None:
         """Lets go of the file or device; the source ends here. Closing twice is harmless."""
-        self._first = None
         self._frames.close()
 
     def __enter__(self) -> FrameSource:
@@ -62,7 +84,7 @@ class FrameSource(Iterator[Image]):
         self.close()
 
 
-def open_source(source: str | Path | int, *, start: int = 0, end: int | None = None) -> FrameSource:
+def open_source(source: str | Path | int, *, start: int = 0, end: int | None = None, drop: bool = True) -> FrameSource:
     """Opens a source of frames.
 
     ===============================  ==================================================================================
@@ -76,6 +98,11 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
     ===============================  ==================================================================================
 
     Rotation is applied in both cases because viewers and annotation tools apply it: a box is drawn on what a person sees.
+
+    Live sources never lag. Of a camera or stream (rtsp, rtmp, rtp, srt, udp, tcp; http where neither length nor duration is
+    known) each frame delivered is the newest one. Those between are dropped: the source's ``dropped`` counts them, and its
+    ``index`` is the number of the frame delivered last. ``drop=False`` delivers every frame, and lags where they come faster
+    than they are taken. Frames of files and folders are never dropped.
 
     ``start`` and ``end`` choose frames, counted from 0, ``end`` not included, as in a slice; also as in a slice, an ``end``
     beyond the last frame is that last frame. Videos are decoded from their beginning, so the numbers are exact and a late
@@ -105,23 +132,23 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
     if start < 0 or (end is not None and end <= start):
         raise ValueError(f"frames {start} to {end} are no range; start counts from 0 and end, not included, must lie behind it")
     if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
-        return _open_camera(int(source), start, end)
+        return _open_camera(int(source), start, end, drop)
     if isinstance(source, str) and "://" in source:
         address = _without_password(source)
-        return _open_video(source, address, address, start, end)
+        return _open_video(source, address, address, start, end, drop)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, start, end)
     if not path.is_file():
         raise SourceError(f"{path} does not exist; pass a video file, a folder of images, a camera's number or an address")
     # An absolute path keeps FFmpeg from reading "clip:1.mp4" as an address.
-    return _open_video(str(path.resolve()), str(path), path.name, start, end)
+    return _open_video(str(path.resolve()), str(path), path.name, start, end, drop)
 
 
-def _open_video(target: str, label: str, name: str, start: int, end: int | None) -> FrameSource:
+def _open_video(target: str, label: str, name: str, start: int, end: int | None, drop: bool) -> FrameSource:
     decoder = Decoder(target, label)
     count = _within(decoder.frame_count, start, end)
-    return FrameSource(_read_video(decoder, start, end), name, decoder.fps, count)
+    return FrameSource(_read_video(decoder, start, end), name, decoder.fps, count, start, decoder.live and drop)
 
 
 def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Image, None, None]:
@@ -142,7 +169,7 @@ def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
     if not files:
         raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})")
     _require_frames(str(folder), len(files), start)
-    return FrameSource(_read_folder(files, start, end), folder.resolve().name, None, _within(len(files), start, end))
+    return FrameSource(_read_folder(files, start, end), folder.resolve().name, None, _within(len(files), start, end), start)
 
 
 def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Image, None, None]:
@@ -161,14 +188,14 @@ def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Im
         yield frame
 
 
-def _open_camera(index: int, start: int, end: int | None) -> FrameSource:
+def _open_camera(index: int, start: int, end: int | None, drop: bool) -> FrameSource:
     camera = cv2.VideoCapture(index)
     name = f"camera {index}"
     if not camera.isOpened():
         camera.release()
         raise SourceError(f"{name} cannot be opened; check that it is connected, that no other program uses it, and its number")
     fps = camera.get(cv2.CAP_PROP_FPS)
-    return FrameSource(_read_camera(camera, name, start, end), name, fps if fps > 0 else None, None)
+    return FrameSource(_read_camera(camera, name, start, end), name, fps if fps > 0 else None, None, start, drop)
 
 
 def _read_camera(camera: cv2.VideoCapture, name: str, start: int, end: int | None) -> Generator[Image, None, None]:
@@ -184,6 +211,13 @@ def _read_camera(camera: cv2.VideoCapture, name: str, start: int, end: int | Non
             number += 1
     finally:
         camera.release()
+
+
+def _put_back(first: Image, frames: Generator[Image, None, None]) -> Generator[Image, None, None]:
+    with closing(frames):
+        yield first
+        del first  # else it would stay in memory to the end
+        yield from frames
 
 
 def _require_frames(label: str, count: int, start: int) -> None:

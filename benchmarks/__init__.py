@@ -1,0 +1,1 @@
+"""Speed, memory, size and start of this project's tracker beside its peers: ``python benchmarks/run.py``."""

@@ -1,0 +1,112 @@
+"""Milliseconds per stage, with the clock of ``metatrack bench``, which knows the networks; here the tracker's own stages join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clip import Clip, read_clip
+from benchmarks.fps import WARM, in_turn
+from benchmarks.options import Options
+from benchmarks.page import ABSENT, Section, Table, median, number
+from metatrack.app.bench import Clock, TimedModel, Timing
+from metatrack.runtime.engine import Float32, Maps
+from metatrack.tracking import tracker as tracker_module
+from metatrack.tracking.tracker import Tracker
+
+STAGES = ("crop", "embed", "match", "choose", "remember", "adapt")
+PLACES = (
+    (tracker_module, "_cut", "crop"),
+    (tracker_module, "choose_scale", "choose"),
+    (tracker_module, "choose_box", "choose"),
+    (Tracker, "_remember", "remember"),
+)
+"""Where the tracker's own stages are: owner, name, stage."""
+
+
+class StagedModel(TimedModel):
+    """As ``metatrack bench`` times a model, with a box head's answer in place of the response."""
+
+    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+        result: Maps = self.clock.timed("match", super(TimedModel, self).locate)(template, target, search, w_target, size)
+        return result
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model, adapting or not, and its runs."""
+
+    name: str
+    tracker: Tracker
+    clock: Clock
+    timings: list[Timing]
+
+    def stages(self, updates: int) -> dict[str, float]:
+        """Milliseconds a frame of each stage, of the rest, and of all."""
+        values = {stage: median([timing.parts[stage] for timing in self.timings]) for stage in STAGES}
+        values["rest"] = median([timing.rest for timing in self.timings])
+        values["all"] = median([timing.total for timing in self.timings])
+        return {stage: 1000 * seconds / updates for stage, seconds in values.items()}
+
+
+def measure(options: Options) -> Section:
+    """All models."""
+    clip, setups = read_clip(options.frames), make(options)
+    for setup in setups:
+        timed(setup, clip, WARM)
+    for n in range(options.rounds):
+        for setup in in_turn(setups, n):
+            setup.timings.append(timed(setup, clip, len(clip.frames)))
+    found = {setup.name: setup.stages(len(clip.frames) - 1) for setup in setups}
+    columns = ("ms a frame", *STAGES, "rest", "all")
+    rows = [(name, *(number(values[c]) if values[c] else ABSENT for c in columns[1:])) for name, values in found.items()]
+    says = (
+        "*crop* cuts patches out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
+        " *choose* reads scale and place off it, *remember* is the memory with equation (5), *adapt* the meta-learner (every T"
+        " frames, spread over all); *rest* is what no stage accounts for: Python."
+    )
+    return Section("Milliseconds per stage", [says, Table(columns, rows)], found)
+
+
+def make(options: Options) -> list[Setup]:
+    """Every model, with and without adaptation."""
+    setups = []
+    for name in options.model_names:
+        clock = Clock()
+        model = StagedModel(name, options.thread_count, clock)
+        for adapt in (True, False) if model.can_adapt else (False,):
+            title = Path(name).name + ("" if adapt or not model.can_adapt else ", no adaptation")
+            setups.append(Setup(title, Tracker(model, adapt), clock, []))
+    return setups
+
+
+def timed(setup: Setup, clip: Clip, count: int) -> Timing:
+    """One run through the first frames; init is not timed."""
+    setup.tracker.init(clip.frames[0], clip.box)
+    with staged(setup.clock):
+        setup.clock.seconds.clear()
+        begin = time.perf_counter()
+        for frame in clip.frames[1:count]:
+            setup.tracker.update(frame)
+        total = time.perf_counter() - begin
+    return Timing(total, {stage: setup.clock.seconds[stage] for stage in STAGES})
+
+
+@contextmanager
+def staged(clock: Clock) -> Iterator[None]:
+    """While the block runs, the tracker's own stages are timed. A name that is gone is not: its time is then in the rest."""
+    originals: list[tuple[Any, str, Any]] = [
+        (owner, name, getattr(owner, name)) for owner, name, _ in PLACES if hasattr(owner, name)
+    ]
+    stages = {name: stage for _, name, stage in PLACES}
+    for owner, name, original in originals:
+        setattr(owner, name, clock.timed(stages[name], original))
+    try:
+        yield
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)

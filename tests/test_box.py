@@ -1,0 +1,314 @@
+"""The box head: its geometry, its losses, what is trained on, and how its answers are read."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metatrack.geometry import SEARCH_SIZE, iou
+from metatrack.tracking.search import choose_box
+from metatrack.tracking.settings import TrackerSettings
+
+CELLS, STRIDE = 23, 8
+
+
+def maps(x: float, y: float, w: float, h: float, height: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a perfect head says of a target at an offset from the context's centre, in pixels."""
+    axis = (np.arange(CELLS) - CELLS // 2) * float(STRIDE)
+    dx, dy = np.meshgrid(axis - x, axis - y)
+    logits = height - (dx**2 + dy**2) / 100
+    sides = np.stack([w / 2 + dx, h / 2 + dy, w / 2 - dx, h / 2 - dy]).clip(0.1, None)
+    return logits.astype(np.float32), logits.astype(np.float32), sides.astype(np.float32)
+
+
+offsets = st.floats(-70, 70)
+lengths = st.floats(25, 120)
+
+
+class TestChoice:
+    @given(offsets, offsets, lengths, lengths)
+    def test_reads_the_box_off_wherever_it_is(self, x, y, w, h):
+        plain = TrackerSettings(window=0.0, shape_penalty=0.0, size_rate=0.5)
+        found = choose_box(*maps(x, y, w, h), size=(60, 60), bias=(1, 1), stride=STRIDE, settings=plain)
+        assert found.displacement == pytest.approx((x / STRIDE, y / STRIDE), abs=0.02)
+        assert found.growth == pytest.approx((w / 60, h / 60), rel=0.01)
+        assert 0.4 < found.rate <= 0.5
+        assert found.peak == pytest.approx(maps(x, y, w, h)[1].max())
+
+    def test_of_two_equal_peaks_the_window_takes_the_near_one_and_the_penalty_the_one_of_the_same_shape(self):
+        near, far = maps(8, 0, 60, 60), maps(-64, -64, 60, 60)
+        both = np.maximum(near[1], far[1])
+        sides = np.where(near[1] >= far[1], near[2], far[2])
+        found = choose_box(both, both, sides, (60, 60), (1, 1), STRIDE, TrackerSettings(window=0.3))
+        assert found.displacement == pytest.approx((1, 0), abs=0.1)
+        same, other = maps(40, 40, 60, 60), maps(-40, -40, 100, 30)
+        both = np.maximum(same[1], other[1])
+        sides = np.where(same[1] >= other[1], same[2], other[2])
+        found = choose_box(both, both, sides, (60, 60), (1, 1), STRIDE, TrackerSettings(window=0.0, shape_penalty=0.2))
+        assert found.displacement == pytest.approx((5, 5), abs=0.1)
+
+    def test_a_known_bias_is_taken_back(self):
+        found = choose_box(*maps(0, 0, 90, 66), (60, 60), (1.5, 1.1), STRIDE, TrackerSettings())
+        assert found.growth == pytest.approx((1, 1), rel=0.02)
+
+    def test_an_unsure_head_changes_the_size_little(self):
+        sure = choose_box(*maps(0, 0, 90, 90, height=4), (60, 60), (1, 1), STRIDE, TrackerSettings())
+        unsure = choose_box(*maps(0, 0, 90, 90, height=-2), (60, 60), (1, 1), STRIDE, TrackerSettings())
+        assert unsure.rate < sure.rate / 4
+
+    def test_not_a_number_does_no_harm(self):
+        broken = np.full((CELLS, CELLS), np.nan, np.float32)
+        found = choose_box(broken, broken, np.full((4, CELLS, CELLS), np.nan, np.float32), (60, 60), (1, 1), STRIDE, TrackerSettings())
+        assert all(map(math.isfinite, (*found.displacement, *found.growth, found.rate, found.peak)))
+        assert np.isfinite(found.response).all()
+
+
+torch = pytest.importorskip("torch", reason="the rest needs the train extra")
+
+from metatrack.model.box import (  # noqa: E402
+    BoxNetwork,
+    box_losses,
+    central,
+    gather,
+    locate,
+    overlap,
+    parts,
+    products,
+    true_sides,
+    unit_cells,
+)
+from metatrack.model.matching import adapted_response  # noqa: E402
+
+
+class TestGeometry:
+    def test_gathered_products_are_the_correlation(self):
+        torch.manual_seed(0)
+        x, z = torch.randn(3, 5, 7, 7), torch.randn(3, 5, 29, 29)
+        expected = torch.cat([torch.nn.functional.conv2d(z[i : i + 1], x[i : i + 1])[0] for i in range(3)])
+        assert torch.allclose(gather(products(x, z)), expected, atol=1e-4)
+
+    def test_unit_cells_have_length_one(self):
+        assert torch.allclose(unit_cells(torch.randn(2, 6, 4, 4)).norm(dim=1), torch.ones(2, 4, 4), atol=1e-3)
+
+    @given(st.floats(20, 120), st.floats(20, 120))
+    def test_parts_span_the_box_from_edge_to_edge(self, w, h):
+        axis = torch.arange(15.0) * STRIDE  # the pixel of every cell
+        image = torch.stack([axis[None, :].expand(15, 15), axis[:, None].expand(15, 15)])[None]
+        seen = parts(image, torch.tensor([[w, h]]))
+        line = torch.linspace(-0.5, 0.5, 7)
+        assert torch.allclose(seen[0, 0, 3], (63 + w * line).clamp(0, 112), atol=1e-2)
+        assert torch.allclose(seen[0, 1, :, 3], (63 + h * line).clamp(0, 112), atol=1e-2)
+
+    @given(offsets, offsets, lengths, lengths)
+    def test_sides_from_any_position_are_the_same_box(self, x, y, w, h):
+        sides = true_sides(torch.tensor([[x, y]]) / STRIDE, torch.tensor([[w, h]]), CELLS, STRIDE)[0].double()
+        axis = (torch.arange(CELLS) - CELLS // 2) * STRIDE
+        assert torch.allclose(axis[None, :] - sides[0], torch.full((CELLS, CELLS), x - w / 2, dtype=torch.float64), atol=1e-3)
+        assert torch.allclose(axis[:, None] + sides[3], torch.full((CELLS, CELLS), y + h / 2, dtype=torch.float64), atol=1e-3)
+
+    def test_central_positions_lie_in_the_box_and_there_is_always_one(self):
+        displacement, size = torch.tensor([[3.3, -5.6]]), torch.tensor([[10.0, 90.0]])
+        sides = true_sides(displacement, size, CELLS, STRIDE)
+        assert central(sides, 0.25, STRIDE * 0.8).any()
+        assert not central(sides, 0.25, 1.0)[0, 0, 0]
+
+    @given(*[st.floats(1, 80)] * 8)
+    def test_overlap_is_the_evaluators(self, *numbers):
+        a, b = np.array(numbers[:4]), np.array(numbers[4:])
+        measured, generalised = overlap(torch.tensor(a), torch.tensor(b))
+        boxes = [(-s[0], -s[1], s[0] + s[2], s[1] + s[3]) for s in (a, b)]
+        assert float(measured) == pytest.approx(float(iou(*boxes)), abs=1e-6)
+        assert float(generalised) <= float(measured) + 1e-9
+
+
+class TestLosses:
+    displacement, size = torch.tensor([[1.2, -2.7], [0.0, 4.0]]), torch.tensor([[60.0, 44.0], [30.0, 80.0]])
+
+    def test_a_perfect_answer_costs_next_to_nothing(self):
+        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
+        logits = torch.where(central(truth, 0.25, STRIDE * 0.8), 12.0, -12.0)
+        score, box, quality = box_losses(logits, truth, self.displacement, self.size, STRIDE)
+        assert score < 1e-3
+        assert box < 1e-3
+        assert quality == pytest.approx(1, abs=1e-4)
+
+    def test_missing_the_target_and_seeing_one_elsewhere_cost(self):
+        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
+        blind, _, _ = box_losses(torch.full((2, CELLS, CELLS), -12.0), truth, self.displacement, self.size, STRIDE)
+        logits = torch.where(central(truth, 0.25, STRIDE * 0.8), 12.0, -12.0)
+        logits[:, 0, 0] = 12.0
+        fooled, _, _ = box_losses(logits, truth, self.displacement, self.size, STRIDE)
+        assert blind > 1
+        assert fooled > 0.1
+
+    def test_a_box_of_the_wrong_size_costs_in_proportion(self):
+        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
+        losses = [box_losses(truth[:, 0], truth * f, self.displacement, self.size, STRIDE)[1].item() for f in (1.0, 1.1, 1.3)]
+        assert losses[0] < losses[1] < losses[2]
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(3)
+    network = BoxNetwork("lite").eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def random_inputs(network, n=2):
+    generator = torch.Generator().manual_seed(1)
+    c, k = network.trunk.channels, network.trunk.template_cells
+    s = k + network.response_cells - 1
+    shapes = ((n, c, k, k), (n, c, 7, 7), (n, c, s, s))
+    return [torch.randn(shape, generator=generator) for shape in shapes], torch.tensor([[60.0, 50.0]] * n)
+
+
+def test_locate_answers_with_equation_4_and_kernels_of_zeros_change_nothing(network):
+    (template, target, search), size = random_inputs(network)
+    weight, bias = network.last.folded()
+    gain, offset = network.log_gain.exp(), network.bias
+    kernels = torch.randn(2, 32, network.trunk.channels) * 0.1
+    with torch.no_grad():
+        run = lambda w: locate(network.box, template, target, search, weight, bias, w, gain, offset, size)  # noqa: E731
+        for added in (kernels, kernels[:, :0]):
+            response, _, sides = run(added)
+            for i in range(2):
+                expected = adapted_response(template[i : i + 1], search[i : i + 1], weight, bias, added[i], gain, offset)[0, 0]
+                assert torch.allclose(response[i], expected, atol=1e-3)
+            assert (sides > 0).all()
+        for padded, bare in zip(run(torch.zeros_like(kernels)), run(kernels[:, :0]), strict=True):
+            assert torch.allclose(padded, bare, atol=1e-4)
+        plain, adapted = run(kernels[:, :0]), run(kernels)
+        # The head's correction does not depend on the kernels: the score moves by as much as the response.
+        assert torch.allclose(adapted[1] - adapted[0], plain[1] - plain[0], atol=1e-4)
+
+
+def test_a_trunk_of_another_window_has_no_box_head():
+    with pytest.raises(ValueError, match="7 cells"):
+        BoxNetwork("paper")
+
+
+@pytest.fixture(scope="module")
+def bundle(network, tmp_path_factory):
+    from metatrack.training.export import CardInfo, export_bundle, round_to_half
+
+    round_to_half(network)
+    crops = np.random.default_rng(0).integers(0, 256, (4, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+    folder = tmp_path_factory.mktemp("bundle") / "box"
+    return export_bundle(network, None, CardInfo("box", "random weights", "none", [], {}), folder, crops)
+
+
+def test_the_bundle_answers_as_torch_does(network, bundle):
+    from metatrack.runtime.bundle import open_bundle
+    from metatrack.runtime.engine import Model
+    from metatrack.training.validation import TorchModel
+
+    own, theirs = Model(open_bundle(bundle), precision="float32"), TorchModel(network, None, bf16=False)
+    assert own.has_boxes and theirs.has_boxes
+    rng = np.random.default_rng(2)
+    crops = rng.integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+    patches = rng.integers(0, 256, (2, 127, 127, 3), dtype=np.uint8)
+    size = np.array([[60, 50], [20, 110]], np.float32)
+    assert np.abs(own.parts(patches, size) - theirs.parts(patches, size)).max() < 1e-3
+    template, target, search = own.template(patches), own.parts(patches, size), own.search(crops)
+    for rows in (0, 32):
+        kernels = rng.normal(size=(2, rows, own.channels)).astype(np.float32) * 0.05
+        for a, b in zip(
+            own.locate(template, target, search, kernels, size), theirs.locate(template, target, search, kernels, size), strict=True
+        ):
+            assert a.shape == b.shape
+            assert np.abs(a - b).max() < 0.05 * max(1.0, np.abs(b).max() / 10)
+
+
+def test_the_8_bit_trunk_says_nearly_the_same(bundle):
+    from metatrack.runtime.bundle import BundleError, open_bundle
+    from metatrack.runtime.engine import Model, fast_int8
+
+    crops = np.random.default_rng(5).integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+    plain, small = (Model(open_bundle(bundle), precision=p) for p in ("float32", "int8"))
+    a, b = plain.search(crops), small.search(crops)
+    assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.9
+    assert (small.precision, plain.precision) == ("int8", "float32")
+    assert Model(open_bundle(bundle)).precision == ("int8" if fast_int8() else "float32")
+    with pytest.raises(ValueError, match="float16"):
+        Model(open_bundle(bundle), precision="float16")
+    bare = open_bundle(bundle)
+    del bare.card["files"]["embed-int8.onnx"]
+    with pytest.raises(BundleError, match="no 8-bit trunk"):
+        Model(bare, precision="int8")
+
+
+class TestPairs:
+    """Pairs of an ellipse of one colour on gray: where it is can be read off the patch."""
+
+    @pytest.fixture(scope="class")
+    def sampler(self, tmp_path_factory):
+        from metatrack.training.sampling import PairSampler, Source, read_got10k
+
+        root = tmp_path_factory.mktemp("got10k")
+        rng = np.random.default_rng(0)
+        for n in range(3):
+            folder = root / f"clip{n}"
+            folder.mkdir()
+            rows = []
+            for i in range(4):
+                w, h = rng.integers(30, 80, 2)
+                image = np.full((330, 330, 3), 90, np.uint8)
+                cv2.ellipse(image, (165, 165), (int(w), int(h)), 0, 0, 360, (40, 40, 250), -1)
+                cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+                rows.append((165.5 - w, 165.5 - h, 2 * w, 2 * h))
+            np.savetxt(folder / "groundtruth.txt", rows, delimiter=",")
+        return PairSampler([Source("made", tuple(read_got10k(root, None)), 1.0)], seed=1)
+
+    @staticmethod
+    def red(patch: np.ndarray) -> tuple[float, float, float, float]:
+        """Centre and size of what is red."""
+        plain = patch.astype(int)
+        ys, xs = np.nonzero(plain[..., 0] - plain[..., 1:].max(-1) > 60)
+        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
+        return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+    def test_place_and_size_are_what_the_patch_shows(self, sampler, monkeypatch):
+        from metatrack.training import sampling
+
+        monkeypatch.setattr(sampling, "COVERED", 0.0)
+        monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
+        checked = 0
+        for index in range(60):
+            pair = sampler.box_pair(index)
+            if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
+                continue  # gray, or cut off by the border
+            x, y, w, h = self.red(pair.search)
+            cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
+            if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
+                continue
+            checked += 1
+            assert (x, y) == pytest.approx((cx, cy), abs=4)
+            assert (w, h) == pytest.approx(pair.size, abs=9)  # low resolution and motion blur spread the colour
+            assert self.red(pair.template)[2:] == pytest.approx(pair.template_size, abs=9)
+        assert checked > 20
+
+    def test_the_same_index_gives_the_same_pair(self, sampler):
+        for a, b in zip(sampler.box_pair(7), sampler.box_pair(7), strict=True):
+            assert np.array_equal(a, b)
+        assert not np.array_equal(sampler.box_pair(7).search, sampler.box_pair(8).search)
+
+
+@settings(max_examples=30)
+@given(st.floats(0, 400), st.floats(0, 300), st.floats(10, 120))
+def test_a_lost_target_is_looked_for_in_the_whole_frame(cx, cy, step):
+    from metatrack.tracking.tracker import grid_places
+
+    places = [(cx, cy), *grid_places(cx, cy, step, 400, 300)]
+    distances = [math.hypot(x - cx, y - cy) for x, y in places]
+    assert distances == sorted(distances) or np.all(np.diff(distances) > -1e-5)
+    for x, y in ((0, 0), (400, 300), (200, 150), (399, 3)):
+        assert min(max(abs(x - u), abs(y - v)) for u, v in places) <= step
