@@ -63,7 +63,8 @@ class TestChoice:
 
     def test_not_a_number_does_no_harm(self):
         broken = np.full((CELLS, CELLS), np.nan, np.float32)
-        found = choose_box(broken, broken, np.full((4, CELLS, CELLS), np.nan, np.float32), (60, 60), (1, 1), STRIDE, TrackerSettings())
+        sides = np.full((4, CELLS, CELLS), np.nan, np.float32)
+        found = choose_box(broken, broken, sides, (60, 60), (1, 1), STRIDE, TrackerSettings())
         assert all(map(math.isfinite, (*found.displacement, *found.growth, found.rate, found.peak)))
         assert np.isfinite(found.response).all()
 
@@ -82,7 +83,7 @@ from metatrack.model.box import (  # noqa: E402
     true_sides,
     unit_cells,
 )
-from metatrack.model.matching import adapted_response  # noqa: E402
+from metatrack.model.meta import adapted_response  # noqa: E402
 
 
 class TestGeometry:
@@ -117,8 +118,8 @@ class TestGeometry:
         assert central(sides, 0.25, STRIDE * 0.8).any()
         assert not central(sides, 0.25, 1.0)[0, 0, 0]
 
-    @given(*[st.floats(1, 80)] * 8)
-    def test_overlap_is_the_evaluators(self, *numbers):
+    @given(st.lists(st.floats(1, 80), min_size=8, max_size=8))
+    def test_overlap_is_the_evaluators(self, numbers):
         a, b = np.array(numbers[:4]), np.array(numbers[4:])
         measured, generalised = overlap(torch.tensor(a), torch.tensor(b))
         boxes = [(-s[0], -s[1], s[0] + s[2], s[1] + s[3]) for s in (a, b)]
@@ -217,13 +218,16 @@ def test_the_bundle_answers_as_torch_does(network, bundle):
     crops = rng.integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
     patches = rng.integers(0, 256, (2, 127, 127, 3), dtype=np.uint8)
     size = np.array([[60, 50], [20, 110]], np.float32)
-    assert np.abs(own.parts(patches, size) - theirs.parts(patches, size)).max() < 1e-3
-    template, target, search = own.template(patches), own.parts(patches, size), own.search(crops)
+    (template, target), search = own.look(patches, size), own.search(crops)
+    for a, b in zip(own.look(patches, size), theirs.look(patches, size), strict=True):
+        assert np.abs(a - b).max() < 1e-3
+    whole = network.trunk.embed(torch.from_numpy(patches).permute(0, 3, 1, 2).float())
+    assert np.abs(target - parts(whole, torch.from_numpy(size)).detach().numpy()).max() < 1e-3
+    assert np.array_equal(template, own.template(patches))
     for rows in (0, 32):
         kernels = rng.normal(size=(2, rows, own.channels)).astype(np.float32) * 0.05
-        for a, b in zip(
-            own.locate(template, target, search, kernels, size), theirs.locate(template, target, search, kernels, size), strict=True
-        ):
+        answers = [model.locate(template, target, search, kernels, size) for model in (own, theirs)]
+        for a, b in zip(*answers, strict=True):
             assert a.shape == b.shape
             assert np.abs(a - b).max() < 0.05 * max(1.0, np.abs(b).max() / 10)
 
@@ -246,27 +250,28 @@ def test_the_8_bit_trunk_says_nearly_the_same(bundle):
         Model(bare, precision="int8")
 
 
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory):
+    from metatrack.training.sampling import PairSampler, Source, read_got10k
+
+    root = tmp_path_factory.mktemp("got10k")
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        folder = root / f"clip{n}"
+        folder.mkdir()
+        rows = []
+        for i in range(4):
+            w, h = rng.integers(30, 80, 2)
+            image = np.full((330, 330, 3), 90, np.uint8)
+            cv2.ellipse(image, (165, 165), (int(w), int(h)), 0, 0, 360, (40, 40, 250), -1)
+            cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+            rows.append((165.5 - w, 165.5 - h, 2 * w, 2 * h))
+        np.savetxt(folder / "groundtruth.txt", rows, delimiter=",")
+    return PairSampler([Source("made", tuple(read_got10k(root, None)), 1.0)], seed=1)
+
+
 class TestPairs:
     """Pairs of an ellipse of one colour on gray: where it is can be read off the patch."""
-
-    @pytest.fixture(scope="class")
-    def sampler(self, tmp_path_factory):
-        from metatrack.training.sampling import PairSampler, Source, read_got10k
-
-        root = tmp_path_factory.mktemp("got10k")
-        rng = np.random.default_rng(0)
-        for n in range(3):
-            folder = root / f"clip{n}"
-            folder.mkdir()
-            rows = []
-            for i in range(4):
-                w, h = rng.integers(30, 80, 2)
-                image = np.full((330, 330, 3), 90, np.uint8)
-                cv2.ellipse(image, (165, 165), (int(w), int(h)), 0, 0, 360, (40, 40, 250), -1)
-                cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
-                rows.append((165.5 - w, 165.5 - h, 2 * w, 2 * h))
-            np.savetxt(folder / "groundtruth.txt", rows, delimiter=",")
-        return PairSampler([Source("made", tuple(read_got10k(root, None)), 1.0)], seed=1)
 
     @staticmethod
     def red(patch: np.ndarray) -> tuple[float, float, float, float]:

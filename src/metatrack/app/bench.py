@@ -27,7 +27,7 @@ from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
 from metatrack.geometry import Box, Image
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Float32, Model
+from metatrack.runtime.engine import Float32, Maps, Model
 from metatrack.tracking import tracker as tracker_module
 from metatrack.tracking.tracker import Tracker
 from metatrack.video import open_source
@@ -90,6 +90,18 @@ class TimedModel(Model):
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         result: Float32 = self.clock.timed("match", super().match)(template, search, w_target)
+        return result
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        result: Float32 = self.clock.timed("embed", super().template)(crops)
+        return result
+
+    def look(self, crops: npt.NDArray[np.uint8], size: Float32) -> tuple[Float32, Float32]:
+        result: tuple[Float32, Float32] = self.clock.timed("embed", super().look)(crops, size)
+        return result
+
+    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+        result: Maps = self.clock.timed("match", super().locate)(template, target, search, w_target, size)
         return result
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:

@@ -4,9 +4,9 @@ Bertinetto, Valmadre, Henriques, Vedaldi and Torr, Fully-Convolutional Siamese N
 one template from the first frame, never changed; three scales; damped steps in scale; a cosine window. The numbers are those of
 the authors' tracker with three scales.
 
-It is ``Tracker("lite", adapt=False, settings=SETTINGS)``. The network is ours, trained on our data, and
-penalty and window act on probabilities here, on raw responses there: so this is no reproduction of SiamFC's published results. It
-shows, side by side with ``mlt``, what the meta-learner and the search for lost targets are worth.
+It is ``Tracker("lite-no-meta", settings=SETTINGS)``: 128 plain kernels, and no box head. The network is ours, trained on our
+data, and penalty and window act on probabilities here, on raw responses there: so this is no reproduction of its published
+results. It shows, side by side with ``mlt``, what box head, meta-learner and the search for lost targets are worth.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ NAMED: dict[str, Ours | Compared] = {
     "mlt-paper": Ours("paper", True, "our tracker, the paper's five layers"),
     "mlt-no-adapt": Ours("lite", False, "our tracker, default model, the meta-learner switched off"),
     "mlt-no-meta": Ours("lite-no-meta", False, "the paper's ablation: trained with 128 plain kernels and no meta-learner"),
-    "siamfc": Ours("lite", False, "our network, tracking as SiamFC does", SIAMFC_SETTINGS),
+    "siamfc": Ours("lite-no-meta", False, "our network, tracking as SiamFC does", SIAMFC_SETTINGS),
     "csk": Compared("csk:CSK", "correlation filter with a kernel, on grey pixels (2012)"),
     "kcf": Compared("kcf:KCF", "correlation filter with a kernel, on oriented gradients (2015)"),
     "dsst": Compared("dsst:DSST", "correlation filters for place and scale (2014)"),

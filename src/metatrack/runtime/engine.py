@@ -91,19 +91,24 @@ class Model:
         result: Float32 = self._match.run(None, {"template": template, "search": search, "w_target": w_target})[0]
         return result
 
-    def parts(self, crops: npt.NDArray[np.uint8], size: Float32) -> Float32:
-        """Target patches ``(m, 127, 127, 3)`` and the targets' sizes in them ``(m, 2)`` -> 7x7 parts of each ``(m, C, 7, 7)``.
+    def look(self, crops: npt.NDArray[np.uint8], size: Float32) -> tuple[Float32, Float32]:
+        """Target patches ``(m, 127, 127, 3)`` and the targets' sizes in them ``(m, 2)``, in pixels -> what a box head compares.
 
-        The same as ``metatrack.model.box.parts``: points from edge to edge of the box, read bilinearly.
+        Returns:
+            :meth:`template` ``(m, C, k, k)``, and 7x7 parts of each target ``(m, C, 7, 7)``.
         """
         features = self._run_embed(crops)
+        return self._center(features, self.template_cells), self._parts(features, size)
+
+    def _parts(self, features: Float32, size: Float32) -> Float32:
+        """As ``metatrack.model.box.parts``: points from edge to edge of the box, read bilinearly off whole patches' features."""
         line = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
         places = (EXEMPLAR_SIZE - 1) / 2 / self.stride + size[:, :, None] * line / self.stride  # (m, 2, 7): x and y, in cells
         last = features.shape[-1] - 1
         places = places.clip(0, last)
         first = np.floor(places).astype(int).clip(0, last - 1)
-        share = places - first
-        result = np.empty((len(crops), self.channels, PARTS, PARTS), np.float32)
+        share = (places - first).astype(np.float32)
+        result = np.empty((*features.shape[:2], PARTS, PARTS), np.float32)
         for i, image in enumerate(features):
             (x, y), (u, v) = first[i], share[i]
             rows = image[:, y] * (1 - v)[:, None] + image[:, y + 1] * v[:, None]  # (C, 7, w)
@@ -115,7 +120,7 @@ class Model:
 
         Args:
             template: ``(n, C, k, k)``.
-            target: ``(n, C, 7, 7)``, see :meth:`parts`.
+            target: ``(n, C, 7, 7)``, the parts of :meth:`look`.
             search: ``(n, C, h, w)``.
             w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update.
             size: ``(n, 2)`` width and height of the target in the template's patch, in pixels.

@@ -89,7 +89,8 @@ def choose_box(
     probability = _sigmoid(logits)
     cells = logits.shape[-1]
     strength = probability * penalty
-    if settings.relative: strength = strength / max(float(strength.max()), 1e-9)
+    if settings.relative:
+        strength = strength / max(float(strength.max()), 1e-9)
     mixed = (1 - settings.window) * strength + settings.window * _hann(cells)
     row, column = divmod(int(np.argmax(mixed)), cells)
     # Neighbours see the same target: their mean box is steadier than the best one.

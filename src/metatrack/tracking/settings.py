@@ -47,9 +47,6 @@ class TrackerSettings:
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
     relative: bool = False
-    wide_below: float = 0.0
-    wide_factor: float = 1.4
-    wide_margin: float = 0.1
     template_share: float = 0.0
     """With a box head: weight of the target's recent look in the template, against the first; 0 keeps the first for ever."""
     template_rate: float = 0.3

@@ -73,7 +73,8 @@ class TargetState:
     parts: Float32 | None  # (1, C, 7, 7), for a box head
     template_size: Float32  # (1, 2): width and height in the template's patch, in pixels
     size_bias: tuple[float, float]  # a box head's width and height in the first frame, as factors of the given ones
-    looks: tuple[Look, Look] | None  # with a box head: what the target looked like in the first frame, and lately
+    first_look: Look | None  # with a box head: what the target looked like in the first frame,
+    recent_look: Look | None  # and lately
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
@@ -140,14 +141,16 @@ class Tracker:
         side = context_side(center.w, center.h)
         crops = np.stack([_cut(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE) for f in self._template_scales])
         size = np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
+        template, parts = self.model.look(crops, size) if self.model.has_boxes else (self.model.template(crops), None)
         self.state = TargetState(
             center=center,
             first_size=(center.w, center.h),
-            template=self.model.template(crops),
-            parts=self.model.parts(crops[:1], size) if self.model.has_boxes else None,
+            template=template,
+            parts=parts,
             template_size=size,
             size_bias=(1.0, 1.0),
-            looks=None,
+            first_look=None if parts is None else Look(template, parts),
+            recent_look=None if parts is None else Look(template, parts),
             w_target=self.model.no_kernels,
             memory=Memory(max(1, self.model.support)),
         )
@@ -185,13 +188,6 @@ class Tracker:
         state.frame += 1
         # A size read off a response that does not see the target would only drift.
         moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
-        if state.parts is not None and score < settings.wide_below:
-            side = self._side * settings.wide_factor
-            f2 = self.model.search(_cut(image, state.center.cx, state.center.cy, side, SEARCH_SIZE)[None])
-            found2 = self._found(f2, side, settings)
-            if self._score(found2.peak) > score + settings.wide_margin:
-                moved = self._moved(found2._replace(displacement=(found2.displacement[0]*settings.wide_factor, found2.displacement[1]*settings.wide_factor)), image.shape[1], image.shape[0], resize=True)
-                score = self._score(found2.peak)
         if score < settings.lost_below and settings.search_wider:
             again = self._search_frame(image)
             if again is not None:
@@ -201,28 +197,23 @@ class Tracker:
         state.center = moved
         if self.adapt:
             self._learn()
-        if state.parts is not None and settings.template_share > 0:
-            self._look_again(image, score)
+        self._look_again(image, score)
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
 
     def _look_again(self, image: Image, score: float) -> None:
         """Every few frames, lets the template follow the target's look, if it is surely there."""
         state, settings = self.started, self.settings
-        if state.looks is None:
-            first = Look(state.template, state.parts)
-            state.looks = (first, first)
+        if state.first_look is None or state.recent_look is None or not settings.template_share:
+            return
         if state.frame % settings.template_interval or score < settings.template_threshold:
             return
         center = state.center
         side = context_side(center.w, center.h)
         crops = _cut(image, center.cx, center.cy, side, EXEMPLAR_SIZE)[None]
         size = np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
-        now = Look(self.model.template(crops), self.model.parts(crops, size))
-        first, recent = state.looks
-        recent = recent.mix(now, settings.template_rate)
-        state.looks = (first, recent)
-        state.template, state.parts = first.mix(recent, settings.template_share)
+        state.recent_look = state.recent_look.mix(Look(*self.model.look(crops, size)), settings.template_rate)
+        state.template, state.parts = state.first_look.mix(state.recent_look, settings.template_share)
 
     @property
     def started(self) -> TargetState:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.box import BoxNetwork, locate, parts
+from metatrack.model.box import BoxNetwork, locate
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
@@ -98,16 +98,10 @@ class TorchModel(Model):
     def can_adapt(self) -> bool:
         return self.learner is not None
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        return self._embed(crops, self.template_cells)
-
-    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        return self._embed(crops, self.search_cells)
-
-    def _embed(self, crops: npt.NDArray[np.uint8], cells: int) -> Float32:
+    def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-            return self._center(self.network.trunk.embed(images).float().numpy(), cells)
+            return np.asarray(self.network.trunk.embed(images).float().numpy())
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         with torch.no_grad():
@@ -116,11 +110,6 @@ class TorchModel(Model):
                 x, z, self.weight, self.bias, torch.from_numpy(w_target), self.gain, self.offset
             ).numpy()
             return response
-
-    def parts(self, crops: npt.NDArray[np.uint8], size: Float32) -> Float32:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-            return np.asarray(parts(self.network.trunk.embed(images).float(), torch.from_numpy(size)).numpy())
 
     def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
         if not isinstance(self.network, BoxNetwork):
