@@ -14,6 +14,10 @@ from metatrack.geometry import context_side
 from metatrack.runtime.engine import Float32
 from metatrack.tracking.settings import TrackerSettings
 
+OTHER_FROM, MOST_OTHERS = 0.25, 4
+"""Probability from which a further peak is something that looks like the target, and how many of them are kept."""
+OTHER_REACH = 0.7
+"""Two peaks closer than this, in units of the target's size (root of its area), are one."""
 PEAK_REACH = 1.5
 """Cells around the windowed maximum within which the response's own maximum is taken."""
 
@@ -26,7 +30,8 @@ class Found(NamedTuple):
     growth: tuple[float, float]  # its width and height, as factors of the last ones
     rate: float  # weight of that size against the last one
     response: Float32  # (r, r) logits of equation (4) at the chosen scale
-    peak: float  # highest logit, without the cosine window
+    peak: float  # highest logit, without the cosine window; with a box head, of the chosen place
+    others: tuple[tuple[float, float], ...] = ()  # with a box head: places of what looks like the target, in cells as displacement
 
 
 def choose_scale(responses: Float32, settings: TrackerSettings) -> Found:
@@ -65,6 +70,7 @@ def choose_box(
     bias: tuple[float, float],
     stride: int,
     settings: TrackerSettings,
+    others: Float32 | None = None,
 ) -> Found:
     """Place, size and shape of the target from a box head's answer.
 
@@ -79,6 +85,8 @@ def choose_box(
         bias: factors by which the head takes this target too wide and too high.
         stride: pixels per cell.
         settings: the tracker's.
+        others: ``(k, 2)`` places of known others that look like the target, in cells from the context's centre. What is nearer to
+        one of them than to the target's last place is taken for that other.
     """
     logits = np.nan_to_num(logits, nan=-60.0, posinf=60.0, neginf=-60.0)
     left, top, right, bottom = np.nan_to_num(sides, nan=1.0, posinf=1e3).clip(1e-3, 1e3)
@@ -89,15 +97,19 @@ def choose_box(
     probability = _sigmoid(logits)
     cells = logits.shape[-1]
     strength = probability * penalty
-    if settings.relative:
-        strength = strength / max(float(strength.max()), 1e-9)
+    axis = (np.arange(cells) - cells // 2) * float(stride)
+    centers = np.stack([axis[None, :] + (right - left) / 2, axis[:, None] + (bottom - top) / 2], axis=-1)  # (r, r, 2) pixels
+    reach = OTHER_REACH * math.sqrt(size[0] * size[1])
+    if others is not None and len(others) and settings.others_share < 1:
+        to_others = np.linalg.norm(centers[:, :, None] - others * stride, axis=-1).min(-1)
+        theirs = (to_others < np.linalg.norm(centers, axis=-1)) & (to_others < reach)
+        strength = np.where(theirs, strength * settings.others_share, strength)
     mixed = (1 - settings.window) * strength + settings.window * _hann(cells)
     row, column = divmod(int(np.argmax(mixed)), cells)
     # Neighbours see the same target: their mean box is steadier than the best one.
     rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
     weight = (probability * penalty)[rows, columns] ** 2 + 1e-12
     weight /= weight.sum()
-    axis = (np.arange(cells) - cells // 2) * float(stride)
     x, y = axis[None, columns], axis[rows, None]
     x0, x1 = float((weight * (x - left[rows, columns])).sum()), float((weight * (x + right[rows, columns])).sum())
     y0, y1 = float((weight * (y - top[rows, columns])).sum()), float((weight * (y + bottom[rows, columns])).sum())
@@ -108,8 +120,25 @@ def choose_box(
         ((x1 - x0) / bias[0] / size[0], (y1 - y0) / bias[1] / size[1]),
         rate,
         np.nan_to_num(response, nan=-60.0, posinf=60.0, neginf=-60.0),
-        float(logits.max()),
+        float(logits[rows, columns].max()),
+        _others(probability, centers / stride, (row, column), reach / stride),
     )
+
+
+def _others(
+    probability: npt.NDArray[np.floating], centers: npt.NDArray[np.floating], chosen: tuple[int, int], reach: float
+) -> tuple[tuple[float, float], ...]:
+    """Places of further peaks, the highest first: apart from the chosen one and from each other by ``reach`` cells."""
+    free = np.linalg.norm(centers - centers[chosen], axis=-1) > reach
+    places = []
+    for _ in range(MOST_OTHERS):
+        height = np.where(free, probability, 0.0)
+        best = np.unravel_index(int(np.argmax(height)), height.shape)
+        if height[best] < OTHER_FROM:
+            break
+        places.append((float(centers[best][0]), float(centers[best][1])))
+        free &= np.linalg.norm(centers - centers[best], axis=-1) > reach
+    return tuple(places)
 
 
 def _change(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -46,7 +46,9 @@ class TrackerSettings:
     lost_after: int = 5
     """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
 
-    relative: bool = False
+    others_share: float = 0.1
+    """With a box head: factor on the score of a place that is nearer to a known other of the same look than to the target's last
+    place; 1 ignores others."""
     template_share: float = 0.0
     """With a box head: weight of the target's recent look in the template, against the first; 0 keeps the first for ever."""
     template_rate: float = 0.3

@@ -30,9 +30,15 @@ from metatrack.geometry import (
 )
 from metatrack.runtime.engine import Float32, Maps, Model, load_model
 from metatrack.tracking.memory import Memory, labels
-from metatrack.tracking.search import Found, choose_box, choose_scale
+from metatrack.tracking.search import OTHER_REACH, Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
 
+OTHERS_KEPT = 5
+"""Frames for which an other that is not seen is remembered."""
+OTHERS_TRUSTED = 20
+"""Frames without the target after which any of the others may be it."""
+SURE = 0.5
+"""Score from which the target is surely seen."""
 GRID_STEP = 0.4
 """Distance of the places where a lost target is looked for, in sides of a context: neighbours overlap by a target."""
 GRID_LINES = 64
@@ -50,6 +56,14 @@ class Look(NamedTuple):
     def mix(self, other: Look, share: float) -> Look:
         """The weighted mean; ``share`` is the other's."""
         return Look(*((1 - share) * own + share * its for own, its in zip(self, other, strict=True)))
+
+
+class Other(NamedTuple):
+    """Something that looks like the target."""
+
+    x: float  # its centre, in image pixels
+    y: float
+    seen: int  # number of the frame
 
 
 class Result(NamedTuple):
@@ -75,6 +89,7 @@ class TargetState:
     size_bias: tuple[float, float]  # a box head's width and height in the first frame, as factors of the given ones
     first_look: Look | None  # with a box head: what the target looked like in the first frame,
     recent_look: Look | None  # and lately
+    others: list[Other]  # what looks like the target and is not
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
@@ -151,6 +166,7 @@ class Tracker:
             size_bias=(1.0, 1.0),
             first_look=None if parts is None else Look(template, parts),
             recent_look=None if parts is None else Look(template, parts),
+            others=[],
             w_target=self.model.no_kernels,
             memory=Memory(max(1, self.model.support)),
         )
@@ -186,6 +202,7 @@ class Tracker:
         state, settings = self.started, self.settings
         score = self._score(found.peak)
         state.frame += 1
+        self._note_others(found, score)
         # A size read off a response that does not see the target would only drift.
         moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
         if score < settings.lost_below and settings.search_wider:
@@ -200,6 +217,24 @@ class Tracker:
         self._look_again(image, score)
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
+
+    def _note_others(self, found: Found, score: float) -> None:
+        """Remembers where others of the target's look are, for some frames; forgets all when the target stays away.
+
+        A new one counts only while the target itself is surely seen: else it may be the target.
+        """
+        state = self.started
+        cell = self._side / SEARCH_SIZE * self.model.stride
+        now = [Other(state.center.cx + x * cell, state.center.cy + y * cell, state.frame) for x, y in found.others]
+        reach = OTHER_REACH * math.sqrt(state.center.w * state.center.h)
+        if score < SURE:
+            now = [o for o in now if any(math.hypot(other.x - o.x, other.y - o.y) <= reach for other in state.others)]
+        kept = [
+            other
+            for other in state.others
+            if state.frame - other.seen <= OTHERS_KEPT and all(math.hypot(other.x - o.x, other.y - o.y) > reach for o in now)
+        ]
+        state.others = [] if state.low_frames > OTHERS_TRUSTED else now + kept
 
     def _look_again(self, image: Image, score: float) -> None:
         """Every few frames, lets the template follow the target's look, if it is surely there."""
@@ -241,22 +276,34 @@ class Tracker:
         """The target's place in the features of :meth:`contexts`."""
         return self._found(features, self._side, self.settings)
 
-    def _found(self, features: Float32, side: float, settings: TrackerSettings) -> Found:
+    def _found(
+        self, features: Float32, side: float, settings: TrackerSettings, place: tuple[float, float] | None = None
+    ) -> Found:
         """The target's place in the features of one context, or of one place at several scales."""
         state, model = self.started, self.model
         if state.parts is None:
             responses = model.match(state.template, features, state.w_target)
             return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
         return self.read(
-            model.locate(state.template, state.parts, features, state.w_target[None], state.template_size), 0, side, settings
+            model.locate(state.template, state.parts, features, state.w_target[None], state.template_size), 0, side, settings, place
         )
 
-    def read(self, maps: Maps, index: int, side: float | None = None, settings: TrackerSettings | None = None) -> Found:
-        """The target's place in the answer ``index`` of a box head to the context of that side (by default the last scale's)."""
+    def read(
+        self,
+        maps: Maps,
+        index: int,
+        side: float | None = None,
+        settings: TrackerSettings | None = None,
+        place: tuple[float, float] | None = None,
+    ) -> Found:
+        """The target's place in the answer ``index`` of a box head; the context's side and centre are by default the last ones."""
         state, zoom = self.started, SEARCH_SIZE / (side or self._side)
+        at = place or state.center[:2]
         size = (state.center.w * zoom, state.center.h * zoom)
         answer = (maps.response[index], maps.logits[index], maps.sides[index])
-        return choose_box(*answer, size, state.size_bias, self.model.stride, settings or self.settings)
+        cell = self.model.stride / zoom  # image pixels
+        others = np.array([((o.x - at[0]) / cell, (o.y - at[1]) / cell) for o in state.others], np.float32)
+        return choose_box(*answer, size, state.size_bias, self.model.stride, settings or self.settings, others)
 
     def _search_frame(self, image: Image) -> tuple[Center, float] | None:
         """Looks for a lost target elsewhere: a few places a frame, from near to far over the whole frame, then again.
@@ -276,7 +323,7 @@ class Tracker:
         places = places[first : first + PLACES]
         features = self.model.search(np.stack([_cut(image, x, y, side, SEARCH_SIZE) for x, y in places]))
         best = int(np.argmax(self._heights(features)))
-        found = self._found(features[best : best + 1], side, replace(settings, window=0.0))
+        found = self._found(features[best : best + 1], side, replace(settings, window=0.0), places[best])
         score = self._score(found.peak)
         if score < settings.found_above:
             return None
