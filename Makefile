@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck pytest bench material synth train-lite train-paper train-lite-no-meta export clean
+.PHONY: help demo test lint typecheck pytest bench material synth more train-lite train-paper train-lite-no-meta export clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -43,24 +43,36 @@ synth: $(VENV)/train.stamp material  ## synthetic clips for training and validat
 	$(BIN)/metatrack data synth $(PICTURES) --out $(DATA)/synth --subset val --clips 500 --length 12 --seed 2
 PICTURES = --objects $(DATA)/material/usr/share/tuxpaint/stamps --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers
 
-# The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
-train-lite: $(VENV)/train.stamp  ## lite: matching network and meta-learner
-	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite
-	$(TRAIN) meta --matching $(RUNS)/lite/last.pt --mix configs/val.json --out $(RUNS)/lite-meta
+more:  ## further stills and clips, from public repositories mirrored in $(MIRROR) (tools/collect)
+	MIRROR=$(MIRROR) MORE_OUT=$(DATA)/more $(BIN)/python tools/collect/stills.py
+	MIRROR=$(MIRROR) $(BIN)/python tools/collect/video.py
+	$(BIN)/metatrack data synth --objects $(DATA)/more/cutouts --backgrounds $(DATA)/more/photos $(DATA)/material/usr/share/backgrounds \
+		$(DATA)/material/usr/share/wallpapers --out $(DATA)/synth-photos --subset train --clips 1500 --length 8 --seed 11
+MIRROR ?= mirror
 
-train-paper: $(VENV)/train.stamp  ## paper: the same with the five layers from scratch
+# The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
+train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, their mean, and its meta-learner
+	$(TRAIN) matching --boxes --mix configs/train_more.json --val-mix configs/val.json --iterations 3000 --score-weight 2 \
+		--validate-every 500 --val-clips 30 --out $(RUNS)/lite-tuned
+	$(TRAIN) matching --boxes --freeze-trunk --mix configs/train_real.json --val-mix configs/val.json --iterations 1500 --score-weight 2 \
+		--out $(RUNS)/lite-frozen
+	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
+	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
+
+train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
 	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --validate-every 500 --out $(RUNS)/paper-meta
 
-train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 kernels on lite's trunk, all videos (no validation is left, so last.pt counts)
-	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
+train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
+	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid
+	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite-pyramid/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
 export: $(VENV)/train.stamp  ## bundles of the three, into the package
-	$(EXPORT)/lite.json --matching $(RUNS)/lite/last.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
-	$(EXPORT)/paper.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
+	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
+	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models

@@ -26,7 +26,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one target through a video"),
+    "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one or more targets through a video"),
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
     "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),
@@ -38,6 +38,7 @@ COMMANDS = {
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),
+    "train average": Command("app.train:AverageOptions", "app.train:average", "train", "average the weights of several runs"),
     "export": Command("app.export:ExportOptions", "app.export:run", "train", "make a model bundle of trained weights"),
     "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
     "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),

@@ -90,10 +90,17 @@ def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
             continue
         state = torch.load(path, map_location="cpu", weights_only=True)
         recorded = {key: state[key] for key in ("commit", "step", "overlap", "baseline") if key in state}
-        # Paths of the machine that trained are nobody's business; a mix is known by its name.
-        settings = {k: Path(v).name if k in ("mix", "val_mix") else v for k, v in state["config"].items() if k not in MACHINE}
-        facts[part] = {**recorded, "settings": settings}
+        if "averaged" in state:
+            recorded["mean of"] = [{**run, "config": public_settings(run["config"])} for run in state["averaged"]]
+            facts[part] = recorded
+        else:
+            facts[part] = {**recorded, "settings": public_settings(state["config"])}
     return facts
+
+
+def public_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings without the paths of the machine that trained; a mix is known by its name."""
+    return {k: Path(v).name if k in ("mix", "val_mix") else v for k, v in config.items() if k not in MACHINE}
 
 
 def read_card_info(path: Path) -> CardInfo:

@@ -31,7 +31,7 @@ class Found(NamedTuple):
     rate: float  # weight of that size against the last one
     response: Float32  # (r, r) logits of equation (4) at the chosen scale
     peak: float  # highest logit, without the cosine window; with a box head, of the chosen place
-    others: tuple[tuple[float, float], ...] = ()  # with a box head: places of what looks like the target, in cells as displacement
+    others: tuple[tuple[float, float], ...] = ()  # with a box head: places of what looks like the target, as displacements
 
 
 def choose_scale(responses: Float32, settings: TrackerSettings) -> Found:

@@ -8,6 +8,13 @@ from typing import Any, Literal
 from metatrack.hints import hint
 
 
+SHARES = (
+    *("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above"),
+    *("size_rate", "others_share", "others_above", "template_share", "template_rate", "template_threshold"),
+)
+"""Settings that are probabilities, weights or factors in 0..1."""
+
+
 @dataclass(frozen=True)
 class TrackerSettings:
     """How a tracker searches, adapts and judges itself; a model's card may carry values of its own."""
@@ -20,7 +27,7 @@ class TrackerSettings:
     """Weight of the new size against the old one (section 4.1)."""
     shape_penalty: float = 0.1
     """With a box head: how much a box loses whose size and shape differ from the last one's."""
-    size_rate: float = 0.4
+    size_rate: float = 0.5
     """With a box head: weight of the new size against the old one, where the head is sure."""
     window: float = 0.176
     """Weight of the cosine window h against the response; SiamFC's value, unsaid in the paper."""
@@ -49,7 +56,9 @@ class TrackerSettings:
     others_share: float = 0.1
     """With a box head: factor on the score of a place that is nearer to a known other of the same look than to the target's last
     place; 1 ignores others."""
-    template_share: float = 0.0
+    others_above: float = 0.5
+    """With a box head: score of the target from which something else that looks like it is noted as an other."""
+    template_share: float = 0.5
     """With a box head: weight of the target's recent look in the template, against the first; 0 keeps the first for ever."""
     template_rate: float = 0.3
     """How fast the recent look follows."""
@@ -57,7 +66,7 @@ class TrackerSettings:
     """Frames between looks."""
     template_threshold: float = 0.6
     """Score from which a frame's look is taken."""
-    size_trust: float = 0.0
+    size_trust: float = 0.5
     """With a box head: exponent of the correction by which the head's box in the first frame becomes the given one."""
 
     @property
@@ -68,12 +77,13 @@ class TrackerSettings:
     def __post_init__(self) -> None:
         if not self.scale_step > 1:
             raise ValueError(f"scale_step {self.scale_step} must be above 1")
-        for name in ("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above", "size_rate"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)} must lie in 0..1")
-        if not self.shape_penalty >= 0:
-            raise ValueError(f"shape_penalty {self.shape_penalty} must be at least 0")
-        for name in ("upsample", "update_interval", "lost_after"):
+        for name in ("shape_penalty", "size_trust"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 0")
+        for name in ("upsample", "update_interval", "lost_after", "template_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if not 0 < self.size_limits[0] <= 1 <= self.size_limits[1]:

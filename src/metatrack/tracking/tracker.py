@@ -37,8 +37,6 @@ OTHERS_KEPT = 5
 """Frames for which an other that is not seen is remembered."""
 OTHERS_TRUSTED = 20
 """Frames without the target after which any of the others may be it."""
-SURE = 0.5
-"""Score from which the target is surely seen."""
 GRID_STEP = 0.4
 """Distance of the places where a lost target is looked for, in sides of a context: neighbours overlap by a target."""
 GRID_LINES = 64
@@ -227,7 +225,7 @@ class Tracker:
         cell = self._side / SEARCH_SIZE * self.model.stride
         now = [Other(state.center.cx + x * cell, state.center.cy + y * cell, state.frame) for x, y in found.others]
         reach = OTHER_REACH * math.sqrt(state.center.w * state.center.h)
-        if score < SURE:
+        if score < self.settings.others_above:
             now = [o for o in now if any(math.hypot(other.x - o.x, other.y - o.y) <= reach for other in state.others)]
         kept = [
             other
@@ -284,9 +282,8 @@ class Tracker:
         if state.parts is None:
             responses = model.match(state.template, features, state.w_target)
             return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
-        return self.read(
-            model.locate(state.template, state.parts, features, state.w_target[None], state.template_size), 0, side, settings, place
-        )
+        maps = model.locate(state.template, state.parts, features, state.w_target[None], state.template_size)
+        return self.read(maps, 0, side, settings, place)
 
     def read(
         self,
@@ -296,7 +293,7 @@ class Tracker:
         settings: TrackerSettings | None = None,
         place: tuple[float, float] | None = None,
     ) -> Found:
-        """The target's place in the answer ``index`` of a box head; the context's side and centre are by default the last ones."""
+        """The target's place in the answer ``index`` of a box head; by default in the context of the last side and centre."""
         state, zoom = self.started, SEARCH_SIZE / (side or self._side)
         at = place or state.center[:2]
         size = (state.center.w * zoom, state.center.h * zoom)

