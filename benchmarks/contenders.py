@@ -49,6 +49,8 @@ def contenders(options: Options) -> list[Contender]:
             ours.append(Contender(short, "ours", name, True))
             short += ", no adaptation"
         ours.append(Contender(short, "ours", name))
+        if bundle.graph("embed_int8") is not None:
+            ours.append(Contender(f"{short}, float32", "ours-float32", name))
         plain = plain or (name if bundle.graph("match") is not None else "")
     weights = "" if options.siamfc is not None else "untrained: time only"
     return [
@@ -75,6 +77,13 @@ def _ours(contender: Contender, threads: int) -> Any:
     return Tracker(contender.argument, contender.adapt, threads=threads)
 
 
+def _ours_float32(contender: Contender, threads: int) -> Any:
+    from metatrack.runtime.engine import load_model
+    from metatrack.tracking.tracker import Tracker
+
+    return Tracker(load_model(contender.argument, threads, "float32"), contender.adapt)
+
+
 def _siamfc(contender: Contender, threads: int) -> Any:
     from metatrack.compared.siamfc import SETTINGS
     from metatrack.tracking.tracker import Tracker
@@ -93,7 +102,7 @@ def _siamfc_torch(contender: Contender, threads: int) -> Any:
     from metatrack.training.validation import TorchModel
 
     class SiamFC(TorchModel):
-        has_boxes = False  # SiamFC has none, and reads the response alone
+        has_boxes = False  # SiamFC has none: it reads the response alone
 
     torch.set_num_threads(threads)
     network = load_matching(Path(contender.argument)) if contender.argument else MatchingNetwork().eval()
@@ -156,6 +165,7 @@ def _vit(contender: Contender, threads: int) -> Any:
 
 MAKERS: dict[str, Callable[[Contender, int], Any]] = {
     "ours": _ours,
+    "ours-float32": _ours_float32,
     "siamfc": _siamfc,
     "siamfc-torch": _siamfc_torch,
     "opencv": _opencv,

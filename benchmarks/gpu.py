@@ -45,7 +45,8 @@ def measure(options: Options) -> Section:
             TITLE,
             [
                 f"Not measured: the onnxruntime {ort.__version__} installed here has no {PROVIDER} (it has {has}). On a machine"
-                " with a GPU: `pip uninstall onnxruntime`, `pip install onnxruntime-gpu`, and this command again with `--only gpu`."
+                " with a GPU: `pip uninstall onnxruntime`, `pip install onnxruntime-gpu`, and this command again with"
+                " `--only gpu`."
             ],
         )
     name, clip = options.model_names[0], read_clip(options.frames)

@@ -28,7 +28,7 @@ STYLE: Any = {
     "legend.fontsize": 8.0,
 }
 REST = "#BBBBBB"
-MARKS = {"embed": "o", "match": "s", "locate": "s", "adapt": "^", "all": "*"}
+MARKS = {"embed": "o", "match": "s", "locate": "s", "adapt": "^"}
 
 
 def plot(stages: dict[str, dict[str, float]] | None, roofline: Roofline | None) -> bytes:
@@ -66,7 +66,7 @@ def draw_stages(axes: Axes, stages: dict[str, dict[str, float]]) -> None:
 def draw_roofline(axes: Axes, roofline: Roofline) -> None:
     """The two roofs, and a point for each graph, drawn as high as it came."""
     peaks = roofline.peaks
-    points = [point for point in roofline.points if point.cost.ops]
+    points = [point for point in roofline.points if point.cost.ops and point.graph != "all"]
     intensities = [point.intensity for point in points] + [peaks.float32 / peaks.bandwidth]
     x = np.geomspace(min(intensities) / 3, max(max(intensities), peaks.int8 / peaks.bandwidth) * 3, 200)
     for name, peak, dash in (("int8", peaks.int8, "--"), ("float32", peaks.float32, "-")):
@@ -78,10 +78,10 @@ def draw_roofline(axes: Axes, roofline: Roofline) -> None:
         for point in points:
             if point.model == model:
                 rate, mark = point.cost.ops / point.seconds / 1e9, MARKS.get(point.graph, "D")
-                axes.plot(point.intensity, rate, mark, color=color, markersize=11 if mark == "*" else 6)
+                axes.plot(point.intensity, rate, mark, color=color, markersize=6)
                 axes.annotate(point.graph, (point.intensity, rate), (5, -9), textcoords="offset points", fontsize=7)
         axes.plot([], [], "o", color=color, label=model)
     axes.set(xscale="log", yscale="log", xlabel="operations for each byte", ylabel="billion operations a second")
     axes.set_title("Graphs under the machine's roofline")
     axes.grid(which="major")
-    axes.legend(loc="lower right")
+    axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))

@@ -56,14 +56,15 @@ def measure(options: Options) -> Section:
     return Section(
         "Roofline",
         [
-            "The machine's peak is the best that onnxruntime reaches here on one large node, with as many threads; the bandwidth that"
-            " of numpy's copy, read and written. Depthwise convolutions have too few operations for each byte to come near, and do"
-            " not count as a peak.",
+            "The machine's peak is the best that onnxruntime reaches here on one large node, with as many threads; the bandwidth"
+            " that of numpy's copy, read and written. Depthwise convolutions have too few operations for each byte to come near,"
+            " and do not count as a peak.",
             peak_table(peaks),
             "Operations are two for each multiplication and addition of the convolutions and matrix products in the graphs, bytes"
             " are their weights, inputs and outputs, each once for each call, with the shapes of this very run; all else"
             " (activations, resizing, norms) is taken as free. *Share reached*: the least time by the roofline, from these"
-            " operations, bytes and the peaks above, as a share of the time measured. What stays in a core's cache may be faster than this roof.",
+            " operations, bytes and the peaks above, as a share of the time measured. What"
+            " stays in a core's cache may be faster than this roof.",
             point_table(points, peaks),
         ],
         Roofline(peaks, points),
@@ -73,7 +74,7 @@ def measure(options: Options) -> Section:
 def run(options: Options, clip: Clip) -> dict[str, list[Point]]:
     """Every model's graphs, in the order of their time."""
     updates = len(clip.frames) - 1
-    models = {name: Model(open_bundle(name), options.thread_count) for name in options.model_names}
+    models = variants(options)
     recorders = {name: record(model) for name, model in models.items()}
     trackers = {name: Tracker(model) for name, model in models.items()}
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -92,13 +93,24 @@ def run(options: Options, clip: Clip) -> dict[str, list[Point]]:
     found = {}
     for name in models:
         own = [_point(name, graph, each, median(seconds[name, graph]), updates) for graph, each in recorders[name].items()]
-        found[Path(name).name] = sorted((point for point in own if point.calls), key=lambda point: -point.seconds)
+        found[name] = sorted((point for point in own if point.calls), key=lambda point: -point.seconds)
     return found
+
+
+def variants(options: Options) -> dict[str, Model]:
+    """Every model as the tracker takes it, and those of them that run in 8 bits in float32, too."""
+    models: dict[str, Model] = {}
+    for name in options.model_names:
+        bundle, short = open_bundle(name), Path(name).name
+        models[short] = Model(bundle, options.thread_count)
+        if models[short].precision == "int8":
+            models[f"{short}, float32"] = Model(bundle, options.thread_count, "float32")
+    return models
 
 
 def _point(name: str, graph: str, recorder: Recorder, seconds: float, updates: int) -> Point:
     calls = sum(each.count for each in recorder.calls.values())
-    return Point(Path(name).name, graph, calls / updates, work(recorder) * (1 / updates), seconds / updates)
+    return Point(name, graph, calls / updates, work(recorder) * (1 / updates), seconds / updates)
 
 
 def whole(name: str, points: list[Point]) -> list[Point]:

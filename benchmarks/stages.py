@@ -14,7 +14,6 @@ from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
 from metatrack.app.bench import Clock, TimedModel, Timing
-from metatrack.runtime.engine import Float32, Maps
 from metatrack.tracking import tracker as tracker_module
 from metatrack.tracking.tracker import Tracker
 
@@ -24,16 +23,9 @@ PLACES = (
     (tracker_module, "choose_scale", "choose"),
     (tracker_module, "choose_box", "choose"),
     (Tracker, "_remember", "remember"),
+    (Tracker, "_note_others", "remember"),
 )
 """Where the tracker's own stages are: owner, name, stage."""
-
-
-class StagedModel(TimedModel):
-    """As ``metatrack bench`` times a model, with a box head's answer in place of the response."""
-
-    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
-        result: Maps = self.clock.timed("match", super(TimedModel, self).locate)(template, target, search, w_target, size)
-        return result
 
 
 @dataclass(frozen=True)
@@ -66,8 +58,9 @@ def measure(options: Options) -> Section:
     rows = [(name, *(number(values[c]) if values[c] else ABSENT for c in columns[1:])) for name, values in found.items()]
     says = (
         "*crop* cuts patches out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
-        " *choose* reads scale and place off it, *remember* is the memory with equation (5), *adapt* the meta-learner (every T"
-        " frames, spread over all); *rest* is what no stage accounts for: Python."
+        " *choose* reads scale and place off it, *remember* is the memory with equation (5) and of what else looks like the"
+        " target, *adapt*"
+        " the meta-learner (every T frames, spread over all); *rest* is what no stage accounts for: Python."
     )
     return Section("Milliseconds per stage", [says, Table(columns, rows)], found)
 
@@ -77,7 +70,7 @@ def make(options: Options) -> list[Setup]:
     setups = []
     for name in options.model_names:
         clock = Clock()
-        model = StagedModel(name, options.thread_count, clock)
+        model = TimedModel(name, options.thread_count, clock)
         for adapt in (True, False) if model.can_adapt else (False,):
             title = Path(name).name + ("" if adapt or not model.can_adapt else ", no adaptation")
             setups.append(Setup(title, Tracker(model, adapt), clock, []))

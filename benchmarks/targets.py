@@ -59,8 +59,8 @@ def measure(options: Options) -> Section:
         *(f"throughput against {counts[0]}", "against as many Trackers in turn", "lost"),
     )
     says = (
-        f"`MultiTracker` with {Path(name).name}, adapting where the model can. The targets are the labelled one, with boxes shaken"
-        " a little, so each costs the same. A throughput of 1 against one target is linear growth of the time with the targets."
+        f"`MultiTracker` with {Path(name).name}, adapting where the model can. The targets are the labelled one, with boxes"
+        " shaken a little, so each costs the same. A throughput of 1 against one target is time that grows linearly."
     )
     return Section("Several targets", [says, Table(columns, rows)])
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from metatrack.hints import hint
 
-
 SHARES = (
     *("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above"),
     *("size_rate", "others_share", "others_above", "template_share", "template_rate", "template_threshold"),

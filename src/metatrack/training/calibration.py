@@ -40,7 +40,8 @@ def logit(probability: float) -> float:
 
 def observe(model: Model, clips: Seq[ViewedClip], adapt: bool) -> Observations:
     """Tracks every clip with an uncalibrated model, then shows the tracker frames of another clip, where the target cannot be."""
-    tracker = Tracker(model, adapt=adapt, settings=settings_from({**model.card["tracking"], "update_interval": 5, "search_wider": False}))
+    settings = settings_from({**model.card["tracking"], "update_interval": 5, "search_wider": False})
+    tracker = Tracker(model, adapt=adapt, settings=settings)
     rows = []
     for i, clip in enumerate(clips):
         tracker.init(clip.frames[0], clip.boxes[0])
