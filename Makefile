@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck pytest bench material synth more train-lite train-paper train-lite-no-meta export clean
+.PHONY: help demo test lint typecheck pytest bench benchmark material synth more train-lite train-paper train-lite-no-meta export clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ pytest: $(VENV)/dev.stamp $(VOT)/stamp  ## tests and doctests; make pytest ARGS=
 
 bench: $(VENV)/core.stamp  ## frames per second on this machine
 	$(BIN)/metatrack bench
+
+benchmark: $(VENV)/dev.stamp  ## speed, memory, size and start beside other trackers; make benchmark ARGS="--nano DIR"
+	$(BIN)/python benchmarks/run.py --out benchmarks/results $(ARGS)
 
 material: $(VENV)/core.stamp  ## pictures for synthetic clips, from Debian's archive
 	$(BIN)/metatrack data material --out $(DATA)/material

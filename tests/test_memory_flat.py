@@ -44,7 +44,7 @@ class Wanderer:
         return frame
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not STATUS.is_file(), reason="reads the resident memory where Linux shows it")
 def test_ten_thousand_frames_take_no_more_memory_than_two_thousand() -> None:
     wanderer = Wanderer()

@@ -717,12 +717,13 @@ class Camera:
 @pytest.mark.parametrize("number", [0, "0"])
 def test_a_camera(monkeypatch: pytest.MonkeyPatch, number: int | str) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    with open_source(number, end=3) as source:
+    with open_source(number, end=3, drop=False) as source:
         assert (source.name, source.size, source.fps, source.frame_count) == ("camera 0", (6, 4), 30.0, None)
         frames = list(source)
     assert len(frames) == 3 and frames[0][0, 0].tolist() == [9, 0, 255]
     assert not Camera.made[-1].open
-    with open_source(number, start=1) as source, pytest.raises(DamagedSourceError, match="camera 0 stopped after 5 frames"):
+    stopped = pytest.raises(DamagedSourceError, match="camera 0 stopped after 5 frames")
+    with open_source(number, start=1, drop=False) as source, stopped:
         list(source)
     assert not Camera.made[-1].open
     source = open_source(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -94,26 +94,25 @@ class Summary:
         return INCOMPLETE if self.failure else 128 + self.signal if self.signal else 0
 
 
-def follow(tracker: MultiTracker, frames: Iterable[Image], first: Sequence[Box], start: int = 0) -> Iterator[Step]:
-    """Tracks frame by frame; the first one, number ``start``, answers with the given boxes and the score 1.
+def follow(tracker: MultiTracker, source: FrameSource, first: Sequence[Box]) -> Iterator[Step]:
+    """Tracks frame by frame; the first one answers with the given boxes and the score 1.
 
     Raises:
         ValueError: a box is not one in the first frame.
     """
-    for number, frame in enumerate(frames, start):
+    for order, frame in enumerate(source):
         begin = time.perf_counter()
-        if number == start:
+        if order == 0:
             results = {tracker.add(frame, box): Result(box, 1.0, False) for box in first}
         else:
             results = tracker.update(frame)
-        yield Step(number, frame, results, time.perf_counter() - begin)
+        yield Step(source.index, frame, results, time.perf_counter() - begin)
 
 
 def track(
     tracker: Tracker | MultiTracker,
     source: FrameSource,
     *first: Box,
-    start: int = 0,
     boxes: str | Path | None = None,
     video: Path | None = None,
     watch: Callable[[Step], None] = lambda step: None,
@@ -124,7 +123,6 @@ def track(
         tracker: whose model and settings are used; a new :class:`MultiTracker` gets them.
         source: where.
         first: the box of each target in the first frame; they get the ids 1, 2, 3 ...
-        start: number of the source's first frame.
         boxes, video: files to write (``"-"``: standard output), or None.
         watch: called with every step.
 
@@ -142,7 +140,7 @@ def track(
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))
         stop = stack.enter_context(StopRequest())
         try:
-            for step in follow(team, source, first, start):
+            for step in follow(team, source, first):
                 for target, result in step.results.items():
                     table.write(step.number, *result, target if several else None)
                 if video is not None:
@@ -184,7 +182,7 @@ def run(options: TrackOptions) -> int:
         first = [first_box(text, options.start, source.name, source.size) for text in options.box or (None,)]
         with user_input():
             tracker = MultiTracker(options.model, options.adapt, threads=options.threads)
-        summary = track(tracker, source, *first, start=options.start, boxes=options.boxes, video=options.video)
+        summary = track(tracker, source, *first, boxes=options.boxes, video=options.video)
     print(describe(summary, source, tracker), file=sys.stderr)
     for what, path in (("boxes", options.boxes), ("video", options.video)):
         if path is not None and path != "-":
@@ -199,6 +197,7 @@ def describe(summary: Summary, source: FrameSource, tracker: Tracker | MultiTrac
     of = f" of {source.frame_count}" if source.frame_count and source.frame_count != summary.frames else ""
     end = "; interrupted" if summary.signal else "; stopped early" if of and summary.failure else ""
     size = "x".join(map(str, source.size))
+    dropped = f", {source.dropped} dropped" if source.dropped else ""
     adapting = "adapting" if tracker.adapt else "not adapting"
     targets = f"{len(summary.lost)} targets in " if len(summary.lost) > 1 else ""
     updates = max(0, summary.frames - 1)
@@ -206,7 +205,7 @@ def describe(summary: Summary, source: FrameSource, tracker: Tracker | MultiTrac
     every = updates / summary.total_seconds if summary.total_seconds else 0.0
     return "\n".join(
         (
-            f"{'tracked':<9}{targets}{summary.frames}{of} frames of {source.name} ({size})"
+            f"{'tracked':<9}{targets}{summary.frames}{of} frames of {source.name} ({size}){dropped}"
             f" with {tracker.model.name}, {adapting}{end}",
             f"{'speed':<9}{alone}{every:.1f} fps with decoding and writing",
             f"{'lost':<9}{_losses(summary.lost, summary.frames)}",

@@ -189,6 +189,8 @@ def _session(bundle: Bundle, graph: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or (os.cpu_count() or 1)
     options.inter_op_num_threads = 1
+    # Each graph has threads of its own. Those of one that has just run would spin beside those of the one that runs now.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(str(bundle.graph(graph)), options, providers=["CPUExecutionProvider"])

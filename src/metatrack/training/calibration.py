@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Seq
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +75,28 @@ def fit_logistic(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], steps: in
     return float(theta[0]), float(theta[1])
 
 
-def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, float]:
+def reliability(score: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], bins: int = 10) -> list[list[float]]:
+    """What scores are worth: for each of ``bins`` equal ranges of the score, its mean, the share of right boxes, and the frames.
+
+    >>> reliability(np.array([0.1, 0.2, 0.9, 0.9]), np.array([False, False, True, False]), bins=2)
+    [[0.15, 0.0, 2], [0.9, 0.5, 2]]
+    """
+    place = np.minimum((score * bins).astype(int), bins - 1)
+    rows = []
+    for i in range(bins):
+        chosen = place == i
+        if chosen.any():
+            rows.append([round(float(score[chosen].mean()), 4), round(float(right[chosen].mean()), 4), int(chosen.sum())])
+    return rows
+
+
+def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, Any]:
     """Fits the score on half of the clips and measures it on the other half.
 
     Returns:
         ``slope`` and ``offset`` for the tracker; of the other half: ``brier`` (mean squared error of the score),
         ``low_when_absent`` and ``low_when_right`` (shares of frames with a score under LOW where the target is absent, and
-        where the box is right).
+        where the box is right), and ``reliability`` (see :func:`reliability`).
     """
     seen = observe(model, clips, adapt)
     half = seen.clip % 2 == 0
@@ -95,4 +110,5 @@ def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, fl
         "low_when_absent": round(float(np.mean(score[test & seen.absent] < LOW)), 4),
         "low_when_right": round(float(np.mean(score[test & seen.right] < LOW)), 4),
         "frames": int(len(score)),
+        "reliability": reliability(score[test], seen.right[test]),
     }

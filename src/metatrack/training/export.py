@@ -97,7 +97,7 @@ class CardInfo:
     data: list[dict[str, Any]]
     training: dict[str, Any]
     tracking: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 def export_bundle(
