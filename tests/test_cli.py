@@ -113,8 +113,8 @@ def test_no_adapt_is_no_error(tmp_path: Path) -> None:
     assert "not adapting" in done.stderr
 
 
-ROCKS, HAND = "395,137,177,75", "84,126,38,38"
-"""Of the demo clip: one stands still, the other's is of frame 20 and soon lost."""
+ROCKS, HAND = "395,137,177,75", "250,200,40,40"
+"""Of the demo clip: one stands still, the other's is of frame 20, of the rabbit's hand that soon rises, and is lost."""
 
 
 def test_several_targets_have_ids_and_colours(tmp_path: Path) -> None:

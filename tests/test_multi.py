@@ -83,7 +83,7 @@ def test_equal_to_separate_trackers(name: str) -> None:
 def test_equal_to_separate_trackers_with_a_random_box_head(box_model: Model) -> None:
     assert box_model.has_boxes
     # Noise scores low: what is found is taken over, and remembered, all the same.
-    for tracker in check_equal_to_separate(box_model, 34, lost_below=0.0, update_threshold=0.0):
+    for tracker in check_equal_to_separate(box_model, 34, unseen_below=0.0, update_threshold=0.0):
         assert tracker.state is not None and len(tracker.state.w_target) == 32
 
 

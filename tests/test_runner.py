@@ -151,7 +151,7 @@ def test_compared_trackers_follow(name, scene):
 
 
 def test_identities_pin_what_decides_boxes(tmp_path):
-    siamfc, plain = (trackers.tracker_spec(name).identity() for name in ("siamfc", "mlt-no-adapt"))
+    siamfc, plain = (trackers.tracker_spec(name).identity() for name in ("siamfc", "mlt-no-meta"))
     assert siamfc["sha256"] == plain["sha256"] and siamfc["tracking"]["scale_step"] == 1.0375
     assert trackers.tracker_spec("siamfc").make().settings.search_wider is False
     assert set(trackers.tracker_spec("kcf").identity()) == {"metatrack", "opencv", "factory"}

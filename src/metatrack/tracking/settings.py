@@ -8,7 +8,7 @@ from typing import Any, Literal
 from metatrack.hints import hint
 
 SHARES = (
-    *("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "found_above"),
+    *("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "unseen_below", "found_above"),
     *("size_rate", "others_share", "others_above", "template_share", "template_rate", "template_threshold"),
 )
 """Settings that are probabilities, weights or factors in 0..1."""
@@ -44,9 +44,11 @@ class TrackerSettings:
     positive_radius: float = 2.0
     """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
     lost_below: float = 0.1
-    """Score under which a frame counts as a frame without target."""
+    """Score under which a frame counts as a frame without target, for the ``lost`` flag."""
+    unseen_below: float = 0.1
+    """Score under which the target is looked for elsewhere, and no size is read off the answer."""
     search_wider: bool = True
-    """While the score is under ``lost_below``, also look elsewhere: eight places a frame, from near to far."""
+    """While the score is under ``unseen_below``, also look elsewhere: eight places a frame, from near to far."""
     found_above: float = 0.7
     """Score from which a target seen elsewhere is taken for the lost one."""
     lost_after: int = 5

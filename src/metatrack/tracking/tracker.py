@@ -91,7 +91,8 @@ class TargetState:
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
-    low_frames: int = 0  # frames in a row with a low score
+    low_frames: int = 0  # frames in a row with a score under lost_below
+    unseen_frames: int = 0  # the same, under unseen_below
 
 
 class Tracker:
@@ -202,8 +203,8 @@ class Tracker:
         state.frame += 1
         self._note_others(found, score)
         # A size read off a response that does not see the target would only drift.
-        moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.lost_below)
-        if score < settings.lost_below and settings.search_wider:
+        moved = self._moved(found, image.shape[1], image.shape[0], resize=score >= settings.unseen_below)
+        if score < settings.unseen_below and settings.search_wider:
             again = self._search_frame(image)
             if again is not None:
                 moved, score = again
@@ -213,6 +214,7 @@ class Tracker:
         if self.adapt:
             self._learn()
         self._look_again(image, score)
+        state.unseen_frames = 0 if score >= settings.unseen_below else state.unseen_frames + 1
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
 
@@ -232,7 +234,7 @@ class Tracker:
             for other in state.others
             if state.frame - other.seen <= OTHERS_KEPT and all(math.hypot(other.x - o.x, other.y - o.y) > reach for o in now)
         ]
-        state.others = [] if state.low_frames > OTHERS_TRUSTED else now + kept
+        state.others = [] if state.unseen_frames > OTHERS_TRUSTED else now + kept
 
     def _look_again(self, image: Image, score: float) -> None:
         """Every few frames, lets the template follow the target's look, if it is surely there."""
@@ -316,7 +318,7 @@ class Tracker:
         rounds = math.ceil(len(places) / PLACES)
         if not rounds:
             return None
-        first = (state.low_frames % rounds) * PLACES
+        first = (state.unseen_frames % rounds) * PLACES
         places = places[first : first + PLACES]
         features = self.model.search(np.stack([_cut(image, x, y, side, SEARCH_SIZE) for x, y in places]))
         best = int(np.argmax(self._heights(features)))
