@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
-from metatrack.app.bench import Clock, TimedModel, Timing
+from metatrack.app.bench import Clock, TimedModel, Timing, timed_calls
 from metatrack.tracking import tracker as tracker_module
 from metatrack.tracking.tracker import Tracker
 
@@ -80,26 +77,10 @@ def make(options: Options) -> list[Setup]:
 def timed(setup: Setup, clip: Clip, count: int) -> Timing:
     """One run through the first frames; init is not timed."""
     setup.tracker.init(clip.frames[0], clip.box)
-    with staged(setup.clock):
+    with timed_calls(setup.clock, PLACES):
         setup.clock.seconds.clear()
         begin = time.perf_counter()
         for frame in clip.frames[1:count]:
             setup.tracker.update(frame)
         total = time.perf_counter() - begin
     return Timing(total, {stage: setup.clock.seconds[stage] for stage in STAGES})
-
-
-@contextmanager
-def staged(clock: Clock) -> Iterator[None]:
-    """While the block runs, the tracker's own stages are timed. A name that is gone is not: its time is then in the rest."""
-    originals: list[tuple[Any, str, Any]] = [
-        (owner, name, getattr(owner, name)) for owner, name, _ in PLACES if hasattr(owner, name)
-    ]
-    stages = {name: stage for _, name, stage in PLACES}
-    for owner, name, original in originals:
-        setattr(owner, name, clock.timed(stages[name], original))
-    try:
-        yield
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 EXEMPLAR_SIZE = 127
 """Side in pixels of the target patch x that the network sees (section 3.2.1 of the paper)."""
+PARTS = 7
+"""Points per side of a target's box at which a box head knows its parts."""
 SEARCH_SIZE = 255
 """Side in pixels of the context patch z that the network sees (section 3.2.1 of the paper)."""
 

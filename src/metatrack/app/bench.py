@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -110,15 +110,16 @@ class TimedModel(Model):
 
 
 @contextmanager
-def timed_crops(clock: Clock) -> Iterator[None]:
-    """While the block runs, the tracker's crops are timed."""
-    name = "crop"
-    original = getattr(tracker_module, name)
-    setattr(tracker_module, name, clock.timed(name, original))
+def timed_calls(clock: Clock, places: Iterable[tuple[Any, str, str]]) -> Iterator[None]:
+    """While the block runs, functions of the tracker are timed: owner, name, part."""
+    originals = [(owner, name, getattr(owner, name), part) for owner, name, part in places]
+    for owner, name, original, part in originals:
+        setattr(owner, name, clock.timed(part, original))
     try:
         yield
     finally:
-        setattr(tracker_module, name, original)
+        for owner, name, original, _ in originals:
+            setattr(owner, name, original)
 
 
 class Timing(NamedTuple):
@@ -137,7 +138,7 @@ def measure(model: TimedModel, adapt: bool, frames: list[Image], box: Box) -> Ti
     """One run: the first frame is init's and is not timed."""
     tracker = Tracker(model, adapt)
     tracker.init(frames[0], box)
-    with timed_crops(model.clock):
+    with timed_calls(model.clock, [(tracker_module, "crop", "crop")]):
         model.clock.seconds.clear()
         begin = time.perf_counter()
         for frame in frames[1:]:

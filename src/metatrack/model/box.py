@@ -13,14 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.geometry import EXEMPLAR_SIZE
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS
 from metatrack.model.features import STRIDE, TrunkName
 from metatrack.model.matching import EPSILON, MatchingNetwork, project
 
 RESPONSE_CELLS = 23
 """Positions per side of the response of a network with boxes: as many as a 255 px context has, 88 px to each side."""
-PARTS = 7
-"""Points per side of the target's box at which its parts are read."""
 UNIT = 32.0
 """Pixels: half the side of a typical target in its context patch, so that raw outputs are about 0."""
 FOCUS = 0.25

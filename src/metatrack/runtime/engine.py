@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from metatrack.geometry import EXEMPLAR_SIZE, window_start
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS, window_start
 from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
 Precision = Literal["auto", "float32", "int8"]
-PARTS = 7
-"""Points per side of the target's box at which a box head knows its parts."""
 
 
 class Maps(NamedTuple):
@@ -31,7 +29,7 @@ class Maps(NamedTuple):
 
 
 class Model:
-    """The three graphs of a bundle.
+    """The graphs of a bundle: embed, match or locate, and adapt where it can.
 
     Args:
         bundle: an opened bundle.
@@ -81,7 +79,7 @@ class Model:
         return self._center(self._run_embed(crops), self.template_cells)
 
     def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + 16, k + 16)``."""
+        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``."""
         return self._center(self._run_embed(crops), self.search_cells)
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:

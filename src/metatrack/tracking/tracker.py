@@ -28,7 +28,7 @@ from metatrack.geometry import (
     mean_color,
     to_center,
 )
-from metatrack.runtime.engine import Float32, Maps, Model, load_model
+from metatrack.runtime.engine import Float32, Model, load_model
 from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.search import OTHER_REACH, Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
@@ -152,9 +152,7 @@ class Tracker:
         """
         image = as_rgb(frame)
         center = to_center(check_box(box, (image.shape[0], image.shape[1])))
-        side = context_side(center.w, center.h)
-        crops = np.stack([_cut(image, center.cx, center.cy, side / f, EXEMPLAR_SIZE) for f in self._template_scales])
-        size = np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
+        crops, size = _target_patches(image, center, self._template_scales)
         template, parts = self.model.look(crops, size) if self.model.has_boxes else (self.model.template(crops), None)
         self.state = TargetState(
             center=center,
@@ -183,7 +181,7 @@ class Tracker:
         features = self.model.search(self.contexts(image))
         return self.settle(image, features, self.find(features))
 
-    # The steps of an update, so that MultiTracker can run the networks once for all: contexts, find or read, settle.
+    # The steps of an update, so that MultiTracker can run the trunk once for all: contexts, find, settle.
 
     def contexts(self, image: Image) -> npt.NDArray[np.uint8]:
         """The patches to search: around the last place, ``(1 or 3, 255, 255, 3)``."""
@@ -243,11 +241,8 @@ class Tracker:
             return
         if state.frame % settings.template_interval or score < settings.template_threshold:
             return
-        center = state.center
-        side = context_side(center.w, center.h)
-        crops = _cut(image, center.cx, center.cy, side, EXEMPLAR_SIZE)[None]
-        size = np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
-        state.recent_look = state.recent_look.mix(Look(*self.model.look(crops, size)), settings.template_rate)
+        now = Look(*self.model.look(*_target_patches(image, state.center, (1.0,))))
+        state.recent_look = state.recent_look.mix(now, settings.template_rate)
         state.template, state.parts = state.first_look.mix(state.recent_look, settings.template_share)
 
     @property
@@ -279,30 +274,20 @@ class Tracker:
     def _found(
         self, features: Float32, side: float, settings: TrackerSettings, place: tuple[float, float] | None = None
     ) -> Found:
-        """The target's place in the features of one context, or of one place at several scales."""
+        """The target's place in the features of one context, or of one place at several scales; by default, of the last place."""
         state, model = self.started, self.model
         if state.parts is None:
             responses = model.match(state.template, features, state.w_target)
             return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
         maps = model.locate(state.template, state.parts, features, state.w_target[None], state.template_size)
-        return self.read(maps, 0, side, settings, place)
-
-    def read(
-        self,
-        maps: Maps,
-        index: int,
-        side: float | None = None,
-        settings: TrackerSettings | None = None,
-        place: tuple[float, float] | None = None,
-    ) -> Found:
-        """The target's place in the answer ``index`` of a box head; by default in the context of the last side and centre."""
-        state, zoom = self.started, SEARCH_SIZE / (side or self._side)
-        at = place or state.center[:2]
+        cx, cy = place or state.center[:2]
+        zoom = SEARCH_SIZE / side
+        cell = model.stride / zoom  # image pixels
         size = (state.center.w * zoom, state.center.h * zoom)
-        answer = (maps.response[index], maps.logits[index], maps.sides[index])
-        cell = self.model.stride / zoom  # image pixels
-        others = np.array([((o.x - at[0]) / cell, (o.y - at[1]) / cell) for o in state.others], np.float32)
-        return choose_box(*answer, size, state.size_bias, self.model.stride, settings or self.settings, others)
+        others = np.array([((other.x - cx) / cell, (other.y - cy) / cell) for other in state.others], np.float32)
+        return choose_box(
+            maps.response[0], maps.logits[0], maps.sides[0], size, state.size_bias, model.stride, settings, others
+        )
 
     def _search_frame(self, image: Image) -> tuple[Center, float] | None:
         """Looks for a lost target elsewhere: a few places a frame, from near to far over the whole frame, then again.
@@ -395,6 +380,13 @@ def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> l
 def _inside(center: Center, width: int, height: int) -> Center:
     """The target with its centre moved into the frame, so that its box meets the frame."""
     return center._replace(cx=min(max(center.cx, 0.0), float(width)), cy=min(max(center.cy, 0.0), float(height)))
+
+
+def _target_patches(image: Image, center: Center, scales: Sequence[float]) -> tuple[npt.NDArray[np.uint8], Float32]:
+    """Patches of the target ``(m, 127, 127, 3)`` at scales, and its size ``(1, 2)`` at scale 1, in pixels of its patch."""
+    side = context_side(center.w, center.h)
+    crops = np.stack([_cut(image, center.cx, center.cy, side / scale, EXEMPLAR_SIZE) for scale in scales])
+    return crops, np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)
 
 
 def _cut(image: Image, cx: float, cy: float, side: float, size: int) -> Image:

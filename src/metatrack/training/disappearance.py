@@ -14,12 +14,11 @@ from metatrack.geometry import Box, Image, iou, mean_color, warp
 from metatrack.runtime.engine import Model
 from metatrack.tracking.settings import settings_from
 from metatrack.tracking.tracker import Tracker
+from metatrack.training.calibration import RIGHT
 from metatrack.training.validation import VIEW, ViewedClip
 
 SEEN, AWAY = 10, 12
 """Frames before the target goes, and frames without it."""
-RIGHT = 0.5
-"""Overlap from which a box holds its target."""
 
 
 def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool, **settings: object) -> dict[str, float]:

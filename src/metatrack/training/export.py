@@ -18,8 +18,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
-from metatrack.model.box import PARTS, BoxNetwork, locate
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
+from metatrack.model.box import BoxNetwork, locate
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
