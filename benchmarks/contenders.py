@@ -51,6 +51,7 @@ def contenders(options: Options) -> list[Contender]:
         ours.append(Contender(short, "ours", name))
         if bundle.graph("embed_int8") is not None:
             ours.append(Contender(f"{short}, float32", "ours-float32", name))
+        ours.append(Contender(f"{short}, OpenVINO", "ours-openvino", name))
         plain = plain or (name if bundle.graph("match") is not None else "")
     weights = "" if options.siamfc is not None else "untrained: time only"
     return [
@@ -82,6 +83,13 @@ def _ours_float32(contender: Contender, threads: int) -> Any:
     from metatrack.tracking.tracker import Tracker
 
     return Tracker(load_model(contender.argument, threads, "float32"), contender.adapt)
+
+
+def _ours_openvino(contender: Contender, threads: int) -> Any:
+    from metatrack.runtime.engine import load_model
+    from metatrack.tracking.tracker import Tracker
+
+    return Tracker(load_model(contender.argument, threads, engine="openvino"), contender.adapt)
 
 
 def _siamfc(contender: Contender, threads: int) -> Any:
@@ -166,6 +174,7 @@ def _vit(contender: Contender, threads: int) -> Any:
 MAKERS: dict[str, Callable[[Contender, int], Any]] = {
     "ours": _ours,
     "ours-float32": _ours_float32,
+    "ours-openvino": _ours_openvino,
     "siamfc": _siamfc,
     "siamfc-torch": _siamfc_torch,
     "opencv": _opencv,

@@ -1,15 +1,19 @@
-"""The networks on a GPU, with onnxruntime's CUDA provider, beside the same on the CPU; the rest stays where it is."""
+"""The networks on a GPU, run by onnxruntime and by torch, beside the same on the CPU; the rest stays where it is."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 
-from benchmarks.clip import read_clip
+from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, follow, in_turn
+from benchmarks.graphs import record, work
 from benchmarks.options import Options
-from benchmarks.page import Section, Table, median, number, spread
+from benchmarks.page import ABSENT, Section, Table, median, number, percent, spread
+from benchmarks.peaks import best_seconds
 from benchmarks.targets import boxes, follow_together
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Model
@@ -17,7 +21,14 @@ from metatrack.tracking.tracker import Tracker
 
 TITLE = "GPU"
 PROVIDER = "CUDAExecutionProvider"
-TARGETS = 16
+CPU, ORT_GPU, TORCH_GPU = "onnxruntime, CPU", "onnxruntime, GPU", "torch, GPU"
+TARGETS = (1, 16, 1024)
+MOST_ON_CPU = 16
+"""Targets that are followed on the CPU, too; more would only take time."""
+FRAMES = 11
+"""At least so many with several targets; the first one is init's."""
+PEAK_SIDE = 8192
+"""Of the square matrices whose product stands for the card's peak."""
 
 
 class GpuModel(Model):
@@ -28,7 +39,7 @@ class GpuModel(Model):
     """
 
     def __init__(self, folder: str, threads: int) -> None:
-        super().__init__(open_bundle(folder), threads)
+        super().__init__(open_bundle(folder), threads, "float32")  # the provider has no 8-bit convolutions
         for name, session in list(vars(self).items()):
             if isinstance(session, ort.InferenceSession):
                 moved = ort.InferenceSession(session._model_path, providers=[PROVIDER, "CPUExecutionProvider"])
@@ -39,40 +50,148 @@ class GpuModel(Model):
 
 def measure(options: Options) -> Section:
     """The first model, one target and several."""
-    if PROVIDER not in ort.get_available_providers():
-        has = ", ".join(ort.get_available_providers())
-        return Section(
-            TITLE,
-            [
-                f"Not measured: the onnxruntime {ort.__version__} installed here has no {PROVIDER} (it has {has}). On a machine"
-                " with a GPU: `pip uninstall onnxruntime`, `pip install onnxruntime-gpu`, and this command again with"
-                " `--only gpu`."
-            ],
+    name = options.model_names[0]
+    models, missing = engines(name, options.thread_count)
+    notes = [f"Not measured: {reason}" for reason in missing]
+    if not models:
+        return Section(TITLE, notes)
+    clip = read_clip(options.frames)
+    card, peak = card_peak() if TORCH_GPU in models else ("the card (measured with torch alone)", math.nan)
+    update, context = operations(name, clip, options.thread_count)
+    says = (
+        f"{Path(name).name}; crops and everything but the graphs stay on the CPU. A target and frame cost {number(update / 1e6)}"
+        " million operations in the mean, adaptation included: two for each multiplication and addition of convolutions and"
+        f" matrix products in the float32 graphs. The peak of {card} is {number(peak / 1e12)} million million a second, in a"
+        f" product of matrices in half precision. *Networks alone*: contexts in ({number(context / 1e6)} million operations each)"
+        " and maps of the head out, both in the CPU's memory."
+    )
+    models = {CPU: Model(open_bundle(name), options.thread_count), **models}
+    rows = [line for count in TARGETS for line in lines(count, throughput(models, clip, count, options), update / peak)]
+    if TORCH_GPU in models and models[TORCH_GPU].has_boxes:
+        rows += [alone(models[TORCH_GPU], clip, count, context / peak) for count in TARGETS]
+    columns = ("what", "targets times frames a second", "quartiles", "ms an update", "against the CPU", "share of the peak")
+    return Section(TITLE, [*notes, says, Table(columns, rows)])
+
+
+def engines(name: str, threads: int) -> tuple[dict[str, Model], list[str]]:
+    """A model for each engine that has a GPU here, and why others have none."""
+    models: dict[str, Model] = {}
+    missing = []
+    if PROVIDER in ort.get_available_providers():
+        try:
+            models[ORT_GPU] = GpuModel(name, threads)
+        except RuntimeError as error:
+            missing.append(str(error))
+    else:
+        missing.append(
+            f"the onnxruntime {ort.__version__} installed here has no {PROVIDER} (it has"
+            f" {', '.join(ort.get_available_providers())}). On a machine with a GPU: `pip uninstall onnxruntime`,"
+            " `pip install onnxruntime-gpu`, and this command again with `--only gpu`."
         )
-    name, clip = options.model_names[0], read_clip(options.frames)
     try:
-        models = {"CPU": Model(open_bundle(name), options.thread_count), "GPU": GpuModel(name, options.thread_count)}
-    except RuntimeError as error:
-        return Section(TITLE, [f"Not measured: {error}"])
-    one: dict[str, list[float]] = {place: [] for place in models}
-    many: dict[str, list[float]] = {place: [] for place in models}
-    targets, frames = boxes(clip, TARGETS), min(len(clip.frames), max(2, 1 + options.target_frames // TARGETS))
-    for n in range(-1, options.rounds):  # the first choose their algorithms, which takes seconds
-        for place, model in in_turn(list(models.items()), max(n, 0)):
-            rate = follow(Tracker(model), clip, len(clip.frames) if n >= 0 else WARM).rate
-            seconds, _ = follow_together(model, clip, targets, frames)
+        from metatrack.runtime.torch_engine import TorchModel
+
+        models[TORCH_GPU] = TorchModel(name, "cuda")
+    except (ModuleNotFoundError, ValueError) as error:
+        missing.append(f"{error}. On a machine with a GPU: `pip install 'metatrack[train]'`, and this command with `--only gpu`.")
+    return models, missing
+
+
+def throughput(models: dict[str, Model], clip: Clip, count: int, options: Options) -> dict[str, list[float]]:
+    """Targets times frames a second, by engine, of every round; a single target has a Tracker of its own."""
+    frames = min(len(clip.frames), max(FRAMES, 1 + options.target_frames // count))
+    taking_part = [(place, model) for place, model in models.items() if place != CPU or count <= MOST_ON_CPU]
+    rates: dict[str, list[float]] = {place: [] for place, _ in taking_part}
+    for n in range(-1, options.rounds):  # the first choose their algorithms and capture their graphs, which takes seconds
+        for place, model in in_turn(taking_part, max(n, 0)):
+            if count == 1:
+                rate = follow(Tracker(model), clip, len(clip.frames) if n >= 0 else WARM).rate
+            else:
+                rate = count * (frames - 1) / follow_together(model, clip, boxes(clip, count), frames)[0]
             if n >= 0:
-                one[place].append(rate)
-                many[place].append(TARGETS * (frames - 1) / seconds)
-    rows = [
+                rates[place].append(rate)
+    return rates
+
+
+def lines(count: int, rates: dict[str, list[float]], cost: float) -> list[tuple[str, ...]]:
+    """Of the table.
+
+    Args:
+        count: targets.
+        rates: targets times frames a second, by engine, of every round.
+        cost: seconds that the card's peak would take for a target in a frame.
+    """
+    return [
         (
-            f"{what}, {place}",
-            number(median(rates[place])),
-            spread(rates[place]),
-            number(median([rate / other for rate, other in zip(rates[place], rates["CPU"])])),
+            f"{named(count)}, {place}",
+            number(median(own)),
+            spread(own),
+            number(1000 * count / median(own)),
+            number(median([rate / other for rate, other in zip(own, rates.get(CPU, []))])),
+            ABSENT if place == CPU else percent(median(own) * cost),
         )
-        for what, rates in (("one target", one), (f"{TARGETS} targets", many))
-        for place in models
+        for place, own in rates.items()
     ]
-    columns = ("what", "targets times frames a second", "quartiles", "against the CPU")
-    return Section(TITLE, [f"{Path(name).name}; crops and everything but the graphs stay on the CPU.", Table(columns, rows)])
+
+
+def alone(model: Model, clip: Clip, count: int, cost: float) -> tuple[str, ...]:
+    """A line for trunk and head of the torch engine without the rest of a tracker."""
+    tracker = Tracker(model)
+    tracker.init(clip.frames[0], clip.box)
+    state = tracker.started
+    if state.parts is None:
+        raise ValueError(f"model {model.name!r} has no box head")
+    crops = np.repeat(tracker.contexts(clip.frames[1]), count, axis=0)
+    one = (state.template, state.parts, state.w_target[None], state.template_size)
+    template, parts, w_target, size = (np.repeat(array, count, axis=0) for array in one)
+    seconds = best_seconds(lambda: model.locate(template, parts, model.search(crops), w_target, size))
+    rate = count / seconds
+    return (
+        f"{named(count)}, {TORCH_GPU}, networks alone",
+        number(rate),
+        ABSENT,
+        number(1000 * seconds),
+        ABSENT,
+        percent(rate * cost),
+    )
+
+
+def named(count: int) -> str:
+    """So many targets.
+
+    >>> named(1), named(1024)
+    ('one target', '1,024 targets')
+    """
+    return "one target" if count == 1 else f"{count:,} targets"
+
+
+def operations(name: str, clip: Clip, threads: int) -> tuple[float, float]:
+    """What a target costs in a mean update of the clip, and what one context costs in trunk and head: see :class:`Work`."""
+    model = Model(open_bundle(name), threads, "float32")
+    recorders = record(model)
+    tracker = Tracker(model)
+    tracker.init(clip.frames[0], clip.box)
+    for recorder in recorders.values():
+        recorder.reset()  # init's calls belong to no frame
+    for frame in clip.frames[1:]:
+        tracker.update(frame)
+    updates = sum(work(recorder).ops for recorder in recorders.values())
+    for recorder in recorders.values():
+        recorder.reset()
+    tracker.find(model.search(tracker.contexts(clip.frames[-1])))
+    return updates / (len(clip.frames) - 1), sum(work(recorder).ops for recorder in recorders.values())
+
+
+def card_peak(device: str = "cuda", side: int = PEAK_SIDE) -> tuple[str, float]:
+    """The card's name, and the operations a second of its best product of two matrices in half precision."""
+    import torch
+
+    a, b = (torch.randn(side, side, device=device).half() for _ in range(2))
+
+    def multiply() -> None:
+        torch.mm(a, b)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    card = torch.cuda.get_device_name() if device == "cuda" else device
+    return card, 2.0 * side**3 / best_seconds(multiply)

@@ -21,6 +21,7 @@ PLACES = (
     (tracker_module, "choose_box", "choose"),
     (Tracker, "_remember", "remember"),
     (Tracker, "_note_others", "remember"),
+    (Tracker, "_learn", "adapt"),
 )
 """Where the tracker's own stages are: owner, name, stage."""
 
@@ -56,8 +57,8 @@ def measure(options: Options) -> Section:
     says = (
         "*crop* cuts patches out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
         " *choose* reads scale and place off it, *remember* is the memory with equation (5) and of what else looks like the"
-        " target, *adapt*"
-        " the meta-learner (every T frames, spread over all); *rest* is what no stage accounts for: Python."
+        " target, *adapt* what frames lose by the meta-learner, which works in a thread of its own; *rest* is what no stage"
+        " accounts for: Python."
     )
     return Section("Milliseconds per stage", [says, Table(columns, rows)], found)
 

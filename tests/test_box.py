@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatrack.geometry import SEARCH_SIZE, iou
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Box, context_side, crop, iou, to_center
 from metatrack.tracking.search import choose_box
 from metatrack.tracking.settings import TrackerSettings
 
@@ -75,11 +75,9 @@ from metatrack.model.box import (  # noqa: E402
     BoxNetwork,
     box_losses,
     central,
-    gather,
     locate,
     overlap,
     parts,
-    products,
     true_sides,
     unit_cells,
 )
@@ -87,12 +85,6 @@ from metatrack.model.meta import adapted_response  # noqa: E402
 
 
 class TestGeometry:
-    def test_gathered_products_are_the_correlation(self):
-        torch.manual_seed(0)
-        x, z = torch.randn(3, 5, 7, 7), torch.randn(3, 5, 29, 29)
-        expected = torch.cat([torch.nn.functional.conv2d(z[i : i + 1], x[i : i + 1])[0] for i in range(3)])
-        assert torch.allclose(gather(products(x, z)), expected, atol=1e-4)
-
     def test_unit_cells_have_length_one(self):
         assert torch.allclose(unit_cells(torch.randn(2, 6, 4, 4)).norm(dim=1), torch.ones(2, 4, 4), atol=1e-3)
 
@@ -200,11 +192,20 @@ def test_a_trunk_of_another_window_has_no_box_head():
 @pytest.fixture(scope="module")
 def bundle(network, tmp_path_factory):
     from metatrack.training.export import CardInfo, export_bundle, round_to_half
+    from metatrack.training.sampling import BoxPair
 
     round_to_half(network)
-    crops = np.random.default_rng(0).integers(0, 256, (4, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    pairs = [
+        BoxPair(
+            *(rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (127, SEARCH_SIZE)),
+            np.zeros(2, np.float32),
+            *rng.uniform(20, 100, (2, 2)).astype(np.float32),
+        )
+        for _ in range(4)
+    ]
     folder = tmp_path_factory.mktemp("bundle") / "box"
-    return export_bundle(network, None, CardInfo("box", "random weights", "none", [], {}), folder, crops)
+    return export_bundle(network, None, CardInfo("box", "random weights", "none", [], {}), folder, pairs)
 
 
 def test_the_bundle_answers_as_torch_does(network, bundle):
@@ -232,7 +233,7 @@ def test_the_bundle_answers_as_torch_does(network, bundle):
             assert np.abs(a - b).max() < 0.05 * max(1.0, np.abs(b).max() / 10)
 
 
-def test_the_8_bit_trunk_says_nearly_the_same(bundle):
+def test_in_8_bits_trunk_and_head_say_nearly_the_same(bundle):
     from metatrack.runtime.bundle import BundleError, open_bundle
     from metatrack.runtime.engine import Model, fast_int8
 
@@ -248,6 +249,27 @@ def test_the_8_bit_trunk_says_nearly_the_same(bundle):
     del bare.card["files"]["embed-int8.onnx"]
     with pytest.raises(BundleError, match="no 8-bit trunk"):
         Model(bare, precision="int8")
+
+
+def test_the_shipped_head_in_8_bits_gives_the_same_boxes():
+    from metatrack.runtime.bundle import open_bundle
+    from metatrack.runtime.engine import Model
+
+    from .conftest import Scene
+
+    scene = Scene(0)
+    plain, small = (Model(open_bundle("lite"), precision=p) for p in ("float32", "int8"))
+    center = to_center(Box(*scene.box(0)))
+    side = context_side(center.w, center.h)
+    patch = crop(scene.frame(0), center.cx, center.cy, side, EXEMPLAR_SIZE)[None]
+    context = crop(scene.frame(1), center.cx, center.cy, side * SEARCH_SIZE / EXEMPLAR_SIZE, SEARCH_SIZE)[None]
+    size = np.array([[center.w, center.h]], np.float32) * EXEMPLAR_SIZE / side
+    own = (*plain.look(patch, size), plain.search(context), plain.no_kernels[None], size)
+    first, second = plain.locate(*own), small.locate(*own)
+    assert np.abs(first.response - second.response).max() < 1e-4  # equation (4) is not rounded
+    place = np.unravel_index(first.logits[0].argmax(), first.logits[0].shape)
+    assert 0 < abs(first.logits[0][place] - second.logits[0][place]) < 0.1
+    assert np.abs(second.sides[0, :, place[0], place[1]] / first.sides[0, :, place[0], place[1]] - 1).max() < 0.03
 
 
 @pytest.fixture(scope="module")

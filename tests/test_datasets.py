@@ -320,6 +320,24 @@ def test_plain_folders_and_tables(tmp_path):
         read_dataset("plain", tmp_path)
 
 
+def test_plain_table_with_ids(tmp_path):
+    frames(tmp_path / "img", range(1, 4), 4)
+    table, header = tmp_path / "boxes.csv", "frame,id,x,y,w,h,score,lost"
+    write(table, header, "0,car,1,2,3,4,1.0,0", "2,car,5,6,7,8,0.5,0")
+    np.testing.assert_array_equal(read_dataset("plain", tmp_path)[0].boxes, [[1, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]])
+    write(table, header, "0,car,1,2,3,4,1.0,0", "0,7,2,2,3,4,1.0,0", "1,car,1,2,3,4,0.9,0")
+    with pytest.raises(
+        ValueError, match=r"boxes\.csv holds the boxes of 2 targets, with the ids car, 7; .* keep the lines of one"
+    ):
+        read_dataset("plain", tmp_path)
+    write(table, header, *(f"0,{i},1,2,3,4,1.0,0" for i in range(30)))
+    with pytest.raises(ValueError, match=r"of 30 targets, with the ids 0, .*, 19, \.\.\.; "):
+        read_dataset("plain", tmp_path)
+    write(table, header, "0,car,1,2,3,4,1.0,0", "1")  # half a line, as a killed run may leave it
+    with pytest.raises(ValueError, match="is not a row of a table"):
+        read_dataset("plain", tmp_path)
+
+
 def test_long_lists_are_cut(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"lacks 30 of the 30 sequences: 0, .*, 19, \.\.\.\. here"):
         folders.choose(tmp_path, [str(i) for i in range(30)], (), None, False, "here")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -89,6 +91,38 @@ def test_a_card_cannot_point_elsewhere(exported, tmp_path):
     (folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(BundleError, match="incomplete"):
         open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["name"],
+        ["architecture"],
+        ["tracking", "calibration"],
+        ["files"],
+        ["architecture/channels", "architecture/support"],
+        ["files/embed.onnx/sha256", "files/match.onnx/sha256"],
+    ],
+)
+def test_what_a_card_lacks_is_named(exported, tmp_path, missing):
+    folder = shutil.copytree(exported[2], tmp_path / "copy")
+    card = json.loads((folder / "card.json").read_text())
+    for path in missing:
+        *parts, key = path.split("/")
+        del reduce(getitem, parts, card)[key]
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(BundleError, match=rf"copy/card\.json lacks {', '.join(missing).replace('/', '.')};"):
+        open_bundle(folder)
+
+
+def test_a_part_of_a_card_that_is_no_object(exported, tmp_path):
+    folder = shutil.copytree(exported[2], tmp_path / "copy")
+    card = json.loads((folder / "card.json").read_text())
+    for part in ("architecture", "tracking", "calibration", "files"):
+        for value in (None, 5, ["stride"]):
+            (folder / "card.json").write_text(json.dumps({**card, part: value}))
+            with pytest.raises(BundleError, match=rf"card\.json lacks {part};"):
+                open_bundle(folder)
 
 
 def test_a_file_that_is_no_graph(exported, tmp_path):

@@ -22,6 +22,8 @@ from metatrack.model.matching import (  # noqa: E402
     scale_contrast,
     stranger_loss,
 )
+from metatrack.model.shifts import correlation, gather, products, scatter  # noqa: E402
+from metatrack.training.quantise import embed_graph  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -220,3 +222,33 @@ def test_concatenation_is_equation_four():
     whole, biases = torch.cat([weight, extra]), torch.cat([bias, torch.zeros(32)])
     expected = gain * correlate(project(a, whole, biases), project(b, whole, biases))[:, 0] + offset
     assert torch.allclose(response, expected, atol=1e-5)
+
+
+class TestShifts:
+    def test_gathered_products_are_the_correlation(self):
+        x, z = torch.randn(3, 5, 7, 7), torch.randn(3, 5, 29, 31)
+        expected = torch.cat([torch.nn.functional.conv2d(z[i : i + 1], x[i : i + 1])[0] for i in range(3)])
+        assert torch.allclose(gather(products(x, z)), expected, atol=1e-4)
+
+    def test_correlation_of_few_is_the_convolution(self):
+        x, z = torch.randn(3, 5, 8, 8), torch.randn(2, 5, 24, 24)
+        assert torch.allclose(correlation(x, z), torch.nn.functional.conv2d(z, x), atol=1e-4)
+
+    @pytest.mark.parametrize(("k", "r", "s"), [(7, 23, 23), (8, 17, 17), (3, 5, 9), (1, 4, 4)])
+    def test_scatter_is_the_transpose_of_gather(self, k, r, s):
+        dots, values = torch.randn(2, k * k, r + k - 1, s + k - 1), torch.randn(2, r, s)
+        spread = scatter(values, k)
+        assert torch.allclose((gather(dots) * values).sum(), (dots * spread).sum(), atol=1e-3)
+        for u in (0, k - 1, k * k - 1):  # the map of cell u holds the values, moved by u, and nothing else
+            y, x = divmod(u, k)
+            assert torch.equal(spread[:, u, y : y + r, x : x + s], values)
+            assert spread[:, u].count_nonzero() == values.count_nonzero()
+
+
+def test_the_graph_that_is_quantised_says_what_the_trunk_says():
+    trunk = LiteTrunk().eval()
+    trunk.join_norm.running_mean.normal_()
+    trunk.join_norm.running_var.uniform_(0.5, 2)
+    crops = torch.randint(0, 256, (2, 127, 127, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.allclose(embed_graph(trunk)(crops), trunk.embed(crops.permute(0, 3, 1, 2).float()), atol=1e-3)

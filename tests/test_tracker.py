@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+import time
 from importlib import resources
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from metatrack import Box, Result, Tracker
 from metatrack.geometry import iou
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
-from metatrack.runtime.engine import load_model
+from metatrack.runtime.engine import Model, load_model
 from metatrack.tracking.search import choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
 from metatrack.video import open_source
@@ -108,14 +109,32 @@ def test_two_trackers_share_a_model_and_nothing_else(scene):
         second.update(other.frame(i))
 
 
-def test_adapts_every_t_frames(scene):
-    tracker = Tracker("lite", settings={"update_interval": 4})
+def test_a_slow_meta_learner_changes_nothing_but_the_time(scene):
+    def boxes(model):
+        tracker = Tracker(model, settings={"update_interval": 3, "update_delay": 1})
+        tracker.init(scene.frame(0), scene.box(0))
+        return [tracker.update(scene.frame(i)).box for i in range(1, 9)]
+
+    class Slow(Model):
+        def adapt(self, *args):
+            time.sleep(0.2)
+            return super().adapt(*args)
+
+    assert boxes(Slow(open_bundle("lite"))) == boxes(Model(open_bundle("lite")))
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected"),
+    [(0, [0, 0, 0, 32, 32, 32, 32, 32]), (2, [0, 0, 0, 0, 0, 32, 32, 32]), (9, [0, 0, 0, 0, 0, 0, 32, 32])],
+)
+def test_adapts_every_t_frames_and_takes_it_over_when_it_is_said(scene, delay, expected):
+    tracker = Tracker("lite", settings={"update_interval": 4, "update_delay": delay})
     tracker.init(scene.frame(0), scene.box(0))
     rows = []
     for i in range(1, 9):
         tracker.update(scene.frame(i))
         rows.append(len(tracker.state.w_target))
-    assert rows == [0, 0, 0, 32, 32, 32, 32, 32]
+    assert rows == expected
     assert len(tracker.state.memory.samples) == 0  # frame 8 has just been used
 
 

@@ -101,6 +101,12 @@ def test_bad_mix_is_explained(data):
     (data / "none.json").write_text(json.dumps([{"name": "x", "root": ".", "split": "train", "weight": 1, "pattern": "car*"}]))
     with pytest.raises(ValueError, match=r"matches 'car\*'"):
         load_mix(data / "none.json")
+    (data / "half.json").write_text('[\n  {"name": "x",\n   "root": .}\n]')
+    with pytest.raises(ValueError, match=r"half\.json is not a JSON file: .*line 3 column 12"):
+        load_mix(data / "half.json")
+    (data / "latin.json").write_bytes('[{"name": "Käfer"}]'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.json is not a JSON file: .*utf-8"):
+        load_mix(data / "latin.json")
 
 
 def test_split_keeps_videos_apart():

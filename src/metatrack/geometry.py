@@ -140,7 +140,7 @@ def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Seque
             part = image[y0 : y0 + ny * shrink, x0 : x0 + nx * shrink]
             image = np.asarray(cv2.resize(part, (nx, ny), interpolation=cv2.INTER_AREA), np.uint8)
             left, top, scale = (left - x0) / shrink, (top - y0) / shrink, scale / shrink
-    return warp(image, scale * np.eye(2), np.array([left, top]), size, fill)
+    return _resample(image, (scale, 0.0, left), (0.0, scale, top), size, fill)
 
 
 def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
@@ -153,12 +153,33 @@ def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[f
         size: side of the output in pixels.
         fill: colour of what lies outside the image.
     """
-    # OpenCV's matrices map pixel centres, hence the two halves.
-    shift = linear @ np.array([0.5, 0.5]) + offset - 0.5
-    matrix = np.concatenate([linear, shift[:, None]], axis=1)
+    (a, b), (c, d) = linear.tolist()
+    x, y = offset.tolist()
+    return _resample(image, (a, b, x), (c, d, y), size, fill)
+
+
+def _resample(
+    image: Image,
+    across: tuple[float, float, float],
+    down: tuple[float, float, float],
+    size: int,
+    fill: Sequence[float],
+) -> Image:
+    """:func:`warp` with the rows of its map: the output's (u, v) shows the image's x = a u + b v + c, and y likewise."""
+    bounds = []
+    for (a, b, c), most in ((across, image.shape[1]), (down, image.shape[0])):
+        low, high = c + size * (min(a, 0) + min(b, 0)), c + size * (max(a, 0) + max(b, 0))
+        bounds.append((max(0, math.floor(low) - 2), min(most, math.ceil(high) + 2)))
+    (x0, x1), (y0, y1) = bounds
+    if x0 >= x1 or y0 >= y1:
+        return np.full((size, size, 3), np.round(fill), np.uint8)
+    # OpenCV warps four channels in half the time of three (5.0), so a fourth is added, to what is needed alone.
+    part = cv2.cvtColor(image[y0:y1, x0:x1], cv2.COLOR_RGB2RGBA)
+    # OpenCV's matrices map pixel centres, hence the halves.
+    matrix = np.array([(a, b, c + (a + b) / 2 - 0.5 - first) for (a, b, c), first in ((across, x0), (down, y0))])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    result = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(fill))
-    return np.asarray(result, np.uint8)
+    result = cv2.warpAffine(part, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(*fill, 0.0))
+    return np.asarray(cv2.cvtColor(result, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def window_start(cells: int, window: int) -> int:

@@ -17,7 +17,7 @@ from metatrack.training.calibration import calibrate
 from metatrack.training.export import CardInfo, export_bundle
 from metatrack.training.matching import load_matching
 from metatrack.training.meta import load_meta
-from metatrack.training.quantise import calibration_crops
+from metatrack.training.quantise import calibration_pairs
 from metatrack.training.sampling import PairSampler, load_mix
 from metatrack.training.validation import TorchModel, simulate
 
@@ -42,7 +42,7 @@ class ExportOptions:
     val_clips: int = 120
     """Simulated clips for the calibration."""
     int8_mix: Path | None = None
-    """JSON file of training data (configs/train.json) to calibrate an 8-bit trunk on; without it, none is made."""
+    """JSON file of training data (configs/train.json) to calibrate trunk and box head in 8 bits; without it, there are none."""
 
 
 def run(options: ExportOptions) -> int:
@@ -64,8 +64,8 @@ def run(options: ExportOptions) -> int:
             info = replace(info, calibration=calibrate(model, clips, adapt=learner is not None))
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
     with user_input():
-        crops = None if options.int8_mix is None else calibration_crops(PairSampler(load_mix(options.int8_mix), seed=5))
-    folder = export_bundle(network, learner, info, options.out, crops)
+        pairs = [] if options.int8_mix is None else calibration_pairs(PairSampler(load_mix(options.int8_mix), seed=5))
+    folder = export_bundle(network, learner, info, options.out, pairs)
     bundle = open_bundle(folder)
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
     print(f"{folder}: model {info.name!r}, {size / 1e6:.1f} MB, {'with' if learner else 'without'} meta-learner")

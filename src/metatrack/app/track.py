@@ -18,6 +18,7 @@ from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
+from metatrack.runtime.engine import Engine, load_model
 from metatrack.tracking.multi import MultiTracker
 from metatrack.tracking.tracker import Result, Tracker
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source
@@ -54,6 +55,8 @@ class TrackOptions:
     """Number of the frame to stop before."""
     threads: int = 0
     """Threads of the networks; 0 is one for each core."""
+    engine: Engine = "onnxruntime"
+    """What runs the networks; openvino comes with pip install 'metatrack[openvino]'."""
 
 
 class Step(NamedTuple):
@@ -180,8 +183,8 @@ def run(options: TrackOptions) -> int:
         source = open_source(options.source, start=options.start, end=options.end)
     with source:
         first = [first_box(text, options.start, source.name, source.size) for text in options.box or (None,)]
-        with user_input():
-            tracker = MultiTracker(options.model, options.adapt, threads=options.threads)
+        with user_input(ModuleNotFoundError):
+            tracker = MultiTracker(load_model(options.model, options.threads, engine=options.engine), options.adapt)
         summary = track(tracker, source, *first, boxes=options.boxes, video=options.video)
     print(describe(summary, source, tracker), file=sys.stderr)
     for what, path in (("boxes", options.boxes), ("video", options.video)):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metatrack.data.folders import IMAGE_SUFFIXES, root_folder
+from metatrack.data.folders import IMAGE_SUFFIXES, SHOWN, root_folder
 from metatrack.data.regions import Floats, polygons_to_boxes
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
@@ -28,11 +28,11 @@ def read_plain(root: Path) -> list[Sequence]:
     Images are ordered as a person would: numbers in their names by value. A row is ``x,y,w,h``, or the corners of a polygon, with
     any separators, 0-based; ``nan,nan,nan,nan`` where the target is not known. A file of one row gives the first image's box
     alone: the sequence can be tracked, but not scored. A table with the header ``frame,x,y,w,h,...`` (what ``metatrack track``
-    writes) may leave frames out.
+    writes) may leave frames out, and may have a column ``id`` if it is of one target.
 
     Raises:
         FileNotFoundError: there is no such folder, or no sequence in it.
-        ValueError: it is not clear which file holds the boxes, or it does not fit the images.
+        ValueError: it is not clear which file holds the boxes, it does not fit the images, or it has several targets.
     """
     root = root_folder(root, "your images and boxes", LAYOUT)
     if _images(root):
@@ -87,7 +87,15 @@ def _boxes(truth: Path, count: int) -> Floats:
 
 def _table(truth: Path, text: str, count: int) -> Floats:
     boxes = np.full((count, 4), np.nan)
-    for row in csv.DictReader(io.StringIO(text.lstrip())):
+    rows = list(csv.DictReader(io.StringIO(text.lstrip())))
+    ids = list(dict.fromkeys(row["id"] for row in rows if row.get("id") is not None))  # None: a row cut short, refused below
+    if len(ids) > 1:
+        shown = ", ".join([*ids[:SHOWN], "..."] if len(ids) > SHOWN else ids)
+        raise ValueError(
+            f"{truth} holds the boxes of {len(ids)} targets, with the ids {shown}; "
+            "a sequence has one target: keep the lines of one id, and copy the folder for each further one"
+        )
+    for row in rows:
         try:
             frame, box = int(row["frame"]), [float(row[key]) for key in "xywh"]
         except (KeyError, TypeError, ValueError) as error:

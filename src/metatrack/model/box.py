@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS
 from metatrack.model.features import STRIDE, TrunkName
 from metatrack.model.matching import EPSILON, MatchingNetwork, project
+from metatrack.model.shifts import gather, products
 
 RESPONSE_CELLS = 23
 """Positions per side of the response of a network with boxes: as many as a 255 px context has, 88 px to each side."""
@@ -53,22 +54,6 @@ def parts(features: Tensor, size: Tensor, stride: int = STRIDE) -> Tensor:
     y = (middle + line * size[:, 1:] / stride) / (h - 1) * 2 - 1
     grid = torch.stack([x[:, None, :].expand(n, PARTS, PARTS), y[:, :, None].expand(n, PARTS, PARTS)], dim=-1)
     return F.grid_sample(features.float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=True)
-
-
-def products(phi_x: Tensor, phi_z: Tensor) -> Tensor:
-    """Inner products of the cells of template i and context i: ``(n, K, k, k)``, ``(n, K, h, w)`` -> ``(n, k k, h, w)``."""
-    n, _, h, w = phi_z.shape
-    return torch.matmul(phi_x.flatten(2).transpose(1, 2), phi_z.flatten(2)).reshape(n, phi_x.shape[-1] ** 2, h, w)
-
-
-def gather(dots: Tensor) -> Tensor:
-    """Cross-correlation from :func:`products`: cell u of the template lies on cell p + u: ``(n, k k, h, w)`` -> ``(n, r, r)``.
-
-    The same as a convolution with the template, for as many pairs as there are, in graphs that know no groups of unknown number.
-    """
-    k = round(dots.shape[1] ** 0.5)
-    places = torch.eye(k * k, dtype=dots.dtype, device=dots.device).reshape(1, k * k, k, k)
-    return F.conv2d(dots, places)[:, 0]
 
 
 class BoxHead(nn.Module):
@@ -164,7 +149,7 @@ def locate(
     extra_x = torch.matmul(w_target, template.flatten(2)).reshape(n, -1, k, k)
     extra_z = torch.matmul(w_target, search.flatten(2)).reshape(n, -1, h, w)
     energy_x, energy_z = phi_x.square().sum(1, keepdim=True), phi_z.square().sum(1, keepdim=True)
-    agreement = products(unit_cells(project(target, weight, bias)), phi_z * (energy_z + EPSILON).rsqrt())
+    agreement = products(unit_cells(project(target, weight, bias)), phi_z) * (energy_z + EPSILON).rsqrt()
     correction, sides = head(agreement, search, size)
     all_x, all_z = energy_x + extra_x.square().sum(1, keepdim=True), energy_z + extra_z.square().sum(1, keepdim=True)
     norm_x = (all_x.sum((1, 2, 3)) + EPSILON).sqrt()[:, None, None]
@@ -203,9 +188,7 @@ def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp(min=EPSILON)
 
 
-def box_losses(
-    logits: Tensor, sides: Tensor, displacement: Tensor, size: Tensor, stride: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def box_losses(logits: Tensor, sides: Tensor, displacement: Tensor, size: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
     """Quality focal loss of the scores and generalised IoU loss of the boxes.
 
     A positive position is to say the overlap of the box that it predicts (Li et al., "Generalized Focal Loss", NeurIPS 2020), so

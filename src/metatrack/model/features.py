@@ -211,18 +211,23 @@ class LiteTrunk(Trunk):
             block.project.load_folded(state, f"{name}._project_conv", f"{name}._bn2")
 
     def embed(self, images: Tensor) -> Tensor:
-        x = self.stem((images - 127) / 128)  # (n, 32, 128, 128) of a 255 px patch
-        low = x
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            if i == 4:
-                low = x  # (n, 40, 32, 32)
+        low, x = self.levels(images)
         # Corner-aligned doubling puts cell 2i of the result exactly on cell i of block 10, as block 4 has it: (n, 112, 31, 31).
         size = 2 * x.shape[-1] - 1
         high = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True)
         joined = torch.cat([low[..., :size, :size], high], dim=1)  # (n, 152, 31, 31)
         features: Tensor = self.neck(self.join_norm(joined))
         return features
+
+    def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs of blocks 4 and 10: ``(n, 40, 32, 32)`` and ``(n, 112, 16, 16)`` of a 255 px patch."""
+        x = self.stem((images - 127) / 128)  # (n, 32, 128, 128)
+        low = x
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == 4:
+                low = x
+        return low, x
 
 
 def make_trunk(name: TrunkName) -> Trunk:

@@ -60,7 +60,11 @@ def correlate(phi_x: Tensor, phi_z: Tensor) -> Tensor:
 
     ``(m, K, k, k)``, ``(n, K, h, w)`` -> ``(n, m, 17, 17)``.
     """
-    dots = F.conv2d(phi_z, phi_x)
+    return normalised(F.conv2d(phi_z, phi_x), phi_x, phi_z)
+
+
+def normalised(dots: Tensor, phi_x: Tensor, phi_z: Tensor) -> Tensor:
+    """Divides correlations ``(n, m, 17, 17)`` by the norms of template and window."""
     return dots / template_norm(phi_x)[None, :, None, None] / window_norm(phi_z, phi_x.shape[-1])
 
 

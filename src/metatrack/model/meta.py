@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.matching import EPSILON, correlate, position_weights
+from metatrack.model.matching import EPSILON, normalised, position_weights
+from metatrack.model.shifts import correlation, gather, products, scatter
 
 SUPPORT = 4
 """M: contexts that give the gradient (section 3.2.2)."""
@@ -42,7 +43,6 @@ def loss_gradient(
     """
     n, m, channels, height, width = support.shape
     k = template.shape[-1]
-    r = y.shape[-1]
     kernels = torch.cat([weight, bias[:, None]], dim=1)  # (K, C + 1)
     ax = with_ones(template)  # (n, C + 1, k, k)
     az = with_ones(support).flatten(0, 1)  # (n M, C + 1, h, w)
@@ -50,8 +50,7 @@ def loss_gradient(
     phi_z = F.conv2d(az, kernels[:, :, None, None])  # (n M, K, h, w)
 
     # Forward: cosine = dots / (A B), the template's norm A and the window's norm B.
-    grouped = phi_z.reshape(n, m, -1, height, width).transpose(0, 1).reshape(m, -1, height, width)
-    dots = F.conv2d(grouped, phi_x, groups=n).transpose(0, 1).reshape(n * m, r, r)
+    dots = gather(products(phi_x[:, None].expand(n, m, *phi_x.shape[1:]).flatten(0, 1), phi_z))  # (n M, 17, 17)
     norm_x = (phi_x.square().sum((1, 2, 3)) + EPSILON).sqrt().repeat_interleave(m)[:, None, None]  # (n M, 1, 1)
     energy = phi_z.square().sum(1, keepdim=True)
     norm_z = (F.avg_pool2d(energy, k, stride=1)[:, 0] * k**2 + EPSILON).sqrt()  # (n M, 17, 17)
@@ -65,9 +64,10 @@ def loss_gradient(
     by_z = slope * dots / (norm_x * norm_z**3)  # (n M, 17, 17)
 
     # The features of the context, gathered by the loss: for each cell u of the template, the sum over p of by_dots[p] a_z[p + u].
-    gathered = F.conv2d(az.transpose(0, 1), by_dots[:, None], groups=n * m).transpose(0, 1)  # (n M, C + 1, k, k)
+    columns = az.flatten(2)
+    gathered = columns @ scatter(by_dots, k).flatten(2).transpose(1, 2)  # (n M, C + 1, k k)
     ax = ax.flatten(2)  # (n, C + 1, k k)
-    gathered = gathered.flatten(2).reshape(n, m, channels + 1, k * k).sum(1)
+    gathered = gathered.reshape(n, m, channels + 1, k * k).sum(1)
     cross = gathered @ ax.transpose(1, 2)  # (n, C + 1, C + 1)
     spread = F.conv2d(by_z[:, None], torch.ones_like(by_z[:1, None, :k, :k]), padding=k - 1)  # (n M, 1, h, w)
     columns = az.flatten(2)  # (n M, C + 1, h w)
@@ -124,4 +124,5 @@ def adapted_response(
     """
     kernels = torch.cat([weight, w_target])[:, :, None, None]
     biases = torch.cat([bias, torch.zeros_like(w_target[:, 0])])
-    return gain * correlate(F.conv2d(template, kernels, biases), F.conv2d(search, kernels, biases)) + offset
+    phi_x, phi_z = F.conv2d(template, kernels, biases), F.conv2d(search, kernels, biases)
+    return gain * normalised(correlation(phi_x, phi_z), phi_x, phi_z) + offset

@@ -15,8 +15,14 @@ GRAPHS = {
     "embed_int8": "embed-int8.onnx",
     "match": "match.onnx",
     "locate": "locate.onnx",
+    "locate_int8": "locate-int8.onnx",
     "adapt": "adapt.onnx",
 }
+
+PARTS = ("architecture", "tracking", "calibration", "files")
+"""Objects of a card that are used at run time; ``data``, ``training`` and the like are for people."""
+ARCHITECTURE = ("channels", "template_cells", "search_cells", "response_cells", "stride", "support")
+"""Of these, what :class:`metatrack.runtime.engine.Model` reads off the architecture."""
 
 
 class BundleError(ValueError):
@@ -31,7 +37,7 @@ class Bundle:
     card: dict[str, Any]
 
     def graph(self, name: str) -> Path | None:
-        """The file of the graph ``embed``, ``embed_int8``, ``match``, ``locate`` or ``adapt``; None where the model has none."""
+        """The file of a graph, one of :data:`GRAPHS`; None where the model has none."""
         file = GRAPHS[name]
         return self.folder / file if file in self.card["files"] else None
 
@@ -53,10 +59,10 @@ def shipped_models() -> list[str]:
 
 
 def open_bundle(model: str | Path) -> Bundle:
-    """Opens a shipped model by its name, or a bundle folder by its path, and checks every hash.
+    """Opens a shipped model by its name, or a bundle folder by its path, and checks the card and every hash.
 
     Raises:
-        BundleError: there is no such model, a file is missing, or its content is not what the card says.
+        BundleError: there is no such model, its card lacks a key, a file is missing, or its content is not what the card says.
     """
     shipped = shipped_models()
     if isinstance(model, str) and model in shipped:
@@ -67,15 +73,31 @@ def open_bundle(model: str | Path) -> Bundle:
             raise BundleError(f"no model {str(model)!r}: shipped are {', '.join(shipped) or 'none'}; a folder must hold {CARD}")
     try:
         card = json.loads((folder / CARD).read_text())
-        files = card["files"]
         if card["format"] != 1:
             raise BundleError(f"{folder / CARD}: format {card['format']} is not known to this version; upgrade metatrack")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BundleError(f"{folder / CARD} is not a model card: {error!r}") from error
-    for name, facts in files.items():
+    if missing := _missing(card):
+        raise BundleError(f"{folder / CARD} lacks {', '.join(missing)}; export the model again, or install the package again")
+    for name, facts in card["files"].items():
         path = folder / name
         if name not in GRAPHS.values() or not path.is_file():
             raise BundleError(f"{path} is missing: the bundle is incomplete; install the package again")
         if sha256(path) != facts["sha256"]:
             raise BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
     return Bundle(folder, card)
+
+
+def _missing(card: dict[str, Any]) -> list[str]:
+    """What a card must say and does not; a part that is no object counts as missing.
+
+    >>> _missing({"name": "mine", "architecture": dict.fromkeys(ARCHITECTURE[1:]), "calibration": {}, "files": {"a.onnx": {}}})
+    ['tracking', 'architecture.channels', 'files.a.onnx.sha256']
+    """
+    parts = {part: card[part] for part in PARTS if isinstance(card.get(part), dict)}
+    missing = [*([] if "name" in card else ["name"]), *(part for part in PARTS if part not in parts)]
+    if "architecture" in parts:
+        missing += [f"architecture.{key}" for key in ARCHITECTURE if key not in parts["architecture"]]
+    for file, facts in parts.get("files", {}).items():
+        missing += [] if isinstance(facts, dict) and "sha256" in facts else [f"files.{file}.sha256"]
+    return missing

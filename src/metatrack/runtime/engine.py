@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from metatrack.geometry import EXEMPLAR_SIZE, PARTS, window_start
-from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE, window_start
+from metatrack.runtime.bundle import GRAPHS, Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
-Precision = Literal["auto", "float32", "int8"]
+Engine = Literal["onnxruntime", "openvino"]
+Precision = Literal["auto", "float32", "int8", "bfloat16"]
 
 
 class Maps(NamedTuple):
@@ -33,19 +35,61 @@ class Model:
 
     Args:
         bundle: an opened bundle.
-        threads: threads per graph; 0 leaves the choice to onnxruntime.
-        precision: of the trunk: 'float32'; 'int8', where the bundle has it; 'auto' takes int8 where the processor has
-        instructions for it (:func:`fast_int8`).
+        threads: threads per graph; 0 is one per core.
+        precision: of trunk and box head: 'float32'; 'int8', where the bundle has it; with OpenVINO also 'bfloat16'. 'auto' takes
+        the fastest that the processor has instructions for: bfloat16, int8 (:func:`fast_int8`), float32, in this order.
+        engine: 'onnxruntime', or 'openvino' where it is installed.
 
     Raises:
-        BundleError: onnxruntime does not accept a graph, or there is none of that precision.
-        ValueError: the precision is unknown.
+        BundleError: the engine does not accept a graph, or there is none of that precision.
+        ValueError: precision or engine is unknown.
+        ModuleNotFoundError: the engine is not installed.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "auto") -> None:
-        self.card: dict[str, Any] = bundle.card
-        architecture = bundle.card["architecture"]
-        self.name: str = bundle.card["name"]
+    batch = 8
+    """Contexts that :meth:`search` is best given at once: on a CPU, more fill the caches and gain nothing."""
+    batch_head = False
+    """Whether :meth:`locate` is best asked for many targets at once."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0, precision: Precision = "auto", engine: Engine = "onnxruntime") -> None:
+        self._describe(bundle.card)
+        for what, given, known in (("precision", precision, get_args(Precision)), ("engine", engine, get_args(Engine))):
+            if given not in known:
+                raise ValueError(f"unknown {what} {given!r}; there are {', '.join(known)}")
+        has_int8 = bundle.graph("embed_int8") is not None
+        if precision == "int8" and not has_int8:
+            raise BundleError(f"model {self.name!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
+        if precision == "bfloat16" and engine == "onnxruntime":
+            raise ValueError("onnxruntime has no bfloat16 on a CPU; use engine 'openvino' or precision 'auto'")
+        if precision == "auto":
+            precision = "int8" if has_int8 and fast_int8() else "float32"
+            if engine == "openvino" and _has_bfloat16():
+                precision = "bfloat16"
+        self.precision: str = precision
+        self.engine: str = engine
+
+        def graph(name: str, batched: bool = False) -> Any:
+            """The graph, in 8 bits if that is asked for and the bundle has it so; None if the bundle has none."""
+            if precision == "int8" and GRAPHS.get(f"{name}_int8") and bundle.graph(f"{name}_int8"):
+                name = f"{name}_int8"
+            path = bundle.graph(name)
+            if path is None:
+                return None
+            if engine == "onnxruntime":
+                return _session(path, threads)
+            # The meta-learner reads small differences: its gradient stays in float32.
+            return _openvino(path, batched, threads, "float32" if name == "adapt" else precision, bundle.card)
+
+        self._embed = graph("embed", batched=True)
+        self._match = graph("match")
+        self._locate = graph("locate", batched=True)
+        self._adapt = graph("adapt")
+
+    def _describe(self, card: dict[str, Any]) -> None:
+        """Takes over what a card says of a model, whatever engine runs it."""
+        architecture = card["architecture"]
+        self.card = card
+        self.name: str = card["name"]
         self.channels: int = architecture["channels"]
         self.template_cells: int = architecture["template_cells"]
         self.search_cells: int = architecture["search_cells"]
@@ -53,16 +97,7 @@ class Model:
         self.stride: int = architecture["stride"]
         self.support: int = architecture["support"]
         self.no_kernels: Float32 = np.zeros((0, self.channels), np.float32)
-        if precision not in get_args(Precision):
-            raise ValueError(f"unknown precision {precision!r}; there are {', '.join(get_args(Precision))}")
-        if precision == "int8" and bundle.graph("embed_int8") is None:
-            raise BundleError(f"model {self.name!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
-        fast = precision == "int8" or (precision == "auto" and bundle.graph("embed_int8") is not None and fast_int8())
-        self.precision: Precision = "int8" if fast else "float32"
-        self._embed = _session(bundle, "embed_int8" if fast else "embed", threads)
-        self._match = _session(bundle, "match", threads) if bundle.graph("match") else None
-        self._locate = _session(bundle, "locate", threads) if bundle.graph("locate") else None
-        self._adapt = _session(bundle, "adapt", threads) if bundle.graph("adapt") else None
+        self._aside: ThreadPoolExecutor | None = None
 
     @property
     def has_boxes(self) -> bool:
@@ -79,8 +114,11 @@ class Model:
         return self._center(self._run_embed(crops), self.template_cells)
 
     def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``."""
-        return self._center(self._run_embed(crops), self.search_cells)
+        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``.
+
+        With a box head, patches may be smaller by a multiple of 16, and r with them by 2 cells.
+        """
+        return self._center(self._run_embed(crops), self.search_cells - (SEARCH_SIZE - crops.shape[1]) // self.stride)
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
         """Equation (4), or (1) where ``w_target`` has no rows: -> logits ``(n, m, 17, 17)``."""
@@ -142,6 +180,12 @@ class Model:
         result: Float32 = self._adapt.run(None, {"template": template, "support": support, "labels": labels})[0]
         return result
 
+    def adapt_aside(self, template: Float32, support: Float32, labels: Float32) -> Future[Float32]:
+        """:meth:`adapt` in a thread of the model's own, one call after another: the next frames need not wait for it."""
+        if self._aside is None:
+            self._aside = ThreadPoolExecutor(1, "metatrack-adapt")
+        return self._aside.submit(self.adapt, template, support, labels)
+
     def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
         result: Float32 = self._embed.run(None, {"crops": crops})[0]
         return result
@@ -168,29 +212,49 @@ def fast_int8() -> bool:
 
 
 @lru_cache(maxsize=8)
-def _cached(folder: Path, threads: int, precision: Precision) -> Model:
-    return Model(open_bundle(folder), threads, precision)
+def _cached(folder: Path, threads: int, precision: Precision, engine: Engine) -> Model:
+    return Model(open_bundle(folder), threads, precision, engine)
 
 
-def load_model(model: str | Path | Model = "lite", threads: int = 0, precision: Precision = "auto") -> Model:
+def load_model(
+    model: str | Path | Model = "lite", threads: int = 0, precision: Precision = "auto", engine: Engine = "onnxruntime"
+) -> Model:
     """A model by the name of a shipped one, or by the folder of a bundle; loaded once per process.
 
     Raises:
         BundleError: there is no such model, or it is damaged.
+        ValueError, ModuleNotFoundError: as :class:`Model`.
     """
     if isinstance(model, Model):
         return model
-    return _cached(open_bundle(model).folder.resolve(), threads, precision)
+    return _cached(open_bundle(model).folder.resolve(), threads, precision, engine)
 
 
-def _session(bundle: Bundle, graph: str, threads: int) -> ort.InferenceSession:
+def _session(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or (os.cpu_count() or 1)
     options.inter_op_num_threads = 1
-    # Each graph has threads of its own. Those of one that has just run would spin beside those of the one that runs now.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Each graph has threads of its own. Between two operators they shall spin, since waking up takes longer than most operators;
+    # but those of a graph that has just run must not spin beside those of the one that runs now.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(bundle.graph(graph)), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unrelated classes
-        raise BundleError(f"{bundle.graph(graph)}: onnxruntime {ort.__version__} cannot load the graph: {error}") from error
+        raise BundleError(f"{path}: onnxruntime {ort.__version__} cannot load the graph: {error}") from error
+
+
+def _openvino(path: Path, batched: bool, threads: int, precision: str, card: dict[str, Any]) -> Any:
+    from metatrack.runtime.openvino_graph import OpenVinoGraph
+
+    try:
+        return OpenVinoGraph(path, batched, threads, precision, card["architecture"]["target_kernels"])
+    except RuntimeError as error:
+        raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
+
+
+def _has_bfloat16() -> bool:
+    from metatrack.runtime.openvino_graph import has_bfloat16
+
+    return has_bfloat16()

@@ -40,7 +40,7 @@ def choose_scale(responses: Float32, settings: TrackerSettings) -> Found:
     Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
     window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
     """
-    clean = np.nan_to_num(responses, nan=-60.0, posinf=60.0, neginf=-60.0)
+    clean = _logits(responses)
     peaks = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.scale_penalty, 1e-9))] * (len(clean) - 1))
     scale = int(np.argmax(peaks))
     cells, up = clean.shape[-1], settings.upsample
@@ -71,6 +71,7 @@ def choose_box(
     stride: int,
     settings: TrackerSettings,
     others: Float32 | None = None,
+    whole: int | None = None,
 ) -> Found:
     """Place, size and shape of the target from a box head's answer.
 
@@ -87,63 +88,86 @@ def choose_box(
         settings: the tracker's.
         others: ``(k, 2)`` places of known others that look like the target, in cells from the context's centre. What is nearer to
         one of them than to the target's last place is taken for that other.
+        whole: positions per side that a whole context has, if this one is smaller: the cosine window is a whole one's middle.
     """
-    logits = np.nan_to_num(logits, nan=-60.0, posinf=60.0, neginf=-60.0)
-    left, top, right, bottom = np.nan_to_num(sides, nan=1.0, posinf=1e3).clip(1e-3, 1e3)
-    w, h = (left + right) / bias[0], (top + bottom) / bias[1]
+    # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
+    logits = _logits(logits)
+    if not np.isfinite(sides).all():
+        sides = np.nan_to_num(sides, nan=1.0, posinf=1e3)
+    sides = sides.clip(1e-3, 1e3)
+    w, h = (sides[:2] + sides[2:]) / np.array(bias, np.float32)[:, None, None]
     p = (w + h) / 2
-    change = _change(np.sqrt((w + p) * (h + p)) / context_side(*size)) * _change((w / h) / (size[0] / size[1]))
-    penalty = np.exp(-settings.shape_penalty * (change - 1))
+    change = _change(np.sqrt((w + p) * (h + p)) / context_side(*size)) * _change(w / h * (size[1] / size[0]))
+    penalty = np.exp(settings.shape_penalty * (1 - change))
     probability = _sigmoid(logits)
     cells = logits.shape[-1]
-    strength = probability * penalty
-    axis = (np.arange(cells) - cells // 2) * float(stride)
-    centers = np.stack([axis[None, :] + (right - left) / 2, axis[:, None] + (bottom - top) / 2], axis=-1)  # (r, r, 2) pixels
-    reach = OTHER_REACH * math.sqrt(size[0] * size[1])
+    certainty = probability * penalty
+    strength = certainty
+    reach = OTHER_REACH * math.sqrt(size[0] * size[1]) / stride
     if others is not None and len(others) and settings.others_share < 1:
-        to_others = np.linalg.norm(centers[:, :, None] - others * stride, axis=-1).min(-1)
+        centers = _centers(sides, stride)
+        to_others = np.linalg.norm(centers[:, :, None] - others, axis=-1).min(-1)
         theirs = (to_others < np.linalg.norm(centers, axis=-1)) & (to_others < reach)
-        strength = np.where(theirs, strength * settings.others_share, strength)
-    mixed = (1 - settings.window) * strength + settings.window * _hann(cells)
+        strength = np.where(theirs, certainty * settings.others_share, certainty)
+    mixed = (1 - settings.window) * strength + settings.window * _hann(cells, whole)
     row, column = divmod(int(np.argmax(mixed)), cells)
     # Neighbours see the same target: their mean box is steadier than the best one.
     rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
-    weight = (probability * penalty)[rows, columns] ** 2 + 1e-12
+    weight = certainty[rows, columns] ** 2 + 1e-12
     weight /= weight.sum()
-    x, y = axis[None, columns], axis[rows, None]
-    x0, x1 = float((weight * (x - left[rows, columns])).sum()), float((weight * (x + right[rows, columns])).sum())
-    y0, y1 = float((weight * (y - top[rows, columns])).sum()), float((weight * (y + bottom[rows, columns])).sum())
-    rate = settings.size_rate * float(probability[row, column] * penalty[row, column])
+    left, top, right, bottom = (float(mean) for mean in (sides[:, rows, columns] * weight).sum((1, 2)))
+    axis = _axis(cells, stride)
+    x, y = float(weight.sum(0) @ axis[columns]), float(weight.sum(1) @ axis[rows])
     return Found(
         0,
-        ((x0 + x1) / 2 / stride, (y0 + y1) / 2 / stride),
-        ((x1 - x0) / bias[0] / size[0], (y1 - y0) / bias[1] / size[1]),
-        rate,
-        np.nan_to_num(response, nan=-60.0, posinf=60.0, neginf=-60.0),
+        ((x + (right - left) / 2) / stride, (y + (bottom - top) / 2) / stride),
+        ((left + right) / bias[0] / size[0], (top + bottom) / bias[1] / size[1]),
+        settings.size_rate * float(certainty[row, column]),
+        _logits(response),
         float(logits[rows, columns].max()),
-        _others(probability, centers / stride, (row, column), reach / stride),
+        _others(probability, sides, stride, (row, column), reach),
     )
 
 
+def _centers(sides: Float32, stride: int) -> npt.NDArray[np.floating]:
+    """Centres of the boxes ``(4, r, r)`` in cells from the context's centre: ``(r, r, 2)``, x and y."""
+    cells = np.arange(sides.shape[-1]) - sides.shape[-1] // 2
+    offset = (sides[2:] - sides[:2]) / (2 * stride)
+    return np.stack([cells[None, :] + offset[0], cells[:, None] + offset[1]], axis=-1)
+
+
 def _others(
-    probability: npt.NDArray[np.floating], centers: npt.NDArray[np.floating], chosen: tuple[int, int], reach: float
+    probability: npt.NDArray[np.floating], sides: Float32, stride: int, chosen: tuple[int, int], reach: float
 ) -> tuple[tuple[float, float], ...]:
     """Places of further peaks, the highest first: apart from the chosen one and from each other by ``reach`` cells."""
-    free = np.linalg.norm(centers - centers[chosen], axis=-1) > reach
-    places = []
-    for _ in range(MOST_OTHERS):
-        height = np.where(free, probability, 0.0)
-        best = np.unravel_index(int(np.argmax(height)), height.shape)
+    high = probability >= OTHER_FROM
+    high[chosen] = True
+    if high.sum() == 1:
+        return ()
+    centers = _centers(sides, stride)
+    own, candidates = centers[chosen], centers[high]
+    height = probability[high]
+    height[np.hypot(*(candidates - own).T) <= reach] = 0
+    places: list[tuple[float, float]] = []
+    while len(places) < MOST_OTHERS:
+        best = int(np.argmax(height))
         if height[best] < OTHER_FROM:
             break
-        places.append((float(centers[best][0]), float(centers[best][1])))
-        free &= np.linalg.norm(centers - centers[best], axis=-1) > reach
+        place = candidates[best]
+        places.append((float(place[0]), float(place[1])))
+        height[np.hypot(*(candidates - place).T) <= reach] = 0
     return tuple(places)
 
 
 def _change(ratio: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """How far a ratio is from 1, either way; at least 1."""
-    return np.asarray(np.maximum(ratio, 1 / ratio))
+    result: npt.NDArray[np.floating] = np.maximum(ratio, 1 / ratio)
+    return result
+
+
+def _logits(values: Float32) -> Float32:
+    """The same, finite; a network that answers with no number sees nothing there."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=-60.0, posinf=60.0, neginf=-60.0)
 
 
 def _sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -151,9 +175,17 @@ def _sigmoid(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 
 @lru_cache(maxsize=4)
-def _hann(size: int) -> npt.NDArray[np.float64]:
-    """Cosine window of ``size x size`` with its peak of 1 at the centre."""
-    line = np.hanning(size + 2)[1:-1]
+def _axis(cells: int, stride: int) -> Float32:
+    """Pixels of the cells of a line from its centre."""
+    return ((np.arange(cells) - cells // 2) * stride).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _hann(size: int, whole: int | None = None) -> npt.NDArray[np.float64]:
+    """Cosine window with its peak of 1 at the centre: the middle ``size x size`` of one for ``whole`` positions per side."""
+    whole = whole or size
+    first = (whole - size) // 2
+    line = np.hanning(whole + 2)[1:-1][first : first + size]
     window = np.outer(line, line)
     window.setflags(write=False)
     return window

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.hints import hint
 
 SHARES = (
     *("scale_penalty", "scale_damping", "window", "update_threshold", "lost_below", "unseen_below", "found_above"),
     *("size_rate", "others_share", "others_above", "template_share", "template_rate", "template_threshold"),
+    *("near_motion", "near_above"),
 )
 """Settings that are probabilities, weights or factors in 0..1."""
+NEAR_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
+"""Sides of contexts that a trunk's cells fit as they fit a whole one."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class TrackerSettings:
     'template': templates at three scales against one context, a third of the work."""
     update_interval: int = 90
     """T of Algorithm 1: frames between updates of w_target (section 4.1)."""
+    update_delay: int = 2
+    """Frames after which a new w_target is used (before the next update in any case); the meta-learner works in another thread
+    meanwhile. Results are the same on any machine, because that frame waits for a thread that is late. 0 learns within the frame,
+    as in the paper."""
     update_threshold: float = 0.0
     """τ: a frame enters the memory only if its score is at least this; 0 admits every frame, as in the paper."""
     positive_radius: float = 2.0
@@ -67,6 +75,15 @@ class TrackerSettings:
     """Frames between looks."""
     template_threshold: float = 0.6
     """Score from which a frame's look is taken."""
+    near_size: int = 191
+    """With a box head: side in pixels of the context that is searched while the target is surely seen, alone and slow. It has
+    the scale of a whole one, whose side is 255: that number means never."""
+    near_interval: int = 5
+    """Every so many frames the whole context is searched in any case."""
+    near_motion: float = 0.3
+    """How far a slow target moves from frame to frame, at most, as a share of the way to the small context's edge."""
+    near_above: float = 0.6
+    """Score from which a target is surely seen."""
     size_trust: float = 0.5
     """With a box head: exponent of the correction by which the head's box in the first frame becomes the given one."""
 
@@ -84,9 +101,13 @@ class TrackerSettings:
         for name in ("shape_penalty", "size_trust"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 0")
-        for name in ("upsample", "update_interval", "lost_after", "template_interval"):
+        for name in ("upsample", "update_interval", "lost_after", "template_interval", "near_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.update_delay < 0:
+            raise ValueError(f"update_delay {self.update_delay} must be at least 0")
+        if self.near_size not in NEAR_SIZES:
+            raise ValueError(f"near_size {self.near_size} must be one of {', '.join(map(str, NEAR_SIZES))}")
         if not 0 < self.size_limits[0] <= 1 <= self.size_limits[1]:
             raise ValueError(f"size_limits {self.size_limits} must enclose 1")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from metatrack.geometry import (
     mean_color,
     to_center,
 )
-from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.runtime.engine import Float32, Maps, Model, load_model
 from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.search import OTHER_REACH, Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
@@ -43,6 +44,8 @@ GRID_LINES = 64
 """A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
 PLACES = 8
 """Places looked at in one frame."""
+MOTION_FADES = 0.8
+"""Factor by which the greatest motion between two frames fades with each further one."""
 
 
 class Look(NamedTuple):
@@ -91,6 +94,9 @@ class TargetState:
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     frame: int = 0  # frames since init
+    sure: bool = False  # whether the last score was high
+    motion: float = 0.0  # cells that the target has lately moved from frame to frame, at most; fades
+    coming: Future[Float32] | None = None  # the next w_target, while the meta-learner works
     low_frames: int = 0  # frames in a row with a score under lost_below
     unseen_frames: int = 0  # the same, under unseen_below
 
@@ -184,9 +190,21 @@ class Tracker:
     # The steps of an update, so that MultiTracker can run the trunk once for all: contexts, find, settle.
 
     def contexts(self, image: Image) -> npt.NDArray[np.uint8]:
-        """The patches to search: around the last place, ``(1 or 3, 255, 255, 3)``."""
-        center = self.started.center
+        """The patches to search: around the last place, ``(1 or 3, 255, 255, 3)``, or one smaller (``near_size``)."""
+        state = self.started
+        center = state.center
+        if self._near():
+            size = self.settings.near_size
+            return _cut(image, center.cx, center.cy, self._side * size / SEARCH_SIZE, size)[None]
         return np.stack([_cut(image, center.cx, center.cy, self._side * f, SEARCH_SIZE) for f in self._search_scales])
+
+    def _near(self) -> bool:
+        """Whether a small context will do for the next frame: the target is surely seen, alone, and slow."""
+        state, settings = self.started, self.settings
+        if state.parts is None or settings.near_size == SEARCH_SIZE or state.frame % settings.near_interval == 0:
+            return False
+        reach = (self.model.response_cells - (SEARCH_SIZE - settings.near_size) / self.model.stride) / 2
+        return state.sure and not state.others and state.motion < settings.near_motion * reach
 
     def settle(self, image: Image, features: Float32, found: Found) -> Result:
         """Takes the target's place over, looks further where it is not seen, remembers and learns.
@@ -212,6 +230,8 @@ class Tracker:
         if self.adapt:
             self._learn()
         self._look_again(image, score)
+        state.sure = score >= settings.near_above
+        state.motion = max(math.hypot(*found.displacement), state.motion * MOTION_FADES)
         state.unseen_frames = 0 if score >= settings.unseen_below else state.unseen_frames + 1
         state.low_frames = 0 if score >= settings.lost_below else state.low_frames + 1
         return Result(from_center(state.center), score, state.low_frames >= settings.lost_after)
@@ -267,26 +287,40 @@ class Tracker:
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
         return float(bias[0]), float(bias[1])
 
-    def find(self, features: Float32) -> Found:
-        """The target's place in the features of :meth:`contexts`."""
-        return self._found(features, self._side, self.settings)
+    def find(self, features: Float32, maps: Maps | None = None) -> Found:
+        """The target's place in the features of :meth:`contexts`; with a box head, ``maps`` are its answer, if it is known."""
+        return self._found(features, self._side, self.settings, maps=maps)
 
     def _found(
-        self, features: Float32, side: float, settings: TrackerSettings, place: tuple[float, float] | None = None
+        self,
+        features: Float32,
+        side: float,
+        settings: TrackerSettings,
+        place: tuple[float, float] | None = None,
+        maps: Maps | None = None,
     ) -> Found:
         """The target's place in the features of one context, or of one place at several scales; by default, of the last place."""
         state, model = self.started, self.model
         if state.parts is None:
             responses = model.match(state.template, features, state.w_target)
             return choose_scale(responses.reshape(-1, *responses.shape[2:]), settings)
-        maps = model.locate(state.template, state.parts, features, state.w_target[None], state.template_size)
+        if maps is None:
+            maps = model.locate(state.template, state.parts, features, state.w_target[None], state.template_size)
         cx, cy = place or state.center[:2]
         zoom = SEARCH_SIZE / side
         cell = model.stride / zoom  # image pixels
         size = (state.center.w * zoom, state.center.h * zoom)
         others = np.array([((other.x - cx) / cell, (other.y - cy) / cell) for other in state.others], np.float32)
         return choose_box(
-            maps.response[0], maps.logits[0], maps.sides[0], size, state.size_bias, model.stride, settings, others
+            maps.response[0],
+            maps.logits[0],
+            maps.sides[0],
+            size,
+            state.size_bias,
+            model.stride,
+            settings,
+            others,
+            model.response_cells,
         )
 
     def _search_frame(self, image: Image) -> tuple[Center, float] | None:
@@ -349,20 +383,23 @@ class Tracker:
         return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
     def _remember(self, features: Float32, found: Found, score: float) -> None:
-        """Offers the frame to the memory."""
-        if score >= self.settings.update_threshold:
+        """Offers the frame to the memory, if its context was a whole one, as the meta-learner knows them."""
+        if score >= self.settings.update_threshold and features.shape[-1] == self.model.search_cells:
             chosen = features[found.scale % len(features)]
             self.started.memory.add(chosen, found.displacement, found.response)
 
     def _learn(self) -> None:
-        """Every T frames, asks the meta-learner for new kernels."""
+        """Every T frames, asks the meta-learner for new kernels, which come some frames later."""
         state, settings = self.started, self.settings
-        if state.frame % settings.update_interval == 0 and state.memory.samples:
+        since = state.frame % settings.update_interval
+        if since == 0 and state.memory.samples:
             samples = [state.memory.samples[i % len(state.memory.samples)] for i in range(self.model.support)]
             support = np.stack([s.features for s in samples])
             y = labels(np.array([s.displacement for s in samples]), self.model.response_cells, settings.positive_radius)
-            state.w_target = self.model.adapt(state.template[:1], support, y)
+            state.coming = self.model.adapt_aside(state.template[:1], support, y)
             state.memory.clear()
+        if state.coming is not None and since >= min(settings.update_delay, settings.update_interval - 1):
+            state.w_target, state.coming = state.coming.result(), None
 
 
 def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:

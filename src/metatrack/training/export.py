@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,16 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
-from metatrack.model.box import BoxNetwork, locate
-from metatrack.model.features import STRIDE
+from metatrack.model.box import BoxNetwork, locate, parts
+from metatrack.model.features import STRIDE, center_cells
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
-from metatrack.training.quantise import quantise
+from metatrack.training.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
+from metatrack.training.sampling import BoxPair
 
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
-
-
-class EmbedGraph(nn.Module):
-    """uint8 ``(n, s, s, 3)`` -> penultimate features ``(n, C, h, w)``."""
-
-    def __init__(self, network: MatchingNetwork) -> None:
-        super().__init__()
-        self.trunk = network.trunk
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.trunk.embed(crops.permute(0, 3, 1, 2).float())
 
 
 class MatchGraph(nn.Module):
@@ -105,7 +96,7 @@ def export_bundle(
     learner: MetaLearner | None,
     info: CardInfo,
     out: Path,
-    examples: npt.NDArray[np.uint8] | None = None,
+    examples: Sequence[BoxPair] = (),
 ) -> Path:
     """Writes the bundle folder ``out``: all of it or, on an error, nothing.
 
@@ -114,29 +105,30 @@ def export_bundle(
         learner: the meta-learner, or None for a model that cannot adapt (the ablation).
         info: facts for the card.
         out: the folder; an older one is replaced.
-        examples: ``(n, 255, 255, 3)`` context patches to calibrate an 8-bit trunk on; None writes none.
+        examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made.
     """
     network.eval()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         made = Path(folder) / out.name
         made.mkdir()
-        cells = network.trunk.template_cells
         r = network.response_cells
-        c, k, s = network.trunk.channels, cells, cells + r - 1
+        c, k = network.trunk.channels, network.trunk.template_cells
+        s = k + r - 1
         n, m = torch.export.Dim("n", min=1, max=4096), torch.export.Dim("m", min=1, max=4096)
         # Square patches of either size go through one graph.
+        height, width = torch.export.Dim("h", min=64), torch.export.Dim("w", min=64)
         crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
         _export(
-            EmbedGraph(network),
+            EmbedGraph(network.trunk),
             (crops,),
             made / GRAPHS["embed"],
             ["crops"],
             ["features"],
-            ({0: n, 1: torch.export.Dim("h", min=64), 2: torch.export.Dim("w", min=64)},),
+            ({0: n, 1: height, 2: width},),
         )
         template, search = torch.randn(3, c, k, k), torch.randn(3, c, s, s)
-        rows = torch.export.Dim("rows", min=0, max=1024)
+        rows, cells = torch.export.Dim("rows", min=0, max=1024), torch.export.Dim("cells", min=k + 2, max=256)
         if isinstance(network, BoxNetwork):
             _export(
                 LocateGraph(network),
@@ -150,7 +142,7 @@ def export_bundle(
                 made / GRAPHS["locate"],
                 ["template", "parts", "search", "w_target", "size"],
                 ["response", "logits", "sides"],
-                ({0: n}, {0: n}, {0: n}, {0: n, 1: rows}, {0: n}),
+                ({0: n}, {0: n}, {0: n, 2: cells, 3: cells}, {0: n, 1: rows}, {0: n}),
             )
             graphs = ["embed", "locate"]
         else:
@@ -163,9 +155,14 @@ def export_bundle(
                 ({0: m}, {0: n}, {0: rows}),
             )
             graphs = ["embed", "match"]
-        if examples is not None:
-            quantise(made / GRAPHS["embed"], network.trunk_name, examples, made / GRAPHS["embed_int8"])
+        if examples:
+            plain = Path(folder) / "embed.onnx"
+            _export(embed_graph(network.trunk), (crops,), plain, ["crops"], ["features"], ({0: n, 1: height, 2: width},))
+            quantise_trunk(plain, network.trunk_name, examples, made / GRAPHS["embed_int8"])
             graphs.append("embed_int8")
+            if isinstance(network, BoxNetwork):
+                quantise_head(made / GRAPHS["locate"], [_feed(network, pair) for pair in examples], made / GRAPHS["locate_int8"])
+                graphs.append("locate_int8")
         if learner is not None:
             learner.eval()
             graph = AdaptGraph(network, learner)
@@ -215,6 +212,23 @@ def export_bundle(
             shutil.rmtree(out)
         os.replace(made, out)
     return out
+
+
+def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, npt.NDArray[np.float32]]:
+    """What the locate graph is given of one pair, before the first update."""
+    images = [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in (pair.template, pair.search)]
+    size = torch.from_numpy(pair.template_size)[None]
+    with torch.no_grad():
+        whole, context = (network.trunk.embed(image) for image in images)
+        k = network.trunk.template_cells
+        inputs = {
+            "template": center_cells(whole, k),
+            "parts": parts(whole, size),
+            "search": center_cells(context, k + network.response_cells - 1),
+            "w_target": torch.zeros(1, 0, network.trunk.channels),
+            "size": size,
+        }
+    return {name: value.numpy() for name, value in inputs.items()}
 
 
 def _export(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from metatrack import __version__
-from metatrack.model.box import BoxNetwork, box_losses, make_network, parts, products, quality_focal, unit_cells
+from metatrack.model.box import BoxNetwork, box_losses, make_network, parts, quality_focal, unit_cells
 from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import (
     MatchingNetwork,
@@ -30,6 +30,7 @@ from metatrack.model.matching import (
     scale_contrast,
     stranger_loss,
 )
+from metatrack.model.shifts import products
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.sampling import PairSampler, load_mix
 from metatrack.training.validation import TorchModel, simulate, track_clips

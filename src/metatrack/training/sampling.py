@@ -59,9 +59,12 @@ def load_mix(path: Path) -> list[Source]:
     Relative roots start from the mix file's folder; ``pattern`` (default ``*``) selects trajectories by name.
 
     Raises:
-        ValueError: an entry is not of that form, or selects nothing.
+        ValueError: the file is not JSON (the message says where), or an entry is not of that form, or selects nothing.
     """
-    entries = json.loads(path.read_text())
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
     sources = []
     for entry in entries:
         unknown = set(entry) - {"name", "root", "split", "stills", "pattern", "weight"}

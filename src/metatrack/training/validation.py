@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.box import BoxNetwork, locate
+from metatrack.geometry import SEARCH_SIZE, Image, context_side, iou, mean_color, warp
+from metatrack.model.box import BoxNetwork
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
-from metatrack.runtime.engine import Float32, Maps, Model
+from metatrack.model.meta import SUPPORT, MetaLearner
+from metatrack.runtime import torch_engine
+from metatrack.runtime.engine import Float32, Model
 from metatrack.tracking.settings import settings_from
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.sampling import Source
@@ -75,63 +76,39 @@ def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float6
     return place, zoom
 
 
-class TorchModel(Model):
-    """The networks in torch behind the run-time model's interface, so that validation needs no export."""
+class TorchModel(torch_engine.TorchModel):
+    """The networks as they are now behind the run-time model's interface, so that validation needs no export."""
 
     def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, bf16: bool = True) -> None:
-        self.network, self.learner, self.bf16 = network, learner, bf16
+        self.bf16 = bf16
         cells, response_cells = network.trunk.template_cells, network.response_cells
-        self.name = network.trunk_name
-        self.channels, self.stride, self.support = network.trunk.channels, STRIDE, SUPPORT
-        self.template_cells, self.search_cells, self.response_cells = cells, cells + response_cells - 1, response_cells
-        self.no_kernels = np.zeros((0, self.channels), np.float32)
-        self.card: dict[str, Any] = {"name": self.name, "tracking": {}, "calibration": {}}
+        architecture = {
+            "channels": network.trunk.channels,
+            "template_cells": cells,
+            "search_cells": cells + response_cells - 1,
+            "response_cells": response_cells,
+            "stride": STRIDE,
+            "support": SUPPORT,
+        }
+        self._describe({"name": network.trunk_name, "architecture": architecture, "tracking": {}, "calibration": {}})
+        head = network.box if isinstance(network, BoxNetwork) else None
         with torch.no_grad():
-            self.weight, self.bias = network.last.folded()
-            self.gain, self.offset = network.log_gain.exp(), network.bias
-
-    @property
-    def has_boxes(self) -> bool:
-        return isinstance(self.network, BoxNetwork)
-
-    @property
-    def can_adapt(self) -> bool:
-        return self.learner is not None
+            weight, bias = network.last.folded()
+            last = (weight, bias, network.log_gain.exp(), network.bias)
+        self._take(torch_engine.Networks(network.trunk, *last, head, learner), torch_engine.Place(), torch.float32)
 
     def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-            return np.asarray(self.network.trunk.embed(images).float().numpy())
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return super()._run_embed(crops)
 
-    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
-        with torch.no_grad():
-            x, z = torch.from_numpy(np.ascontiguousarray(template)), torch.from_numpy(np.ascontiguousarray(search))
-            response: Float32 = adapted_response(
-                x, z, self.weight, self.bias, torch.from_numpy(w_target), self.gain, self.offset
-            ).numpy()
-            return response
-
-    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
-        if not isinstance(self.network, BoxNetwork):
-            raise ValueError("this model has no box head")
-        with torch.no_grad():
-            x, t, z, w, s = (torch.from_numpy(np.ascontiguousarray(a)) for a in (template, target, search, w_target, size))
-            maps = locate(self.network.box, x, t, z, self.weight, self.bias, w, self.gain, self.offset, s)
-            return Maps(*(m.numpy() for m in maps))
-
-    def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
-        if self.learner is None:
-            raise ValueError("this model has no meta-learner")
-        with torch.no_grad():
-            x, z, y = (torch.from_numpy(a) for a in (template, support, labels))
-            delta = loss_gradient(x, z[None], y[None], self.weight, self.bias, self.gain, self.offset)
-            kernels: Float32 = self.learner(delta)[0].numpy()
-            return kernels
+    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return super().search(crops)
 
 
 def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:
     """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
-    chosen = settings_from({"pyramid": "template", "update_interval": 5, **settings})
+    chosen = settings_from({"pyramid": "template", "update_interval": 5, "near_size": SEARCH_SIZE, **settings})
     means = []
     for clip in clips:
         tracker = Tracker(model, adapt=adapt, settings=chosen)

@@ -1,0 +1,75 @@
+"""The same graphs in OpenVINO: what they answer, in every precision, and what happens where it is missing."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from metatrack import Tracker
+from metatrack.geometry import SEARCH_SIZE, iou
+from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.engine import Model
+
+from .conftest import Scene
+
+
+def test_without_the_package_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "metatrack.runtime.openvino_graph", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'metatrack\[openvino\]'"):
+        Model(open_bundle("lite"), engine="openvino")
+
+
+def test_unknown_engine_and_a_precision_that_it_has_not():
+    with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, openvino"):
+        Model(open_bundle("lite"), engine="tensorrt")
+    with pytest.raises(ValueError, match="engine 'openvino'"):
+        Model(open_bundle("lite"), precision="bfloat16")
+
+
+class TestAnswers:
+    openvino = pytest.importorskip("openvino", reason="an option: the openvino extra")
+
+    @pytest.mark.parametrize("name", ["lite", "paper", "lite-no-meta"])
+    def test_of_every_graph_are_onnxruntimes(self, name):
+        rng = np.random.default_rng(0)
+        ours, theirs = (Model(open_bundle(name), 1, "float32", engine) for engine in ("onnxruntime", "openvino"))
+        assert theirs.engine == "openvino"
+        frame = Scene(0).frame(0)
+        patches = np.stack([frame[20 * i : 20 * i + 127, 30 : 30 + 127] for i in range(2)])
+        contexts = rng.integers(0, 256, (3, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+        contexts[:, :240] = frame[:, :SEARCH_SIZE]
+        sizes = np.array([[50, 40], [30, 70]], np.float32)
+        template, search = ours.template(patches), ours.search(contexts)
+        assert close(theirs.template(patches), template) and close(theirs.search(contexts), search)
+        for rows in (0, 32):
+            kernels = rng.normal(0, 0.05, (2, rows if ours.can_adapt else 0, ours.channels)).astype(np.float32)
+            if ours.has_boxes:
+                parts = ours.look(patches, sizes)[1]
+                for small in (0, 8):
+                    side = search.shape[-1] - small
+                    own = (template, parts, np.ascontiguousarray(search[:2, :, :side, :side]), kernels, sizes)
+                    for a, b in zip(theirs.locate(*own), ours.locate(*own), strict=True):
+                        assert close(a, b)
+            else:
+                assert close(theirs.match(template, search, kernels[0]), ours.match(template, search, kernels[0]))
+        if ours.can_adapt:
+            support = np.repeat(search[:1], ours.support, axis=0)
+            labels = np.where(rng.random((ours.support, ours.response_cells, ours.response_cells)) < 0.1, 1, -1)
+            own = (template[:1], support, labels.astype(np.float32))
+            assert close(theirs.adapt(*own), ours.adapt(*own), 1e-2)
+
+    @pytest.mark.parametrize("precision", ["auto", "int8", "bfloat16"])
+    def test_a_tracker_follows_with_it(self, precision):
+        scene = Scene(1)
+        tracker = Tracker(Model(open_bundle("lite"), 1, precision, "openvino"), settings={"update_interval": 8})
+        tracker.init(scene.frame(0), scene.box(0))
+        overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 24)]
+        assert min(overlaps) > 0.5
+        assert len(tracker.started.w_target) == 32
+
+
+def close(a, b, tolerance=2e-3):
+    return a.shape == b.shape and np.abs(a - b).max() <= tolerance * np.abs(b).max()
