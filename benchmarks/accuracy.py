@@ -20,6 +20,7 @@ import numpy.typing as npt
 import tyro
 
 from benchmarks.page import Section, Table, markdown
+from metatrack.compared.opencv import Nano
 from metatrack.data.otb import read_otb
 from metatrack.data.sequence import Sequence as Video
 from metatrack.evaluation.metrics import auc, bootstrap_interval, center_errors, overlaps, precision_at, success_curve
@@ -42,9 +43,13 @@ class Way:
     engine: Engine = "onnxruntime"
     adapt: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
+    nano: Path | None = None
+    """Folder of OpenCV's NanoTrack, which is the way then, for comparison."""
 
-    def make(self) -> Tracker:
+    def make(self) -> Any:
         """A tracker with one thread."""
+        if self.nano is not None:
+            return Nano(self.nano)
         return Tracker(Model(open_bundle(self.model), 1, self.precision, self.engine), self.adapt, self.settings)
 
 
@@ -74,6 +79,8 @@ class AccuracyOptions:
     """Names of ways; all by default."""
     jobs: int = 0
     """Processes; 0 is one per core."""
+    nano: Path | None = None
+    """Folder with OpenCV's NanoTrack files, to compare with."""
 
 
 def starts(video: Video, count: int) -> npt.NDArray[np.float64]:
@@ -121,6 +128,8 @@ def table(ways: Sequence[Way], scores: dict[str, npt.NDArray[np.float64]]) -> Ta
 def main(options: AccuracyOptions) -> None:
     """Runs every way, in processes, and prints the table."""
     ways = [way for way in WAYS if not options.only or way.name in options.only]
+    if options.nano is not None:
+        ways.append(Way("NanoTrack", nano=options.nano))
     videos = read_otb(options.root)
     jobs = [(way, video, options.starts) for way in ways for video in sorted(videos, key=len, reverse=True)]
     found: dict[str, dict[str, list[Score]]] = {way.name: {} for way in ways}

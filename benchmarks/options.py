@@ -21,7 +21,7 @@ PARTS = {
     "size": "installed size",
     "memory": "resident memory over many frames",
     "roofline": "operations and bytes a frame, and the share of the machine's peak",
-    "gpu": "onnxruntime's CUDA provider",
+    "gpu": "onnxruntime's CUDA provider, and torch",
 }
 """The parts of a run: modules of this folder, in the order of the page."""
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
@@ -60,7 +62,30 @@ def measure(options: Options) -> Section:
         " target, *adapt* what frames lose by the meta-learner, which works in a thread of its own; *rest* is what no stage"
         " accounts for: Python."
     )
-    return Section("Milliseconds per stage", [says, Table(columns, rows)], found)
+    shares = [(setup.name, ms, ms / found[setup.name]["all"]) for setup, ms in adaptations(setups, options)]
+    calls = [f"{name} {number(ms)} ms, {number(share)} of a frame" for name, ms, share in shares]
+    learns = f"One call of the meta-learner, in its thread: {'; '.join(calls)}." if calls else "No model here adapts."
+    return Section("Milliseconds per stage", [says, Table(columns, rows), learns], found)
+
+
+def adaptations(setups: list[Setup], options: Options) -> list[tuple[Setup, float]]:
+    """Milliseconds of one call of the meta-learner of each model that has one and uses it."""
+    found = []
+    for setup in setups:
+        model, state = setup.tracker.model, setup.tracker.started
+        if not setup.tracker.adapt:
+            continue
+        rng = np.random.default_rng(0)
+        cells, r = model.search_cells, model.response_cells
+        support = rng.standard_normal((model.support, model.channels, cells, cells)).astype(np.float32)
+        labels = np.where(rng.random((model.support, r, r)) < 0.02, 1, -1).astype(np.float32)
+        seconds = []
+        for _ in range(1 + 5 * options.rounds):
+            begin = time.perf_counter()
+            model.adapt(state.template[:1], support, labels)
+            seconds.append(time.perf_counter() - begin)
+        found.append((setup, 1000 * median(seconds[1:])))
+    return found
 
 
 def make(options: Options) -> list[Setup]:
