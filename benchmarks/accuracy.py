@@ -60,9 +60,9 @@ WAYS = (
     Way("int8, small contexts", precision="int8"),
     Way("int8, small contexts, no adaptation", precision="int8", adapt=False),
     Way("OpenVINO, bfloat16, small contexts", precision="bfloat16", engine="openvino"),
-    Way("paper, float32", "paper", "float32", settings={"pyramid": "search"}),
-    Way("paper, int8", "paper", "int8", settings={"pyramid": "search"}),
-    Way("paper, int8, one context", "paper", "int8", settings={"pyramid": "template"}),
+    Way("paper", "paper", settings={"pyramid": "search", "scale_interval": 1}),
+    Way("paper, three scales every third frame", "paper", settings={"pyramid": "search", "scale_interval": 3}),
+    Way("paper, one context", "paper", settings={"pyramid": "template"}),
 )
 """The ways of each model, the first of which the others are compared with."""
 

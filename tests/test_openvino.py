@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from metatrack import Tracker
+from metatrack.app import bench
+from metatrack.app.problem import Problem
 from metatrack.geometry import SEARCH_SIZE, iou
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Model
@@ -20,6 +22,8 @@ def test_without_the_package_the_remedy_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "metatrack.runtime.openvino_graph", raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'metatrack\[openvino\]'"):
         Model(open_bundle("lite"), engine="openvino")
+    with pytest.raises(Problem, match="metatrack"):
+        bench.run(bench.BenchOptions(engine="openvino", frames=2, repeats=1))
 
 
 def test_unknown_engine_and_a_precision_that_it_has_not():

@@ -299,3 +299,47 @@ class TestChoose:
     def test_no_number_is_no_crash(self):
         found = choose_scale(np.full((3, 17, 17), np.nan, np.float32), TrackerSettings())
         assert all(math.isfinite(v) for v in (*found.displacement, found.peak))
+
+
+def test_other_scales_are_searched_as_often_as_is_said(scene):
+    tracker = Tracker("paper", settings={"pyramid": "search", "scale_interval": 3})
+    tracker.init(scene.frame(0), scene.box(0))
+    counts = []
+    for i in range(1, 8):
+        counts.append(len(tracker.contexts(scene.frame(i))))
+        tracker.update(scene.frame(i))
+    assert counts == [3, 1, 1, 3, 1, 1, 3]
+
+
+class TestSmallContexts:
+    def sides(self, scene, **settings):
+        tracker = Tracker("lite", settings={"near_interval": 4, **settings})
+        tracker.init(scene.frame(0), scene.box(0))
+        found = []
+        for i in range(1, 13):
+            found.append(tracker.contexts(scene.frame(i)).shape[1])
+            tracker.update(scene.frame(i))
+        return found
+
+    def test_for_a_slow_and_sure_target_but_for_every_fourth_frame(self):
+        sides = self.sides(Scene(3), near_motion=1.0, near_above=0.1)
+        assert sides[0::4] == [255] * 3
+        assert sides.count(191) == 9
+
+    @pytest.mark.parametrize("settings", [{"near_size": 255}, {"near_above": 1.0}, {"near_motion": 0.0}])
+    def test_never_for_an_unsure_or_a_fast_one(self, settings):
+        assert set(self.sides(Scene(3), **settings)) == {255}
+
+    def test_say_the_same(self):
+        scene = Scene(3)
+        boxes = []
+        for size in (191, 255):
+            tracker = Tracker("lite", settings={"near_size": size, "near_motion": 1.0, "near_above": 0.1})
+            tracker.init(scene.frame(0), scene.box(0))
+            boxes.append(np.array([tracker.update(scene.frame(i)).box for i in range(1, 16)]))
+        assert iou(boxes[0], boxes[1]).min() > 0.85
+        assert not np.array_equal(boxes[0], boxes[1])
+
+    def test_of_a_side_that_fits_no_cells_are_refused(self):
+        with pytest.raises(ValueError, match="near_size 200 must be one of 127, 143"):
+            TrackerSettings(near_size=200)

@@ -20,6 +20,8 @@ from metatrack.runtime.bundle import GRAPHS, Bundle, BundleError, open_bundle
 Float32 = npt.NDArray[np.float32]
 Engine = Literal["onnxruntime", "openvino"]
 Precision = Literal["auto", "float32", "int8", "bfloat16"]
+ALL_INT8 = ("paper",)
+"""Trunks with an 8-bit graph of which no layer stays in float32: with OpenVINO, 8 bits are faster than bfloat16 there."""
 
 
 class Maps(NamedTuple):
@@ -37,7 +39,8 @@ class Model:
         bundle: an opened bundle.
         threads: threads per graph; 0 is one per core.
         precision: of trunk and box head: 'float32'; 'int8', where the bundle has it; with OpenVINO also 'bfloat16'. 'auto' takes
-        the fastest that the processor has instructions for: bfloat16, int8 (:func:`fast_int8`), float32, in this order.
+        the fastest that the processor has instructions for: int8 (:func:`fast_int8`) before float32, and with OpenVINO bfloat16
+        before either, but for :data:`ALL_INT8`.
         engine: 'onnxruntime', or 'openvino' where it is installed.
 
     Raises:
@@ -63,7 +66,7 @@ class Model:
             raise ValueError("onnxruntime has no bfloat16 on a CPU; use engine 'openvino' or precision 'auto'")
         if precision == "auto":
             precision = "int8" if has_int8 and fast_int8() else "float32"
-            if engine == "openvino" and _has_bfloat16():
+            if engine == "openvino" and _has_bfloat16() and not (precision == "int8" and self.trunk in ALL_INT8):
                 precision = "bfloat16"
         self.precision: str = precision
         self.engine: str = engine
@@ -90,6 +93,7 @@ class Model:
         architecture = card["architecture"]
         self.card = card
         self.name: str = card["name"]
+        self.trunk: str = architecture.get("trunk", "")
         self.channels: int = architecture["channels"]
         self.template_cells: int = architecture["template_cells"]
         self.search_cells: int = architecture["search_cells"]

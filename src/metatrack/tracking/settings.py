@@ -24,6 +24,9 @@ class TrackerSettings:
 
     scale_step: float = 1.05
     """Factor between neighbouring scales of the search (section 4.1)."""
+    scale_interval: int = 1
+    """Frames between searches of all scales, without a box head and with contexts at three scales; in the others, one context
+    at the last scale is searched. 1 is the paper's."""
     scale_penalty: float = 0.95
     """Factor on the odds of a target at another scale than the last one (section 4.1)."""
     scale_damping: float = 0.60
@@ -101,7 +104,7 @@ class TrackerSettings:
         for name in ("shape_penalty", "size_trust"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 0")
-        for name in ("upsample", "update_interval", "lost_after", "template_interval", "near_interval"):
+        for name in ("upsample", "update_interval", "lost_after", "template_interval", "near_interval", "scale_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.update_delay < 0:

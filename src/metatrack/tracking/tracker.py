@@ -196,7 +196,8 @@ class Tracker:
         if self._near():
             size = self.settings.near_size
             return _cut(image, center.cx, center.cy, self._side * size / SEARCH_SIZE, size)[None]
-        return np.stack([_cut(image, center.cx, center.cy, self._side * f, SEARCH_SIZE) for f in self._search_scales])
+        scales = self._search_scales if state.frame % self.settings.scale_interval == 0 else self._search_scales[:1]
+        return np.stack([_cut(image, center.cx, center.cy, self._side * f, SEARCH_SIZE) for f in scales])
 
     def _near(self) -> bool:
         """Whether a small context will do for the next frame: the target is surely seen, alone, and slow."""
