@@ -48,7 +48,7 @@ class Wanderer:
 @pytest.mark.skipif(not STATUS.is_file(), reason="reads the resident memory where Linux shows it")
 def test_ten_thousand_frames_take_no_more_memory_than_two_thousand() -> None:
     wanderer = Wanderer()
-    tracker = Tracker("lite", adapt=True, settings={"pyramid": "template"})
+    tracker = Tracker("lite")
     tracker.init(wanderer.frame(0), wanderer.box(0))
     settled, lost = 0.0, 0
     for i in range(1, FRAMES):
