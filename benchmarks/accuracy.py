@@ -24,6 +24,7 @@ from metatrack.compared.opencv import Nano
 from metatrack.data.otb import read_otb
 from metatrack.data.sequence import Sequence as Video
 from metatrack.evaluation.metrics import auc, bootstrap_interval, center_errors, overlaps, precision_at, success_curve
+from metatrack.hints import hint
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Engine, Model, Precision
 from metatrack.tracking.tracker import Tracker
@@ -127,6 +128,10 @@ def table(ways: Sequence[Way], scores: dict[str, npt.NDArray[np.float64]]) -> Ta
 
 def main(options: AccuracyOptions) -> None:
     """Runs every way, in processes, and prints the table."""
+    names = [way.name for way in WAYS]
+    for name in options.only:
+        if name not in names:
+            raise SystemExit(f"--only: no way {name!r}; {hint(name, names)}")
     ways = [way for way in WAYS if not options.only or way.name in options.only]
     if options.nano is not None:
         ways.append(Way("NanoTrack", nano=options.nano))

@@ -45,13 +45,13 @@ def contenders(options: Options) -> list[Contender]:
     plain = ""
     for name in options.model_names:
         bundle, short = open_bundle(name), Path(name).name
-        if bundle.graph("adapt") is not None:
-            ours.append(Contender(short, "ours", name, True))
-            short += ", no adaptation"
-        ours.append(Contender(short, "ours", name))
+        adapts = bundle.graph("adapt") is not None
+        ours.append(Contender(short, "ours", name, adapts))
+        if adapts:
+            ours.append(Contender(f"{short}, no adaptation", "ours", name))
         if bundle.graph("embed_int8") is not None:
-            ours.append(Contender(f"{short}, float32", "ours-float32", name))
-        ours.append(Contender(f"{short}, OpenVINO", "ours-openvino", name))
+            ours.append(Contender(f"{short}, float32", "ours-float32", name, adapts))
+        ours.append(Contender(f"{short}, OpenVINO", "ours-openvino", name, adapts))
         plain = plain or (name if bundle.graph("match") is not None else "")
     weights = "" if options.siamfc is not None else "untrained: time only"
     return [

@@ -15,6 +15,7 @@ from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number, percent, spread
 from benchmarks.peaks import best_seconds
 from benchmarks.targets import boxes, follow_together
+from metatrack.geometry import SEARCH_SIZE
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Model
 from metatrack.tracking.tracker import Tracker
@@ -136,7 +137,7 @@ def lines(count: int, rates: dict[str, list[float]], cost: float) -> list[tuple[
 
 def alone(model: Model, clip: Clip, count: int, cost: float) -> tuple[str, ...]:
     """A line for trunk and head of the torch engine without the rest of a tracker."""
-    tracker = Tracker(model)
+    tracker = Tracker(model, settings={"near_size": SEARCH_SIZE})
     tracker.init(clip.frames[0], clip.box)
     state = tracker.started
     if state.parts is None:
@@ -176,9 +177,11 @@ def operations(name: str, clip: Clip, threads: int) -> tuple[float, float]:
     for frame in clip.frames[1:]:
         tracker.update(frame)
     updates = sum(work(recorder).ops for recorder in recorders.values())
+    whole = Tracker(model, settings={"near_size": SEARCH_SIZE})
+    whole.init(clip.frames[0], clip.box)
     for recorder in recorders.values():
         recorder.reset()
-    tracker.find(model.search(tracker.contexts(clip.frames[-1])))
+    whole.find(model.search(whole.contexts(clip.frames[1])))
     return updates / (len(clip.frames) - 1), sum(work(recorder).ops for recorder in recorders.values())
 
 

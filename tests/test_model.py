@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import onnxruntime as ort
 import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need the train extra")
+
+from onnx import TensorProto, helper  # noqa: E402
 
 from metatrack.model import meta  # noqa: E402
 from metatrack.model.features import LiteTrunk, PaperTrunk, make_trunk  # noqa: E402
@@ -23,7 +27,7 @@ from metatrack.model.matching import (  # noqa: E402
     stranger_loss,
 )
 from metatrack.model.shifts import correlation, gather, products, scatter  # noqa: E402
-from metatrack.training.quantise import embed_graph  # noqa: E402
+from metatrack.training.quantise import embed_graph, read_bytes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -252,3 +256,25 @@ def test_the_graph_that_is_quantised_says_what_the_trunk_says():
     crops = torch.randint(0, 256, (2, 127, 127, 3), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.allclose(embed_graph(trunk)(crops), trunk.embed(crops.permute(0, 3, 1, 2).float()), atol=1e-3)
+
+
+def test_pixels_are_read_by_one_operator_exactly(tmp_path):
+    ops = [
+        helper.make_node("Transpose", ["crops"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["floats", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "scale"], ["images"]),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in (("mean", 127), ("scale", 128))]
+    ends = [
+        helper.make_tensor_value_info("crops", TensorProto.UINT8, [1, 16, 16, 3]),
+        helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 16, 16]),
+    ]
+    graph = helper.make_graph(ops, "pixels", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    before = model.SerializeToString()
+    read_bytes(model)
+    assert [node.op_type for node in model.graph.node] == ["Transpose", "DequantizeLinear"]
+    crops = np.arange(768, dtype=np.uint16).astype(np.uint8).reshape(1, 16, 16, 3)
+    plain, read = (ort.InferenceSession(m).run(None, {"crops": crops})[0] for m in (before, model.SerializeToString()))
+    assert np.array_equal(plain, read)

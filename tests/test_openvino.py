@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ class TestAnswers:
         overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 24)]
         assert min(overlaps) > 0.5
         assert len(tracker.started.w_target) == 32
+
+
+    def test_threads_may_share_a_model(self):
+        model = Model(open_bundle("lite"), 1, "float32", "openvino")
+
+        def follow(seed):
+            scene, tracker = Scene(seed), Tracker(model)
+            tracker.init(scene.frame(0), scene.box(0))
+            return [tracker.update(scene.frame(i)).box for i in range(1, 13)]
+
+        alone = [follow(seed) for seed in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(follow, range(4))) == alone
 
 
 def close(a, b, tolerance=2e-3):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 import time
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +24,15 @@ from metatrack import Box, Result, Tracker
 from metatrack.geometry import iou
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
 from metatrack.runtime.engine import Model, load_model
-from metatrack.tracking.search import choose_scale
+from metatrack.tracking.search import _hann, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
+from metatrack.tracking.tracker import Other
 from metatrack.video import open_source
 
 from .conftest import Scene
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
 
 
 def overlaps(scene: Scene, tracker: Tracker, start: int = 0) -> list[float]:
@@ -139,7 +149,7 @@ def test_adapts_every_t_frames_and_takes_it_over_when_it_is_said(scene, delay, e
 
 
 def test_adaptation_changes_what_is_seen(scene):
-    first, second = (Tracker("lite", adapt=a, settings={"update_interval": 4}) for a in (True, False))
+    first, second = (Tracker("lite", adapt=a, settings={"update_interval": 4, "near_size": 255}) for a in (True, False))
     for t in (first, second):
         t.init(scene.frame(0), scene.box(0))
     pairs = [(first.update(scene.frame(i)), second.update(scene.frame(i))) for i in range(1, 9)]
@@ -343,3 +353,116 @@ class TestSmallContexts:
     def test_of_a_side_that_fits_no_cells_are_refused(self):
         with pytest.raises(ValueError, match="near_size 200 must be one of 127, 143"):
             TrackerSettings(near_size=200)
+
+    def test_want_a_sure_slow_target_that_is_alone(self, scene):
+        tracker = Tracker("lite", adapt=False, settings={"near_motion": 0.5})
+        tracker.init(scene.frame(0), scene.box(0))
+        state = tracker.started
+        state.frame, state.sure, state.motion = 1, True, 3.7
+        assert tracker._near()  # the small context's edge is 7.5 cells away
+        for name, value in (("sure", False), ("motion", 3.8), ("others", [Other(0, 0, 0)]), ("frame", 5)):
+            before = getattr(state, name)
+            setattr(state, name, value)
+            assert not tracker._near(), name
+            setattr(state, name, before)
+        assert tracker._near()
+
+    def test_leave_the_meta_learner_enough_whole_ones(self, scene):
+        for interval, near in ((19, False), (20, True)):
+            tracker = Tracker("lite", settings={"update_interval": interval})
+            tracker.init(scene.frame(0), scene.box(0))
+            tracker.started.frame, tracker.started.sure = 1, True
+            assert tracker._near() is near
+
+    def test_the_motion_of_earlier_frames_fades(self, scene):
+        tracker = Tracker("lite", adapt=False)
+        tracker.init(scene.frame(0), scene.box(0))
+        tracker.started.motion = 10.0
+        tracker.update(scene.frame(0))
+        assert tracker.started.motion == pytest.approx(8.0)
+
+    def test_have_the_middle_of_a_whole_ones_window(self):
+        assert np.array_equal(_hann(15, 23), _hann(23)[4:-4, 4:-4])
+        rng = np.random.default_rng(0)
+        maps = [rng.normal(-3, 1, (n, 15, 15)).astype(np.float32)[0] for n in (1, 1)]
+        sides = np.full((4, 15, 15), 30, np.float32)
+        own = (*maps, sides, (60, 60), (1, 1), 8, TrackerSettings(window=0.9))
+        maps[1][0, 7] = 3.0  # far from the centre: a whole context's window, which is wider, costs it less
+        assert choose_box(*own, whole=15).displacement != choose_box(*own, whole=63).displacement
+
+
+class TestLearningAside:
+    def test_goes_on_in_a_thread_that_outlives_the_main_one(self):
+        script = """
+import threading, time
+from tests.conftest import Scene
+from metatrack import Tracker
+scene, tracker = Scene(0), Tracker("lite", threads=1, settings={"update_interval": 20})
+tracker.init(scene.frame(0), scene.box(0))
+def work():
+    time.sleep(1)
+    for i in range(1, 30): tracker.update(scene.frame(i))
+    print("frames", tracker.started.frame, len(tracker.started.w_target))
+threading.Thread(target=work).start()
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == ["frames", "29", "32"], done.stderr
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    def test_goes_on_in_a_forked_process(self):
+        script = """
+import os
+from tests.conftest import Scene
+from metatrack import Tracker
+scene, tracker = Scene(0), Tracker("lite", threads=1, settings={"update_interval": 20})
+def follow():
+    tracker.init(scene.frame(0), scene.box(0))
+    for i in range(1, 25): tracker.update(scene.frame(i))
+    return len(tracker.started.w_target)
+follow()
+child = os.fork()
+if child == 0: os._exit(follow())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == ["32"], done.stderr
+
+    def test_an_error_is_told_once(self, scene):
+        class Broken(Model):
+            def adapt(self, *_):
+                raise MemoryError("no room")
+
+        tracker = Tracker(Broken(open_bundle("lite"), 1), settings={"update_interval": 4})
+        tracker.init(scene.frame(0), scene.box(0))
+        told = []
+        for i in range(1, 9):
+            try:
+                tracker.update(scene.frame(i))
+            except MemoryError:
+                told.append(i)
+        assert told == [6]
+
+    def test_a_state_can_be_copied_while_it_learns(self, scene):
+        tracker = Tracker("lite", settings={"update_interval": 4})
+        tracker.init(scene.frame(0), scene.box(0))
+        for i in range(1, 5):
+            tracker.update(scene.frame(i))
+        assert tracker.started.coming is not None
+        copied = pickle.loads(pickle.dumps(copy.deepcopy(tracker.state)))
+        last = [tracker.update(scene.frame(i)) for i in range(5, 9)]
+        tracker.state = copied
+        assert [tracker.update(scene.frame(i)) for i in range(5, 9)] == last
+        assert len(copied.w_target) == 32
+
+
+def test_a_bundle_whose_card_does_not_speak_of_small_contexts_gets_none(tmp_path):
+    shutil.copytree(open_bundle("lite").folder, tmp_path / "old")
+    card = json.loads((tmp_path / "old" / "card.json").read_text())
+    del card["tracking"]["near_size"]
+    (tmp_path / "old" / "card.json").write_text(json.dumps(card))
+    assert Tracker(tmp_path / "old").settings.near_size == 255
+    assert Tracker("lite").settings.near_size == 191

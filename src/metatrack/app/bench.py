@@ -159,6 +159,11 @@ def run(options: BenchOptions) -> int:
     with user_input(ModuleNotFoundError):
         model = TimedModel(options.model, options.threads, Clock(), options.engine)
     measure(model, options.adapt, frames[:10], box)  # warms up caches and memory
+    if options.adapt and model.can_adapt:  # an engine may compile at the first call
+        size, r = model.search_cells, model.response_cells
+        features = np.zeros((model.support, model.channels, size, size), np.float32)
+        cells = np.zeros((1, model.channels, model.template_cells, model.template_cells), np.float32)
+        model.adapt(cells, features, np.ones((model.support, r, r), np.float32))
     timings = [measure(model, options.adapt, frames, box) for _ in range(options.repeats)]
     report(options, model, name, frames, timings, load)
     return 0

@@ -27,7 +27,7 @@ MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorb
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Makes a model bundle: three ONNX graphs and a card that says what they are."""
+    """Makes a model bundle: ONNX graphs and a card that says what they are."""
 
     matching: Path
     """Weights of the matching network: best.pt of its run."""

@@ -1,4 +1,4 @@
-"""A model bundle: a folder with three ONNX graphs and a card that says what they are, where they come from, and their hashes."""
+"""A model bundle: a folder with ONNX graphs and a card that says what they are, where they come from, and their hashes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRAPHS = {
     "adapt": "adapt.onnx",
 }
 
-PARTS = ("architecture", "tracking", "calibration", "files")
+CARD_PARTS = ("architecture", "tracking", "calibration", "files")
 """Objects of a card that are used at run time; ``data``, ``training`` and the like are for people."""
 ARCHITECTURE = ("channels", "template_cells", "search_cells", "response_cells", "stride", "support")
 """Of these, what :class:`metatrack.runtime.engine.Model` reads off the architecture."""
@@ -94,8 +94,8 @@ def _missing(card: dict[str, Any]) -> list[str]:
     >>> _missing({"name": "mine", "architecture": dict.fromkeys(ARCHITECTURE[1:]), "calibration": {}, "files": {"a.onnx": {}}})
     ['tracking', 'architecture.channels', 'files.a.onnx.sha256']
     """
-    parts = {part: card[part] for part in PARTS if isinstance(card.get(part), dict)}
-    missing = [*([] if "name" in card else ["name"]), *(part for part in PARTS if part not in parts)]
+    parts = {part: card[part] for part in CARD_PARTS if isinstance(card.get(part), dict)}
+    missing = [*([] if "name" in card else ["name"]), *(part for part in CARD_PARTS if part not in parts)]
     if "architecture" in parts:
         missing += [f"architecture.{key}" for key in ARCHITECTURE if key not in parts["architecture"]]
     for file, facts in parts.get("files", {}).items():

@@ -32,6 +32,16 @@ class Maps(NamedTuple):
     sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
 
 
+class Ready(NamedTuple):
+    """Kernels that are there already, where a future is expected."""
+
+    kernels: Float32
+
+    def result(self) -> Float32:
+        """The kernels."""
+        return self.kernels
+
+
 class Model:
     """The graphs of a bundle: embed, match or locate, and adapt where it can.
 
@@ -101,7 +111,7 @@ class Model:
         self.stride: int = architecture["stride"]
         self.support: int = architecture["support"]
         self.no_kernels: Float32 = np.zeros((0, self.channels), np.float32)
-        self._aside: ThreadPoolExecutor | None = None
+        self._aside, self._aside_of = ThreadPoolExecutor(1, "metatrack-adapt"), os.getpid()  # begins its thread when it is used
 
     @property
     def has_boxes(self) -> bool:
@@ -184,11 +194,14 @@ class Model:
         result: Float32 = self._adapt.run(None, {"template": template, "support": support, "labels": labels})[0]
         return result
 
-    def adapt_aside(self, template: Float32, support: Float32, labels: Float32) -> Future[Float32]:
+    def adapt_aside(self, template: Float32, support: Float32, labels: Float32) -> Future[Float32] | Ready:
         """:meth:`adapt` in a thread of the model's own, one call after another: the next frames need not wait for it."""
-        if self._aside is None:
-            self._aside = ThreadPoolExecutor(1, "metatrack-adapt")
-        return self._aside.submit(self.adapt, template, support, labels)
+        if self._aside_of != os.getpid():  # threads do not come along where a process forks
+            self._aside, self._aside_of = ThreadPoolExecutor(1, "metatrack-adapt"), os.getpid()
+        try:
+            return self._aside.submit(self.adapt, template, support, labels)
+        except RuntimeError:  # the main thread has ended, so Python begins no work in threads; this thread may still track
+            return Ready(self.adapt(template, support, labels))
 
     def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
         result: Float32 = self._embed.run(None, {"crops": crops})[0]
@@ -253,7 +266,7 @@ def _openvino(path: Path, batched: bool, threads: int, precision: str, card: dic
     from metatrack.runtime.openvino_graph import OpenVinoGraph
 
     try:
-        return OpenVinoGraph(path, batched, threads, precision, card["architecture"]["target_kernels"])
+        return OpenVinoGraph(path, batched, threads, precision, card["architecture"].get("target_kernels", 0))
     except RuntimeError as error:
         raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
 

@@ -51,7 +51,7 @@ class TrackerSettings:
     meanwhile. Results are the same on any machine, because that frame waits for a thread that is late. 0 learns within the frame,
     as in the paper."""
     update_threshold: float = 0.0
-    """τ: a frame enters the memory only if its score is at least this; 0 admits every frame, as in the paper."""
+    """τ: a frame enters the memory only if its score is at least this; 0 admits every frame with a whole context."""
     positive_radius: float = 2.0
     """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
     lost_below: float = 0.1
@@ -78,9 +78,10 @@ class TrackerSettings:
     """Frames between looks."""
     template_threshold: float = 0.6
     """Score from which a frame's look is taken."""
-    near_size: int = 191
+    near_size: int = 255
     """With a box head: side in pixels of the context that is searched while the target is surely seen, alone and slow. It has
-    the scale of a whole one, whose side is 255: that number means never."""
+    the scale of a whole one, whose side is 255: that number means never. The meta-learner learns from whole contexts alone. Cards
+    of models with a box head say 191."""
     near_interval: int = 5
     """Every so many frames the whole context is searched in any case."""
     near_motion: float = 0.3

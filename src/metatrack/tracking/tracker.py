@@ -29,7 +29,7 @@ from metatrack.geometry import (
     mean_color,
     to_center,
 )
-from metatrack.runtime.engine import Float32, Maps, Model, load_model
+from metatrack.runtime.engine import Float32, Maps, Model, Ready, load_model
 from metatrack.tracking.memory import Memory, labels
 from metatrack.tracking.search import OTHER_REACH, Found, choose_box, choose_scale
 from metatrack.tracking.settings import TrackerSettings, settings_from
@@ -96,9 +96,14 @@ class TargetState:
     frame: int = 0  # frames since init
     sure: bool = False  # whether the last score was high
     motion: float = 0.0  # cells that the target has lately moved from frame to frame, at most; fades
-    coming: Future[Float32] | None = None  # the next w_target, while the meta-learner works
+    coming: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works
     low_frames: int = 0  # frames in a row with a score under lost_below
     unseen_frames: int = 0  # the same, under unseen_below
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which cannot hold what is still being computed: waits for it."""
+        coming = None if self.coming is None else Ready(self.coming.result())
+        return {**self.__dict__, "coming": coming}
 
 
 class Tracker:
@@ -115,7 +120,7 @@ class Tracker:
         adapt: let the meta-learner add kernels every ``update_interval`` frames (equations 2 to 4); without effect where the
         model has none (``tracker.adapt`` says whether it does).
         settings: None takes the model card's; a dict changes single values of it.
-        threads: threads of onnxruntime; 0 is one per core.
+        threads: threads of the networks; 0 is one per core.
 
     Raises:
         BundleError: the model is missing or damaged.
@@ -203,6 +208,9 @@ class Tracker:
         """Whether a small context will do for the next frame: the target is surely seen, alone, and slow."""
         state, settings = self.started, self.settings
         if state.parts is None or settings.near_size == SEARCH_SIZE or state.frame % settings.near_interval == 0:
+            return False
+        # The memory takes whole contexts alone: from one update to the next there must be enough of them.
+        if self.adapt and settings.update_interval < self.model.support * settings.near_interval:
             return False
         reach = (self.model.response_cells - (SEARCH_SIZE - settings.near_size) / self.model.stride) / 2
         return state.sure and not state.others and state.motion < settings.near_motion * reach
@@ -400,7 +408,8 @@ class Tracker:
             state.coming = self.model.adapt_aside(state.template[:1], support, y)
             state.memory.clear()
         if state.coming is not None and since >= min(settings.update_delay, settings.update_interval - 1):
-            state.w_target, state.coming = state.coming.result(), None
+            coming, state.coming = state.coming, None
+            state.w_target = coming.result()
 
 
 def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:

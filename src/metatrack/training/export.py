@@ -1,4 +1,4 @@
-"""From trained networks to a model bundle: three ONNX graphs and a card (see :mod:`metatrack.runtime.bundle`)."""
+"""From trained networks to a model bundle: ONNX graphs and a card (see :mod:`metatrack.runtime.bundle`)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from metatrack.runtime.bundle import CARD, GRAPHS, sha256
 from metatrack.training.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
 from metatrack.training.sampling import BoxPair
 
+NEAR = {"near_size": 191}
+"""Setting of a new model with a box head, whose graphs take contexts of any size; graphs of older bundles do not."""
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
 
@@ -200,7 +202,7 @@ def export_bundle(
             },
             "data": info.data,
             "training": info.training,
-            "tracking": info.tracking,
+            "tracking": {**(NEAR if isinstance(network, BoxNetwork) else {}), **info.tracking},
             "calibration": info.calibration,
             "exported": datetime.date.today().isoformat(),
             "files": {

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from metatrack.geometry import SEARCH_SIZE, Image, context_side, iou, mean_color, warp
+from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.box import BoxNetwork
 from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
@@ -108,7 +108,7 @@ class TorchModel(torch_engine.TorchModel):
 
 def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:
     """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
-    chosen = settings_from({"pyramid": "template", "update_interval": 5, "near_size": SEARCH_SIZE, **settings})
+    chosen = settings_from({"pyramid": "template", "update_interval": 5, **settings})
     means = []
     for clip in clips:
         tracker = Tracker(model, adapt=adapt, settings=chosen)
