@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, follow, in_turn
@@ -21,7 +20,6 @@ from metatrack.runtime.engine import Model
 from metatrack.tracking.tracker import Tracker
 
 TITLE = "GPU"
-PROVIDER = "CUDAExecutionProvider"
 CPU, ORT_GPU, TORCH_GPU = "onnxruntime, CPU", "onnxruntime, GPU", "torch, GPU"
 TARGETS = (1, 16, 1024)
 MOST_ON_CPU = 16
@@ -30,23 +28,6 @@ FRAMES = 11
 """At least so many with several targets; the first one is init's."""
 PEAK_SIDE = 8192
 """Of the square matrices whose product stands for the card's peak."""
-
-
-class GpuModel(Model):
-    """A model whose graphs run on the GPU; its answers are equal within rounding.
-
-    Raises:
-        RuntimeError: a graph would run on the CPU instead, as onnxruntime does without a word where CUDA cannot be used.
-    """
-
-    def __init__(self, folder: str, threads: int) -> None:
-        super().__init__(open_bundle(folder), threads, "float32")  # the provider has no 8-bit convolutions
-        for name, session in list(vars(self).items()):
-            if isinstance(session, ort.InferenceSession):
-                moved = ort.InferenceSession(session._model_path, providers=[PROVIDER, "CPUExecutionProvider"])
-                if PROVIDER not in moved.get_providers():
-                    raise RuntimeError("onnxruntime has the CUDA provider but cannot use it: no GPU, no driver or no cuDNN")
-                setattr(self, name, moved)
 
 
 def measure(options: Options) -> Section:
@@ -78,17 +59,10 @@ def engines(name: str, threads: int) -> tuple[dict[str, Model], list[str]]:
     """A model for each engine that has a GPU here, and why others have none."""
     models: dict[str, Model] = {}
     missing = []
-    if PROVIDER in ort.get_available_providers():
-        try:
-            models[ORT_GPU] = GpuModel(name, threads)
-        except RuntimeError as error:
-            missing.append(str(error))
-    else:
-        missing.append(
-            f"the onnxruntime {ort.__version__} installed here has no {PROVIDER} (it has"
-            f" {', '.join(ort.get_available_providers())}). On a machine with a GPU: `pip uninstall onnxruntime`,"
-            " `pip install onnxruntime-gpu`, and this command again with `--only gpu`."
-        )
+    try:
+        models[ORT_GPU] = Model(open_bundle(name), threads, engine="cuda")
+    except ValueError as error:
+        missing.append(f"{error}; then this command again with `--only gpu`.")
     try:
         from metatrack.runtime.torch_engine import TorchModel
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -57,7 +58,7 @@ class BenchOptions:
     threads: int = 0
     """Threads of the networks; 0 is one for each core."""
     engine: Engine = "onnxruntime"
-    """What runs the networks; openvino comes with pip install 'metatrack[openvino]'."""
+    """What runs the networks; openvino comes with pip install 'metatrack[openvino]', cuda with onnxruntime-gpu."""
 
 
 class Clock:
@@ -216,7 +217,9 @@ def machine(threads: int, engine: Engine = "onnxruntime") -> str:
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     count = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
-    software = f"{engine} {version(engine)}, Python {platform.python_version()}, {platform.system()}"
+    # onnxruntime for a GPU is another distribution, of the same module.
+    release = version("openvino") if engine == "openvino" else onnxruntime.__version__
+    software = f"{engine} {release}, Python {platform.python_version()}, {platform.system()}"
     return f"{processor()}, {count}, {threads or cores} threads, {software}"
 
 

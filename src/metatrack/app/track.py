@@ -56,7 +56,7 @@ class TrackOptions:
     threads: int = 0
     """Threads of the networks; 0 is one for each core."""
     engine: Engine = "onnxruntime"
-    """What runs the networks; openvino comes with pip install 'metatrack[openvino]'."""
+    """What runs the networks; openvino comes with pip install 'metatrack[openvino]', cuda with onnxruntime-gpu."""
 
 
 class Step(NamedTuple):

@@ -18,7 +18,8 @@ from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE, window_start
 from metatrack.runtime.bundle import GRAPHS, Bundle, BundleError, open_bundle
 
 Float32 = npt.NDArray[np.float32]
-Engine = Literal["onnxruntime", "openvino"]
+Engine = Literal["onnxruntime", "cuda", "openvino"]
+CUDA = "CUDAExecutionProvider"
 Precision = Literal["auto", "float32", "int8", "bfloat16"]
 ALL_INT8 = ("paper",)
 """Trunks with an 8-bit graph of which no layer stays in float32: with OpenVINO, 8 bits are faster than bfloat16 there."""
@@ -51,11 +52,12 @@ class Model:
         precision: of trunk and box head: 'float32'; 'int8', where the bundle has it; with OpenVINO also 'bfloat16'. 'auto' takes
         the fastest that the processor has instructions for: int8 (:func:`fast_int8`) before float32, and with OpenVINO bfloat16
         before either, but for :data:`ALL_INT8`.
-        engine: 'onnxruntime', or 'openvino' where it is installed.
+        engine: 'onnxruntime'; 'cuda', the same on a GPU, in float32, where onnxruntime-gpu is installed in its place; 'openvino'
+        where it is installed.
 
     Raises:
         BundleError: the engine does not accept a graph, or there is none of that precision.
-        ValueError: precision or engine is unknown.
+        ValueError: precision or engine is unknown, or onnxruntime cannot use a GPU here.
         ModuleNotFoundError: the engine is not installed.
     """
 
@@ -72,10 +74,10 @@ class Model:
         has_int8 = bundle.graph("embed_int8") is not None
         if precision == "int8" and not has_int8:
             raise BundleError(f"model {self.name!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
-        if precision == "bfloat16" and engine == "onnxruntime":
-            raise ValueError("onnxruntime has no bfloat16 on a CPU; use engine 'openvino' or precision 'auto'")
+        if precision == "bfloat16" and engine != "openvino":
+            raise ValueError("onnxruntime has no bfloat16 here; use engine 'openvino' or precision 'auto'")
         if precision == "auto":
-            precision = "int8" if has_int8 and fast_int8() else "float32"
+            precision = "int8" if has_int8 and fast_int8() and engine != "cuda" else "float32"
             if engine == "openvino" and _has_bfloat16() and not (precision == "int8" and self.trunk in ALL_INT8):
                 precision = "bfloat16"
         self.precision: str = precision
@@ -88,8 +90,8 @@ class Model:
             path = bundle.graph(name)
             if path is None:
                 return None
-            if engine == "onnxruntime":
-                return _session(path, threads)
+            if engine != "openvino":
+                return _session(path, threads, engine == "cuda")
             # The meta-learner reads small differences: its gradient stays in float32.
             return _openvino(path, batched, threads, "float32" if name == "adapt" else precision, bundle.card)
 
@@ -247,7 +249,12 @@ def load_model(
     return _cached(open_bundle(model).folder.resolve(), threads, precision, engine)
 
 
-def _session(path: Path, threads: int) -> ort.InferenceSession:
+def _session(path: Path, threads: int, cuda: bool = False) -> ort.InferenceSession:
+    if cuda and CUDA not in ort.get_available_providers():
+        raise ValueError(
+            f"onnxruntime {ort.__version__} as installed here has no {CUDA}; on a machine with a GPU:"
+            " pip uninstall onnxruntime; pip install onnxruntime-gpu"
+        )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or (os.cpu_count() or 1)
     options.inter_op_num_threads = 1
@@ -257,9 +264,12 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=[*([CUDA] if cuda else []), "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unrelated classes
         raise BundleError(f"{path}: onnxruntime {ort.__version__} cannot load the graph: {error}") from error
+    if cuda and CUDA not in session.get_providers():  # it goes on with the CPU without a word
+        raise ValueError("onnxruntime has the CUDA provider but cannot use it: no GPU, no driver or no cuDNN")
+    return session
 
 
 def _openvino(path: Path, batched: bool, threads: int, precision: str, card: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The same graphs in OpenVINO: what they answer, in every precision, and what happens where it is missing."""
+"""The same graphs in other engines: what OpenVINO answers, in every precision, and what happens where an engine is missing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from metatrack import Tracker
@@ -28,10 +29,21 @@ def test_without_the_package_the_remedy_is_named(monkeypatch):
 
 
 def test_unknown_engine_and_a_precision_that_it_has_not():
-    with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, openvino"):
+    with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, cuda, openvino"):
         Model(open_bundle("lite"), engine="tensorrt")
     with pytest.raises(ValueError, match="engine 'openvino'"):
         Model(open_bundle("lite"), precision="bfloat16")
+
+
+def test_a_gpu_that_onnxruntime_cannot_use(monkeypatch):
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        with pytest.raises(ValueError, match="pip install onnxruntime-gpu"):
+            Model(open_bundle("lite"), engine="cuda")
+    # Where the provider is there and finds no GPU, onnxruntime falls back to the CPU without a word.
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort.InferenceSession, "get_providers", lambda _: ["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="no GPU, no driver or no cuDNN"):
+        Model(open_bundle("lite"), engine="cuda")
 
 
 class TestAnswers:
