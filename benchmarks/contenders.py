@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,24 +73,11 @@ def reason(error: Exception) -> str:
     return f"not run: {error.name} is not installed" if missing else f"not run: {str(error).strip().splitlines()[0]}"  # type: ignore[attr-defined]
 
 
-def _ours(contender: Contender, threads: int) -> Any:
-    from metatrack.tracking.tracker import Tracker
-
-    return Tracker(contender.argument, contender.adapt, threads=threads)
-
-
-def _ours_float32(contender: Contender, threads: int) -> Any:
+def _ours(contender: Contender, threads: int, precision: Any = "auto", engine: Any = "onnxruntime") -> Any:
     from metatrack.runtime.engine import load_model
     from metatrack.tracking.tracker import Tracker
 
-    return Tracker(load_model(contender.argument, threads, "float32"), contender.adapt)
-
-
-def _ours_openvino(contender: Contender, threads: int) -> Any:
-    from metatrack.runtime.engine import load_model
-    from metatrack.tracking.tracker import Tracker
-
-    return Tracker(load_model(contender.argument, threads, engine="openvino"), contender.adapt)
+    return Tracker(load_model(contender.argument, threads, precision, engine), contender.adapt)
 
 
 def _siamfc(contender: Contender, threads: int) -> Any:
@@ -173,8 +161,8 @@ def _vit(contender: Contender, threads: int) -> Any:
 
 MAKERS: dict[str, Callable[[Contender, int], Any]] = {
     "ours": _ours,
-    "ours-float32": _ours_float32,
-    "ours-openvino": _ours_openvino,
+    "ours-float32": partial(_ours, precision="float32"),
+    "ours-openvino": partial(_ours, engine="openvino"),
     "siamfc": _siamfc,
     "siamfc-torch": _siamfc_torch,
     "opencv": _opencv,

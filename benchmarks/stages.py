@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
-from metatrack.app.bench import Clock, TimedModel, Timing, timed_calls
+from metatrack.app.bench import Clock, TimedModel, Timing, lesson, timed_calls
 from metatrack.tracking import tracker as tracker_module
 from metatrack.tracking.tracker import Tracker
 
@@ -72,17 +70,13 @@ def adaptations(setups: list[Setup], options: Options) -> list[tuple[Setup, floa
     """Milliseconds of one call of the meta-learner of each model that has one and uses it."""
     found = []
     for setup in setups:
-        model, state = setup.tracker.model, setup.tracker.started
+        model = setup.tracker.model
         if not setup.tracker.adapt:
             continue
-        rng = np.random.default_rng(0)
-        cells, r = model.search_cells, model.response_cells
-        support = rng.standard_normal((model.support, model.channels, cells, cells)).astype(np.float32)
-        labels = np.where(rng.random((model.support, r, r)) < 0.02, 1, -1).astype(np.float32)
-        seconds = []
+        inputs, seconds = lesson(model), []
         for _ in range(1 + 5 * options.rounds):
             begin = time.perf_counter()
-            model.adapt(state.template[:1], support, labels)
+            model.adapt(*inputs)
             seconds.append(time.perf_counter() - begin)
         found.append((setup, 1000 * median(seconds[1:])))
     return found

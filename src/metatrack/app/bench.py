@@ -161,13 +161,19 @@ def run(options: BenchOptions) -> int:
         model = TimedModel(options.model, options.threads, Clock(), options.engine)
     measure(model, options.adapt, frames[:10], box)  # warms up caches and memory
     if options.adapt and model.can_adapt:  # an engine may compile at the first call
-        size, r = model.search_cells, model.response_cells
-        features = np.zeros((model.support, model.channels, size, size), np.float32)
-        cells = np.zeros((1, model.channels, model.template_cells, model.template_cells), np.float32)
-        model.adapt(cells, features, np.ones((model.support, r, r), np.float32))
+        model.adapt(*lesson(model))
     timings = [measure(model, options.adapt, frames, box) for _ in range(options.repeats)]
     report(options, model, name, frames, timings, load)
     return 0
+
+
+def lesson(model: Model) -> tuple[Float32, Float32, Float32]:
+    """Template, contexts and labels for :meth:`Model.adapt`, for its time alone: of the right shapes, and without a meaning."""
+    rng, r = np.random.default_rng(0), model.response_cells
+    shapes = ((1, model.template_cells), (model.support, model.search_cells))
+    template, support = (rng.standard_normal((n, model.channels, side, side)).astype(np.float32) for n, side in shapes)
+    labels = np.where(rng.random((model.support, r, r)) < 0.02, 1, -1).astype(np.float32)
+    return template, support, labels
 
 
 def read_frames(options: BenchOptions) -> tuple[str, list[Image], Box]:
