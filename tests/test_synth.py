@@ -318,14 +318,15 @@ def test_fetch_unpacks_each_package_once(tmp_path: Path, monkeypatch: pytest.Mon
         if command[1] == "download":
             (folder / f"{package}_1.deb").write_bytes(b"")
             return
-        tree = Path(command[3])
+        tree = folder / command[3]  # the program's own folder is this one: a path of ours must not be relative
         for part in (material.OBJECTS, *material.BACKGROUNDS, Path("usr/share/doc") / package):
             (tree / part).mkdir(parents=True)
             (tree / part / f"{package}.txt").write_text(package)
 
     monkeypatch.setattr(material, "_run", run)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    found = material.fetch_material(tmp_path)
+    monkeypatch.chdir(tmp_path.parent)
+    found = material.fetch_material(Path(tmp_path.name))
     assert calls == [call for package in material.PACKAGES for call in (("apt-get", package), ("dpkg", package))]
     assert found.objects == tmp_path / "usr/share/tuxpaint/stamps"
     assert sorted(p.stem for p in found.objects.iterdir()) == sorted(material.PACKAGES)

@@ -44,7 +44,7 @@ def fetch_material(out: Path) -> Material:
         RuntimeError: apt-get or dpkg is missing or fails; the message says what to do instead.
         OSError: ``out`` cannot be written.
     """
-    out = Path(out)
+    out = Path(out).absolute()  # dpkg runs in another folder
     out.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         # A package's own documentation is its mark of completion: it is moved here last (see _unpack).
