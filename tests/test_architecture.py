@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "metatrack"
-ROW = re.compile(r"\| `(?P<room>[a-z_]+)` \| (?P<may>[^|]*) \|")
+ROW = re.compile(r"\| `(?P<room>[a-z_]+)` \|(?P<may>[^|]*)\|")
 MODULES = {
     "metatrack" + "".join(f".{part}" for part in path.relative_to(SOURCES).with_suffix("").parts if part != "__init__"): path
     for path in SOURCES.rglob("*.py")
