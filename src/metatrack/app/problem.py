@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 USAGE = 2
 """Exit code of a wrong command line or of input that cannot be used at all."""
@@ -21,6 +22,10 @@ class Problem(Exception):  # noqa: N818 - not an error of the program
     def __init__(self, message: str, status: int = USAGE) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For processes: a pickle of an exception keeps what it was made of."""
+        return type(self), (*self.args, self.status)
 
 
 @contextmanager

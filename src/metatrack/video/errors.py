@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SourceError(OSError):
     """A source cannot be opened, or holds no frame. The message names the source, what was found, and the remedy."""
@@ -18,3 +20,7 @@ class DamagedSourceError(SourceError):
     def __init__(self, message: str, frame: int) -> None:
         super().__init__(message)
         self.frame = frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a pool of processes: a pickle of an exception keeps what it was made of, and its message is not all of that."""
+        return type(self), (*self.args, self.frame)
