@@ -94,15 +94,16 @@ def _siamfc_torch(contender: Contender, threads: int) -> Any:
     from metatrack.compared.siamfc import SETTINGS
     from metatrack.model.matching import MatchingNetwork
     from metatrack.tracking.tracker import Tracker
-    from metatrack.training.matching import channels_last, load_matching
+    from metatrack.training.precision import choose_precision
     from metatrack.training.validation import TorchModel
+    from metatrack.training.weights import channels_last, load_matching
 
     class SiamFC(TorchModel):
         has_boxes = False  # SiamFC has none: it reads the response alone
 
     torch.set_num_threads(threads)
     network = load_matching(Path(contender.argument)) if contender.argument else MatchingNetwork().eval()
-    return Tracker(SiamFC(channels_last(network), None, bf16=False), adapt=False, settings=SETTINGS)
+    return Tracker(SiamFC(channels_last(network), None, choose_precision("float32")), adapt=False, settings=SETTINGS)
 
 
 def _opencv(contender: Contender, threads: int) -> Any:

@@ -1,16 +1,15 @@
-"""The box head: its geometry, its losses, what is trained on, and how its answers are read."""
+"""The box head: its geometry, and how its answers are read."""
 
 from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Box, context_side, crop, iou, to_center
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Box, context_side, crop, to_center
 from metatrack.tracking.search import choose_box
 from metatrack.tracking.settings import TrackerSettings
 
@@ -71,16 +70,7 @@ class TestChoice:
 
 torch = pytest.importorskip("torch", reason="the rest needs the train extra")
 
-from metatrack.model.box import (  # noqa: E402
-    BoxNetwork,
-    box_losses,
-    central,
-    locate,
-    overlap,
-    parts,
-    true_sides,
-    unit_cells,
-)
+from metatrack.model.box import BoxNetwork, locate, parts, unit_cells  # noqa: E402
 from metatrack.model.meta import adapted_response  # noqa: E402
 
 
@@ -96,53 +86,6 @@ class TestGeometry:
         line = torch.linspace(-0.5, 0.5, 7)
         assert torch.allclose(seen[0, 0, 3], (63 + w * line).clamp(0, 112), atol=1e-2)
         assert torch.allclose(seen[0, 1, :, 3], (63 + h * line).clamp(0, 112), atol=1e-2)
-
-    @given(offsets, offsets, lengths, lengths)
-    def test_sides_from_any_position_are_the_same_box(self, x, y, w, h):
-        sides = true_sides(torch.tensor([[x, y]]) / STRIDE, torch.tensor([[w, h]]), CELLS, STRIDE)[0].double()
-        axis = (torch.arange(CELLS) - CELLS // 2) * STRIDE
-        assert torch.allclose(axis[None, :] - sides[0], torch.full((CELLS, CELLS), x - w / 2, dtype=torch.float64), atol=1e-3)
-        assert torch.allclose(axis[:, None] + sides[3], torch.full((CELLS, CELLS), y + h / 2, dtype=torch.float64), atol=1e-3)
-
-    def test_central_positions_lie_in_the_box_and_there_is_always_one(self):
-        displacement, size = torch.tensor([[3.3, -5.6]]), torch.tensor([[10.0, 90.0]])
-        sides = true_sides(displacement, size, CELLS, STRIDE)
-        assert central(sides, 0.25, STRIDE * 0.8).any()
-        assert not central(sides, 0.25, 1.0)[0, 0, 0]
-
-    @given(st.lists(st.floats(1, 80), min_size=8, max_size=8))
-    def test_overlap_is_the_evaluators(self, numbers):
-        a, b = np.array(numbers[:4]), np.array(numbers[4:])
-        measured, generalised = overlap(torch.tensor(a), torch.tensor(b))
-        boxes = [(-s[0], -s[1], s[0] + s[2], s[1] + s[3]) for s in (a, b)]
-        assert float(measured) == pytest.approx(float(iou(*boxes)), abs=1e-6)
-        assert float(generalised) <= float(measured) + 1e-9
-
-
-class TestLosses:
-    displacement, size = torch.tensor([[1.2, -2.7], [0.0, 4.0]]), torch.tensor([[60.0, 44.0], [30.0, 80.0]])
-
-    def test_a_perfect_answer_costs_next_to_nothing(self):
-        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
-        logits = torch.where(central(truth, 0.25, STRIDE * 0.8), 12.0, -12.0)
-        score, box, quality = box_losses(logits, truth, self.displacement, self.size, STRIDE)
-        assert score < 1e-3
-        assert box < 1e-3
-        assert quality == pytest.approx(1, abs=1e-4)
-
-    def test_missing_the_target_and_seeing_one_elsewhere_cost(self):
-        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
-        blind, _, _ = box_losses(torch.full((2, CELLS, CELLS), -12.0), truth, self.displacement, self.size, STRIDE)
-        logits = torch.where(central(truth, 0.25, STRIDE * 0.8), 12.0, -12.0)
-        logits[:, 0, 0] = 12.0
-        fooled, _, _ = box_losses(logits, truth, self.displacement, self.size, STRIDE)
-        assert blind > 1
-        assert fooled > 0.1
-
-    def test_a_box_of_the_wrong_size_costs_in_proportion(self):
-        truth = true_sides(self.displacement, self.size, CELLS, STRIDE)
-        losses = [box_losses(truth[:, 0], truth * f, self.displacement, self.size, STRIDE)[1].item() for f in (1.0, 1.1, 1.3)]
-        assert losses[0] < losses[1] < losses[2]
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +154,10 @@ def bundle(network, tmp_path_factory):
 def test_the_bundle_answers_as_torch_does(network, bundle):
     from metatrack.runtime.bundle import open_bundle
     from metatrack.runtime.engine import Model
+    from metatrack.training.precision import choose_precision
     from metatrack.training.validation import TorchModel
 
-    own, theirs = Model(open_bundle(bundle), precision="float32"), TorchModel(network, None, bf16=False)
+    own, theirs = Model(open_bundle(bundle), precision="float32"), TorchModel(network, None, choose_precision("float32"))
     assert own.has_boxes and theirs.has_boxes
     rng = np.random.default_rng(2)
     crops = rng.integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
@@ -270,63 +214,6 @@ def test_the_shipped_head_in_8_bits_gives_the_same_boxes():
     place = np.unravel_index(first.logits[0].argmax(), first.logits[0].shape)
     assert 0 < abs(first.logits[0][place] - second.logits[0][place]) < 0.1
     assert np.abs(second.sides[0, :, place[0], place[1]] / first.sides[0, :, place[0], place[1]] - 1).max() < 0.03
-
-
-@pytest.fixture(scope="module")
-def sampler(tmp_path_factory):
-    from metatrack.training.sampling import PairSampler, Source, read_got10k
-
-    root = tmp_path_factory.mktemp("got10k")
-    rng = np.random.default_rng(0)
-    for n in range(3):
-        folder = root / f"clip{n}"
-        folder.mkdir()
-        rows = []
-        for i in range(4):
-            w, h = rng.integers(30, 80, 2)
-            image = np.full((330, 330, 3), 90, np.uint8)
-            cv2.ellipse(image, (165, 165), (int(w), int(h)), 0, 0, 360, (40, 40, 250), -1)
-            cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
-            rows.append((165.5 - w, 165.5 - h, 2 * w, 2 * h))
-        np.savetxt(folder / "groundtruth.txt", rows, delimiter=",")
-    return PairSampler([Source("made", tuple(read_got10k(root, None)), 1.0)], seed=1)
-
-
-class TestPairs:
-    """Pairs of an ellipse of one colour on gray: where it is can be read off the patch."""
-
-    @staticmethod
-    def red(patch: np.ndarray) -> tuple[float, float, float, float]:
-        """Centre and size of what is red."""
-        plain = patch.astype(int)
-        ys, xs = np.nonzero(plain[..., 0] - plain[..., 1:].max(-1) > 60)
-        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
-        return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
-
-    def test_place_and_size_are_what_the_patch_shows(self, sampler, monkeypatch):
-        from metatrack.training import sampling
-
-        monkeypatch.setattr(sampling, "COVERED", 0.0)
-        monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
-        checked = 0
-        for index in range(60):
-            pair = sampler.box_pair(index)
-            if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
-                continue  # gray, or cut off by the border
-            x, y, w, h = self.red(pair.search)
-            cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
-            if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
-                continue
-            checked += 1
-            assert (x, y) == pytest.approx((cx, cy), abs=4)
-            assert (w, h) == pytest.approx(pair.size, abs=9)  # low resolution and motion blur spread the colour
-            assert self.red(pair.template)[2:] == pytest.approx(pair.template_size, abs=9)
-        assert checked > 20
-
-    def test_the_same_index_gives_the_same_pair(self, sampler):
-        for a, b in zip(sampler.box_pair(7), sampler.box_pair(7), strict=True):
-            assert np.array_equal(a, b)
-        assert not np.array_equal(sampler.box_pair(7).search, sampler.box_pair(8).search)
 
 
 @settings(max_examples=30)

@@ -20,11 +20,8 @@ from metatrack.model.matching import (  # noqa: E402
     correlate_pairs,
     label_map,
     logistic_loss,
-    position_contrast,
     position_weights,
     project,
-    scale_contrast,
-    stranger_loss,
 )
 from metatrack.model.shifts import correlation, gather, products, scatter  # noqa: E402
 from metatrack.training.quantise import embed_graph, read_bytes  # noqa: E402
@@ -156,30 +153,6 @@ def test_weights_sum_to_one():
         weights = position_weights(y, balanced)
         assert weights[0].sum().item() == pytest.approx(1)
         assert torch.isfinite(weights).all()
-
-
-def test_scale_contrast():
-    y = label_map(torch.zeros(1, 2))
-    response = torch.randn(1, 17, 17)
-    assert scale_contrast(response, response, y).item() == pytest.approx(math.log1p(math.exp(0.3)), rel=1e-5)
-    assert scale_contrast(response + 2, response, y) < scale_contrast(response, response, y)
-    far = response.clone()
-    far[0, 0, 0] += 50  # far from the target: none of its business
-    assert scale_contrast(response, far, y).item() == pytest.approx(scale_contrast(response, response, y).item())
-
-
-def test_position_contrast_prefers_the_exact_place():
-    d = torch.tensor([[1.0, 0.0]])
-    sharp = torch.full((1, 17, 17), -5.0)
-    sharp[0, 8, 9] = 5
-    off = sharp.roll(1, dims=2)
-    assert position_contrast(sharp, d) < position_contrast(off, d)
-
-
-def test_strangers_must_not_answer():
-    quiet, loud = torch.full((1, 17, 17), -8.0), torch.full((1, 17, 17), -8.0)
-    loud[0, 3, 3] = 4
-    assert stranger_loss(quiet) < 0.01 < 1 < stranger_loss(loud)
 
 
 @pytest.mark.parametrize("k", [6, 8])

@@ -1,14 +1,20 @@
-"""``metatrack train matching``, ``train meta`` and ``train average``: the training loops print their own progress."""
+"""``metatrack train matching``, ``train meta`` and ``train average``: the training loop prints its own progress."""
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from metatrack.app.problem import Problem, user_input
-from metatrack.training.matching import MatchingConfig, average_weights, train_matching
+from metatrack.app.problem import INCOMPLETE, Problem, user_input
+from metatrack.app.stop import StopRequest
+from metatrack.training.matching import MatchingConfig, train_matching
 from metatrack.training.meta import MetaConfig, train_meta
+from metatrack.training.run import Outcome, RunConfig, Stop
+from metatrack.training.weights import average_weights
+
+C = TypeVar("C", bound=RunConfig)
 
 
 def matching(config: MatchingConfig) -> int:
@@ -17,13 +23,7 @@ def matching(config: MatchingConfig) -> int:
     Raises:
         Problem: the data, the folder or a setting cannot be used.
     """
-    try:
-        with user_input():  # the whole run: data is read, and found wanting, on the way
-            best = train_matching(config)
-    except ModuleNotFoundError as error:
-        raise Problem(f"--tensorboard needs {error.name}: pip install {error.name}") from error
-    print(f"best weights on validation: {best}")
-    return 0
+    return _train(train_matching, config)
 
 
 def meta(config: MetaConfig) -> int:
@@ -32,9 +32,20 @@ def meta(config: MetaConfig) -> int:
     Raises:
         Problem: the data, the weights, the folder or a setting cannot be used.
     """
-    with user_input():
-        best = train_meta(config)
-    print(f"best weights on validation: {best}")
+    return _train(train_meta, config)
+
+
+def _train(train: Callable[[C, Stop], Outcome], config: C) -> int:
+    """Trains until the end, or until Ctrl-C or SIGTERM, which the batch in hand and a checkpoint come before."""
+    try:
+        with StopRequest() as request, user_input():  # the whole run: data is read, and found wanting, on the way
+            outcome = train(config, lambda: request.signal is not None)
+    except ModuleNotFoundError as error:
+        raise Problem(f"--tensorboard needs {error.name}: pip install {error.name}") from error
+    if not outcome.finished:
+        print(f"stopped after batch {outcome.step} of {config.iterations}; the same command goes on from there")
+        return 128 + request.signal if request.signal is not None else INCOMPLETE
+    print(f"best weights on validation: {outcome.best}")
     return 0
 
 
@@ -54,6 +65,6 @@ def average(options: AverageOptions) -> int:
     Raises:
         Problem: a file cannot be used, or the networks are of different form.
     """
-    with user_input(RuntimeError, KeyError, pickle.UnpicklingError, EOFError):
+    with user_input():
         print(f"mean of {len(options.weights)} runs: {average_weights(options.weights, options.out)}")
     return 0

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metatrack.geometry import window_start
+from metatrack.model.processor import onednn_takes
 
 TrunkName = Literal["paper", "lite"]
 STRIDE = 8
@@ -105,8 +106,8 @@ class FrozenNormConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         padding = self.weight.shape[-1] // 2
-        if self.act and self._can_fuse(x):
-            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if self.act and self._can_fuse(x, dtype):
             weight, bias = self.weight.to(dtype), self.bias.to(dtype)
             geometry = ([padding] * 2, [self.stride] * 2, [1, 1], self.groups)
             fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
@@ -120,9 +121,9 @@ class FrozenNormConv(nn.Module):
             y = F.conv2d(x, self.weight, self.bias, self.stride, padding, 1, self.groups)
         return F.relu6(y, inplace=True) if self.act else y
 
-    def _can_fuse(self, x: Tensor) -> bool:
+    def _can_fuse(self, x: Tensor, dtype: torch.dtype) -> bool:
         """Whether oneDNN may clamp while it convolves (half the memory traffic): on a CPU, where no gradient is asked for."""
-        if torch.onnx.is_in_onnx_export() or x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        if torch.onnx.is_in_onnx_export() or x.device.type != "cpu" or not onednn_takes(dtype):
             return False
         return not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
 

@@ -1,4 +1,4 @@
-"""The Siamese matching network f_w(x, z) of section 3.2.1: equations (1) and (6) of the paper, and two further loss terms.
+"""The Siamese matching network f_w(x, z) of section 3.2.1: equations (1) and (6) of the paper.
 
 The feature normalisation that the paper names and does not define is the cosine of template and window here: the correlation is
 divided by the norm of the template and by the norm of the window that it is laid on, then scaled by a learned gain and bias.
@@ -137,37 +137,3 @@ def position_weights(y: Tensor, balanced: bool) -> Tensor:
 def logistic_loss(response: Tensor, y: Tensor, balanced: bool = True) -> Tensor:
     """Equation (6): ``(n, 17, 17)`` logits and labels -> ``(n,)``."""
     return (position_weights(y, balanced) * F.softplus(-response * y)).sum((-2, -1))
-
-
-def scale_contrast(right: Tensor, wrong: Tensor, y: Tensor, margin: float = 0.3) -> Tensor:
-    """Hinge-like penalty where a template of the wrong scale answers as high as the right one near the target.
-
-    Softplus on the difference of the local log-sum-exp peaks. Without it the responses are nearly the same for scales 10 %
-    apart, and the scale search is blind.
-
-    Args:
-        right: ``(n, 17, 17)`` responses at the right scale.
-        wrong: ``(n, 17, 17)`` responses of the same place at a wrong scale.
-        y: ``(n, 17, 17)`` labels.
-    """
-    far = torch.where(y > 0, 0.0, -1e4)
-    peak_right = torch.logsumexp(right + far, dim=(-2, -1))
-    peak_wrong = torch.logsumexp(wrong + far, dim=(-2, -1))
-    return F.softplus(peak_wrong - peak_right + margin)
-
-
-def position_contrast(right: Tensor, displacement: Tensor, sigma: float = 0.7) -> Tensor:
-    """Cross-entropy of the softmax over positions and a narrow Gaussian at the target: ``(n, 17, 17)``, ``(n, 2)`` -> ``(n,)``.
-
-    Equation (6) asks the 13 positions near the target for the same answer; this asks the peak to be the target's centre, to a
-    part of a cell, and above every distractor.
-    """
-    squared = squared_distance(displacement, right.shape[-1])
-    goal = torch.softmax((-squared / (2 * sigma**2)).flatten(1), dim=1)
-    return -(goal * torch.log_softmax(right.flatten(1), dim=1)).sum(1)
-
-
-def stranger_loss(response: Tensor) -> Tensor:
-    """A template of another object must answer nowhere: ``(n, 17, 17)`` -> ``(n,)``; mean and hardest position, half each."""
-    flat = F.softplus(response).flatten(1)
-    return 0.5 * flat.mean(1) + 0.5 * flat.amax(1)

@@ -5,49 +5,37 @@ The matching network is frozen, so every context is embedded once, before traini
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
 
 from metatrack.model.box import BoxNetwork
-from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss, position_contrast, scale_contrast, stranger_loss
+from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
-from metatrack.training.matching import (
-    channels_last,
-    code_version,
-    description,
-    learning_rate,
-    load_matching,
-    save_atomically,
-    single_thread,
-    to_network,
-    total_loss,
-)
-from metatrack.training.memory import keep_freed_memory
-from metatrack.training.sampling import PairSampler, Source, load_mix
+from metatrack.training.loading import Clips, load_batches, to_network
+from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
+from metatrack.training.mix import load_mix, split_sources
+from metatrack.training.precision import Precision
+from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
+from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import TorchModel, simulate, track_clips
+from metatrack.training.weights import channels_last, load_matching
 
 
-@dataclass(frozen=True)
-class MetaConfig:
+@dataclass(frozen=True, kw_only=True)
+class MetaConfig(RunConfig):
     """Settings of ``metatrack train meta``."""
 
     matching: Path
     """Weights of the trained matching network (best.pt of its run)."""
     mix: Path
     """JSON file that names videos which the matching network did not see."""
-    out: Path
-    """Folder of the run: checkpoint, best weights, log."""
     iterations: int = 5000
     """Batches, as in the paper."""
     batch: int = 6
@@ -70,24 +58,11 @@ class MetaConfig:
     """Contexts per clip."""
     held_out: float = 0.2
     """Share of the trajectories that only validation sees."""
-    val_clips: int = 60
-    """Simulated clips that every validation tracks."""
     scale_weight: float = 0.5
     """Weight of the contrast between right and wrong scales."""
-    position_weight: float = 0.25
-    """Weight of the softmax over positions."""
-    stranger_weight: float = 0.25
-    """Weight of contexts of other targets as negatives."""
-    validate_every: int = 250
-    """Batches between validations (and checkpoints)."""
-    seed: int = 1
-    """Seed of weights and samples."""
-    workers: int = 2
-    """Processes that prepare clips."""
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
     """Embedded clips."""
 
     templates: Tensor  # (clips, 3, C, k, k) float16; (clips, 1, ...) for a box head
@@ -104,49 +79,31 @@ class Episode(NamedTuple):
     noise: Tensor  # (M, 2), cells by which the support is labelled wrongly
 
 
-class Clips(Dataset[tuple[Tensor, ...]]):
-    """Clips ``0 .. count`` of a sampler as tensors."""
+def embed_clips(network: MatchingNetwork, clips: Clips, workers: int, precision: Precision, stop: Stop = never) -> Features:
+    """Embeds every clip with the frozen trunk; kept as float16.
 
-    def __init__(self, sampler: PairSampler, count: int, contexts: int, boxes: bool) -> None:
-        self.sampler, self.count, self.contexts, self.boxes = sampler, count, contexts, boxes
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(part) for part in self.sampler.clip(index, self.contexts, self.boxes))
-
-
-def embed_clips(network: MatchingNetwork, clips: Clips, workers: int) -> Features:
-    """Embeds every clip with the frozen trunk, in bfloat16; kept as float16."""
-    loader: DataLoader[Any] = DataLoader(
-        clips, 2, num_workers=workers, worker_init_fn=single_thread, multiprocessing_context="spawn" if workers else None
-    )
-    parts: list[tuple[Tensor, ...]] = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for templates, searches, displacements in loader:
-            n = len(templates)
-            x = network.trunk.template(to_network(templates.flatten(0, 1))).half().contiguous()
-            z = network.trunk.search(to_network(searches.flatten(0, 1)), network.response_cells).half().contiguous()
-            parts.append((x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), displacements))
-    return Features(*(torch.cat([part[i] for part in parts]) for i in range(3)))
-
-
-def split_sources(sources: list[Source], held_out: float) -> tuple[list[Source], list[Source]]:
-    """Divides every source's trajectories, evenly spaced: most for training, the rest for validation."""
-    train, val = [], []
-    for source in sources:
-        every = max(2, round(1 / held_out))
-        kept = tuple(s for i, s in enumerate(source.sequences) if i % every != every - 1)
-        held = tuple(s for i, s in enumerate(source.sequences) if i % every == every - 1)
-        train.append(Source(source.name, kept, source.weight))
-        if held:
-            val.append(Source(source.name, held, source.weight))
-    return train, val
+    Raises:
+        KeyboardInterrupt: ``stop`` said so; nothing is kept yet that the next call could go on from.
+    """
+    made: list[Features] = []
+    with torch.no_grad(), precision.autocast():
+        for clip in load_batches(clips, 2, workers):
+            n = len(clip.templates)
+            x = network.trunk.template(to_network(clip.templates.flatten(0, 1))).half().contiguous()
+            z = network.trunk.search(to_network(clip.searches.flatten(0, 1)), network.response_cells).half().contiguous()
+            made.append(Features(x.unflatten(0, (n, -1)), z.unflatten(0, (n, -1)), clip.displacements))
+            if stop():
+                raise KeyboardInterrupt
+    return Features(*map(torch.cat, zip(*made, strict=True)))
 
 
 def batch_losses(
-    learner: MetaLearner, network: MatchingNetwork, features: Features, episodes: Seq[Episode], support: int
+    learner: MetaLearner,
+    network: MatchingNetwork,
+    features: Features,
+    episodes: Seq[Episode],
+    support: int,
+    precision: Precision,
 ) -> dict[str, Tensor]:
     """All terms of the loss (7) of a batch of episodes, each a mean, unweighted.
 
@@ -155,6 +112,7 @@ def batch_losses(
         features: the embedded clips.
         episodes: which of them; the first ``support`` contexts of each give the gradient.
         support: M.
+        precision: of the meta-learner's and the last layer's products.
     """
     weight, bias = network.last.folded()
     gain, offset, cells = network.log_gain.exp(), network.bias, network.response_cells
@@ -168,7 +126,7 @@ def batch_losses(
         own = torch.stack([t[0] for t in templates])
         delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, weight, bias, gain, offset)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
-    with torch.autocast("cpu", torch.bfloat16):
+    with precision.autocast():
         w_target = learner(delta)  # (n, 32, C)
         for i, episode in enumerate(episodes):
             contexts = torch.cat([searches[i], episode.stranger.float()[None]])
@@ -215,82 +173,74 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
     return torch.stack(squares).mean().sqrt()
 
 
-def train_meta(config: MetaConfig, stop_after: int | None = None) -> Path:
-    """Trains g_θ, continuing a checkpoint in ``config.out`` if there is one; returns the file of the best weights on validation.
+class MetaTraining(Training):
+    """The meta-learner, on features of a frozen matching network.
+
+    Args:
+        network: the matching network.
+        config: the settings.
+        precision: of both networks' products.
+        stop: asked between the clips that are embedded first.
 
     Raises:
-        ValueError: the folder holds a checkpoint of other settings.
+        KeyboardInterrupt: ``stop`` said so.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
-    keep_freed_memory()
-    cv2.setNumThreads(1)
-    network = channels_last(load_matching(config.matching).requires_grad_(False))
-    train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
-    boxes = isinstance(network, BoxNetwork)
-    clips = Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts, boxes)
-    features = embed_clips(network, clips, config.workers)
-    checks = simulate(val_sources, config.val_clips)
-    torch.manual_seed(config.seed)
-    learner = MetaLearner(network.trunk.channels, network.kernels)
-    learner.delta_scale.copy_(measure_delta(network, features, config))
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    settings = description(config)
-    baseline = float(track_clips(TorchModel(network, None), checks).mean())
-    start, best = 0, -1.0
-    checkpoint, best_file = config.out / "checkpoint.pt", config.out / "best.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if {k: v for k, v in state["config"].items() if k not in ("workers", "out")} != {
-            k: v for k, v in settings.items() if k not in ("workers", "out")
-        }:
-            raise ValueError(f"{checkpoint} was trained with other settings; give another --out, or delete it")
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
+
+    unit = "episodes"
+    report_every = 50
+    warmup = 50
+
+    def __init__(self, network: MatchingNetwork, config: MetaConfig, precision: Precision, stop: Stop = never) -> None:
+        self.network, self.config, self.precision = network, config, precision
+        train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
+        boxes = isinstance(network, BoxNetwork)
+        clips = Clips(PairSampler(train_sources, config.seed), config.clips, config.contexts, boxes)
+        self.features = embed_clips(network, clips, config.workers, precision, stop)
+        self.clips = simulate(val_sources, config.val_clips)
+        torch.manual_seed(config.seed)
+        self.trained = self.learner = MetaLearner(network.trunk.channels, network.kernels)
+        self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
+        self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        self.baseline = float(track_clips(TorchModel(network, None, precision), self.clips).mean())
+        print(f"validation overlap without adaptation {self.baseline:.4f}", flush=True)
+
+    def batches(self, start: int) -> Generator[list[Episode], None, None]:
+        for step in range(start, self.config.iterations):
+            yield list(draw_episodes(self.features, self.config, step))
+
+    def losses(self, batch: list[Episode]) -> dict[str, Tensor]:
+        self.learner.train()
+        return batch_losses(self.learner, self.network, self.features, batch, self.config.support, self.precision)
+
+    def validate(self) -> dict[str, float]:
+        model = TorchModel(self.network, self.learner.eval(), self.precision)
+        return {"overlap": float(track_clips(model, self.clips, adapt=True).mean()), "baseline": self.baseline}
+
+    def weights(self) -> dict[str, Any]:
+        return {"learner": self.learner.state_dict(), "baseline": self.baseline}
+
+    def state(self) -> dict[str, Any]:
+        return {"learner": self.learner.state_dict(), "random": torch.get_rng_state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
         torch.set_rng_state(state["random"])  # dropout
-        start, best = state["step"], state["best"]
-    sums: dict[str, float] = {}
-    count, clock = 0, time.perf_counter()
-    last = config.iterations if stop_after is None else min(config.iterations, start + stop_after)
-    print(f"validation overlap without adaptation {baseline:.4f}", flush=True)
-    for step in range(start, last):
-        learner.train()
-        optimizer.param_groups[0]["lr"] = config.lr * learning_rate(step, 50, config.iterations)
-        optimizer.zero_grad(set_to_none=True)
-        losses = batch_losses(learner, network, features, list(draw_episodes(features, config, step)), config.support)
-        total_loss(losses, config).backward()
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
-        nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
-        optimizer.step()
-        count += 1
-        done = step + 1
-        if done % 50 == 0 or done == last:
-            rate = count * config.batch / (time.perf_counter() - clock)
-            row: dict[str, float] = {
-                "step": done,
-                **{k: round(v / count, 4) for k, v in sums.items()},
-                "episodes_per_second": round(rate, 1),
-            }
-            if done % config.validate_every == 0 or done == last:
-                learner.eval()
-                row["overlap"] = round(float(track_clips(TorchModel(network, learner), checks, adapt=True).mean()), 4)
-                row["baseline"] = round(baseline, 4)
-                if row["overlap"] > best:
-                    best = row["overlap"]
-                    kept = {"learner": learner.state_dict(), "config": settings, "step": done, "overlap": best}
-                    save_atomically({**kept, "baseline": baseline, "commit": code_version()}, best_file)
-                content = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
-                save_atomically({**content, "step": done, "best": best, "config": settings}, checkpoint)
-            with (config.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
-            print("  ".join(f"{k} {v:g}" for k, v in row.items()), flush=True)
-            sums, count, clock = {}, 0, time.perf_counter()
-    return best_file
 
 
-def load_meta(path: Path, network: MatchingNetwork) -> MetaLearner:
-    """A trained meta-learner for a matching network, in evaluation mode."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    learner = MetaLearner(network.trunk.channels, network.kernels)
-    learner.load_state_dict(state["learner"])
-    return learner.eval()
+def train_meta(config: MetaConfig, stop: Stop = never) -> Outcome:
+    """Trains g_θ, continuing a checkpoint in ``config.out`` if there is one.
+
+    Args:
+        config: the settings.
+        stop: asked after every batch; True ends the call, and the next one goes on.
+
+    Returns:
+        Where the best weights on validation are, and how it ended.
+
+    Raises:
+        ValueError: the folder holds a checkpoint of other settings, or a setting, the weights or the data cannot be used.
+        KeyboardInterrupt: ``stop`` said so before the first batch.
+    """
+    run = Run(config)
+    network = channels_last(load_matching(config.matching).requires_grad_(False))
+    return run.train(MetaTraining(network, run.config, run.precision, stop), stop)

@@ -24,7 +24,8 @@ from metatrack.runtime import torch_engine
 from metatrack.runtime.engine import Float32, Model
 from metatrack.tracking.settings import settings_from
 from metatrack.tracking.tracker import Tracker
-from metatrack.training.sampling import Source
+from metatrack.training.mix import Source, boxed_frames, shares
+from metatrack.training.precision import Precision
 
 VIEW = 384
 """Side of a simulated frame in pixels."""
@@ -41,13 +42,13 @@ class ViewedClip:
 
 def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) -> list[ViewedClip]:
     """Clips of ``length`` frames from the sources in turn by weight; a short trajectory is played forwards and backwards."""
-    weights = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
+    probabilities = shares(sources)
     clips = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        source = sources[rng.choice(len(sources), p=weights)]
+        source = sources[rng.choice(len(sources), p=probabilities)]
         sequence = source.sequences[rng.integers(len(source.sequences))]
-        valid = np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))
+        valid = boxed_frames(sequence)
         order = np.concatenate([valid, valid[-2:0:-1]]) if len(valid) > 2 else valid
         order = np.tile(order, math.ceil(length / len(order)))[:length]
         place, zoom = camera(rng, length)
@@ -79,8 +80,8 @@ def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float6
 class TorchModel(torch_engine.TorchModel):
     """The networks as they are now behind the run-time model's interface, so that validation needs no export."""
 
-    def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, bf16: bool = True) -> None:
-        self.bf16 = bf16
+    def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, precision: Precision) -> None:
+        self.autocast = precision.autocast
         cells, response_cells = network.trunk.template_cells, network.response_cells
         architecture = {
             "channels": network.trunk.channels,
@@ -98,11 +99,11 @@ class TorchModel(torch_engine.TorchModel):
         self._take(torch_engine.Networks(network.trunk, *last, head, learner), torch_engine.Place(), torch.float32)
 
     def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with self.autocast():
             return super()._run_embed(crops)
 
     def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with self.autocast():
             return super().search(crops)
 
 

@@ -1,0 +1,166 @@
+"""Pixels of a sample: cut out of its frame, warped, coloured, covered. All of the training's OpenCV is here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
+from metatrack.geometry import warp as resample
+
+SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
+"""Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
+
+
+def use_one_core() -> None:
+    """Keeps OpenCV to one thread: the samples of a batch are made in processes of their own."""
+    cv2.setNumThreads(1)
+
+
+class View(NamedTuple):
+    """A frame and where its target is."""
+
+    frame: Image
+    cx: float
+    cy: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The augmentation that template and search of one pair share; the rest is drawn for each crop.
+
+    Position and scale are NEVER jittered here: a pair of the right scale has exactly that, or the network learns to ignore scale.
+    """
+
+    flip: bool
+    gray: bool
+    rotation: float
+    stretch: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, still: bool) -> Augmentation:
+        """A random one; two crops of a single image are told apart by stronger warps."""
+        return cls(
+            flip=bool(rng.random() < 0.5),
+            gray=bool(rng.random() < 0.15),
+            rotation=20.0 if still else 6.0,
+            stretch=0.12 if still else 0.03,
+        )
+
+    def template(self, view: View, factors: Seq[float], rng: np.random.Generator) -> list[Image]:
+        """Target patches at several context sides (times ``factors``) that differ in nothing else."""
+        warp = self.warp(rng)
+        state = rng.bit_generator.state
+        patches = []
+        for factor in factors:
+            rng.bit_generator.state = state
+            patches.append(self.color(self.cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
+        return patches
+
+    def search(self, view: View, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+        """A context patch in which the target is ``shift`` pixels off the centre."""
+        return self.color(self.cut(view, 1.0, shift, SEARCH_SIZE, self.warp(rng)), rng)
+
+    def warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """A rotation and an area-preserving change of aspect, 2x2."""
+        angle = math.radians(rng.uniform(-self.rotation, self.rotation))
+        stretch = math.exp(rng.uniform(-self.stretch, self.stretch))
+        c, s = math.cos(angle), math.sin(angle)
+        return np.array([[c, -s], [s, c]]) @ np.diag([stretch, 1 / stretch])
+
+    def cut(
+        self,
+        view: View,
+        factor: float,
+        shift: npt.NDArray[np.float64],
+        size: int,
+        warp: npt.NDArray[np.float64],
+        beyond: Image | None = None,
+    ) -> Image:
+        """As :func:`metatrack.geometry.crop`, with a warp around the target, the flip, and the scene ``beyond`` the border."""
+        scale = context_side(view.w, view.h) * factor / EXEMPLAR_SIZE  # image pixels per patch pixel
+        frame, cx, cy = view.frame, view.cx, view.cy
+        shrink = int(scale)
+        if shrink >= 2:
+            height, width = frame.shape[0] // shrink, frame.shape[1] // shrink
+            part = frame[: height * shrink, : width * shrink]
+            frame = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            cx, cy, scale = cx / shrink, cy / shrink, scale / shrink
+        linear = scale * warp
+        if self.flip:
+            linear = linear @ np.diag([-1.0, 1.0])
+        # The patch's coordinate u shows the image at target + linear (u - size / 2 - shift).
+        offset = np.array([cx, cy]) - linear @ (shift + size / 2)
+        patch = resample(frame, linear, offset, size, mean_color(frame))
+        if beyond is not None:
+            inside = cv2.erode(resample(np.full_like(frame, 255), linear, offset, size), np.ones((3, 3), np.uint8))
+            scene = cv2.resize(beyond, (size, size), interpolation=cv2.INTER_AREA)
+            patch = np.where(inside > 127, patch, scene)
+        return patch
+
+    def color(self, patch: Image, rng: np.random.Generator) -> Image:
+        """Gain per channel, contrast, blur, low resolution and noise."""
+        if rng.random() < 0.12:  # motion blur
+            length = int(rng.integers(3, 10))
+            kernel = np.zeros((length, length), np.float32)
+            angle = rng.uniform(0, math.pi)
+            half = (length - 1) / 2
+            dx, dy = half * math.cos(angle), half * math.sin(angle)
+            cv2.line(kernel, (round(half - dx), round(half - dy)), (round(half + dx), round(half + dy)), 1.0)
+            patch = np.asarray(cv2.filter2D(patch, -1, kernel / kernel.sum()), np.uint8)
+        if rng.random() < 0.15:  # a target of few pixels
+            size = patch.shape[0]
+            small = max(16, int(size * rng.uniform(0.2, 0.6)))
+            tiny = cv2.resize(patch, (small, small), interpolation=cv2.INTER_AREA)
+            patch = np.asarray(cv2.resize(tiny, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+        if self.gray:
+            patch = np.asarray(cv2.cvtColor(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+        gain = np.exp(rng.normal(0, 0.12) + (0 if self.gray else rng.normal(0, 0.05, 3))) * np.ones(3)
+        contrast = math.exp(rng.normal(0, 0.12))
+        lut = np.clip(((np.arange(256)[:, None] - 128) * contrast + 128) * gain + rng.normal(0, 6), 0, 255).astype(np.uint8)
+        patch = np.asarray(cv2.LUT(patch, lut[None]), np.uint8)
+        if rng.random() < 0.1:
+            noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
+            patch = np.clip(patch + noise, 0, 255).astype(np.uint8)
+        return patch
+
+
+def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Width and height in patch pixels of a view's target cut with a warp: of the ellipse in its box, tight under any turn.
+
+    >>> apparent_size(View(np.zeros((1, 1, 3), np.uint8), 0, 0, 20.0, 20.0), np.eye(2)).round(2)
+    array([63.5, 63.5])
+    """
+    scale = context_side(view.w, view.h) / EXEMPLAR_SIZE
+    to_patch = np.linalg.inv(scale * linear)
+    spread = to_patch @ np.diag([view.w**2, view.h**2]) @ to_patch.T
+    return np.asarray(np.sqrt(np.diag(spread)))
+
+
+def jitter(rng: np.random.Generator, strength: float) -> npt.NDArray[np.float64]:
+    """A random change of size and shape, as a warp: image pixels per patch pixel, 2x2."""
+    grow, shape = np.exp(rng.normal(0, SIZE_JITTER * strength)), np.exp(rng.normal(0, SHAPE_JITTER * strength))
+    return np.diag([1 / (grow * shape), shape / grow])
+
+
+def cover(patch: Image, center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+    """Lays a rectangle of the patch's other parts over a side of the target: up to 45 % of its width or height."""
+    height, width = patch.shape[:2]
+    w, h = (size * (rng.uniform(0.2, 0.45), rng.uniform(0.6, 1.2))[:: rng.choice((-1, 1))]).clip(4, 120).astype(int)
+    side = rng.choice((-1, 1), 2)
+    x, y = (center + side * (size - (w, h)) / 2 - (w / 2, h / 2)).astype(int)
+    u, v = rng.integers(0, width - w), rng.integers(0, height - h)
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    if x1 <= x0 or y1 <= y0:
+        return patch
+    result = patch.copy()
+    result[y0:y1, x0:x1] = patch[v : v + y1 - y0, u : u + x1 - x0]
+    return result

@@ -1,0 +1,103 @@
+"""From a sampler to batches: samples keep their names through torch's loader, whose processes make them beside the training."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from metatrack.training.augment import use_one_core
+from metatrack.training.sampling import BoxPair, Clip, Pair, PairSampler
+
+
+class PairBatch(NamedTuple):
+    """A :class:`~metatrack.training.sampling.Pair`, or n of them, as tensors; images are uint8."""
+
+    template: Tensor  # (n, 127, 127, 3)
+    wrong: Tensor  # (n, 127, 127, 3)
+    search: Tensor  # (n, 255, 255, 3)
+    displacement: Tensor  # (n, 2)
+
+
+class BoxBatch(NamedTuple):
+    """A :class:`~metatrack.training.sampling.BoxPair`, or n of them, as tensors; images are uint8."""
+
+    template: Tensor  # (n, 127, 127, 3)
+    search: Tensor  # (n, 255, 255, 3)
+    displacement: Tensor  # (n, 2)
+    template_size: Tensor  # (n, 2)
+    size: Tensor  # (n, 2)
+
+
+class ClipBatch(NamedTuple):
+    """A :class:`~metatrack.training.sampling.Clip`, or n of them, as tensors; images are uint8."""
+
+    templates: Tensor  # (n, 3 or 1, 127, 127, 3)
+    searches: Tensor  # (n, contexts, 255, 255, 3)
+    displacements: Tensor  # (n, contexts, 2)
+
+
+class Pairs(Dataset[PairBatch | BoxBatch]):
+    """Pairs ``first .. last`` of a sampler; with ``boxes``, those for a box head."""
+
+    def __init__(self, sampler: PairSampler, first: int, last: int, boxes: bool = False) -> None:
+        self.sampler, self.first, self.last, self.boxes = sampler, first, last, boxes
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, index: int) -> PairBatch | BoxBatch:
+        if self.boxes:
+            return BoxBatch(*tensors(self.sampler.box_pair(self.first + index)))
+        return PairBatch(*tensors(self.sampler.pair(self.first + index)))
+
+
+class Clips(Dataset[ClipBatch]):
+    """Clips ``0 .. count`` of a sampler."""
+
+    def __init__(self, sampler: PairSampler, count: int, contexts: int, boxes: bool) -> None:
+        self.sampler, self.count, self.contexts, self.boxes = sampler, count, contexts, boxes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> ClipBatch:
+        return ClipBatch(*tensors(self.sampler.clip(index, self.contexts, self.boxes)))
+
+
+def tensors(sample: Pair | BoxPair | Clip) -> Iterator[Tensor]:
+    """The arrays of a sample as tensors that share their memory."""
+    return (torch.from_numpy(part) for part in sample)
+
+
+def load_batches(samples: Dataset[Any], batch: int, workers: int) -> Iterator[Any]:
+    """The samples in their order, ``batch`` at a time, made by ``workers`` processes (0: here)."""
+    if workers == 0:
+        return iter(DataLoader(samples, batch))
+    # Spawned, because a fork of a process whose OpenCV or OpenMP threads have run can hang.
+    return iter(
+        DataLoader(
+            samples,
+            batch,
+            num_workers=workers,
+            worker_init_fn=prepare_worker,
+            prefetch_factor=4,
+            multiprocessing_context="spawn",
+        )
+    )
+
+
+def prepare_worker(_: int) -> None:
+    """A worker process uses one core, and leaves Ctrl-C, which a terminal sends to all, to the training process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    use_one_core()
+
+
+def to_network(images: Tensor) -> Tensor:
+    """uint8 ``(n, h, w, 3)`` -> float ``(n, 3, h, w)``, channels last in memory."""
+    return images.permute(0, 3, 1, 2).float()

@@ -1,0 +1,304 @@
+"""The loop of both trainings: batches in; log, checkpoint and best weights out. A run that is resumed is the uninterrupted one.
+
+A training brings its networks, batches and losses (:class:`Training`); the folder, the schedule and the files are the loop's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from metatrack.training.augment import use_one_core
+from metatrack.training.losses import total_loss
+from metatrack.training.memory import keep_freed_memory
+from metatrack.training.precision import PrecisionName, choose_precision
+from metatrack.training.weights import code_version, save_atomically
+
+MACHINE = ("out", "workers", "threads", "tensorboard")
+"""Settings that say where a run is and how it is watched; it may be resumed with others."""
+MAX_GRADIENT = 5.0
+"""Norm to which longer gradients are cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Settings of every training."""
+
+    out: Path
+    """Folder of the run: checkpoint, best weights, log."""
+    iterations: int
+    """Batches."""
+    batch: int
+    """Samples per batch."""
+    scale_weight: float
+    """Weight of the contrast between right and wrong scales."""
+    position_weight: float = 0.25
+    """Weight of the softmax over positions."""
+    stranger_weight: float = 0.25
+    """Weight of other targets as negatives."""
+    validate_every: int = 250
+    """Batches between validations (and checkpoints)."""
+    val_clips: int = 60
+    """Simulated clips that every validation tracks."""
+    seed: int = 1
+    """Seed of weights and samples."""
+    precision: PrecisionName = "auto"
+    """Of the products in the networks; 'auto' is bfloat16 where the processor has instructions for it, else float32."""
+    workers: int = 2
+    """Processes that prepare samples."""
+    threads: int = 0
+    """Threads of the training process; 0 leaves torch's choice."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the tensorboard package)."""
+
+
+C = TypeVar("C", bound=RunConfig)
+Stop = Callable[[], bool]
+"""Whether the run is to end after the batch in hand."""
+
+
+def never() -> bool:
+    """The wish of somebody who waits until the end."""
+    return False
+
+
+class Training(ABC):
+    """What one training brings to the loop.
+
+    Attributes:
+        unit: what a batch counts, for the log: 'pairs'.
+        report_every: batches between two rows of the log.
+        warmup: batches over which the learning rate rises.
+        trained: the network whose weights change.
+        optimizer: the learning rates of its groups are those at the schedule's height.
+    """
+
+    unit: ClassVar[str]
+    report_every: ClassVar[int]
+    warmup: int
+    trained: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    @abstractmethod
+    def batches(self, start: int) -> Generator[Any, None, None]:
+        """The batches ``start ..`` of the run, whatever happened before."""
+
+    @abstractmethod
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """All terms of the loss for one batch, unweighted."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """What validation measures; ``overlap`` chooses the best weights."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Any]:
+        """What best.pt and last.pt hold beside the settings."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the optimizer."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes :meth:`state` back."""
+
+    def stepped(self, step: int) -> None:  # noqa: B027 - most have nothing to do
+        """Called after the optimizer's step."""
+
+
+class Outcome(NamedTuple):
+    """How a call of :meth:`Run.train` ended."""
+
+    best: Path  # the file of the best weights on validation; not there before the first validation
+    step: int  # batches that the run has done
+    finished: bool  # False after a stop; the same settings go on
+
+
+class Run(Generic[C]):
+    """A run's folder: what an earlier call left there, and what this one writes.
+
+    Opening it says, in a line, which precision is taken and why.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        config: the same, with the precision that was decided.
+        precision: that precision, with its reason.
+
+    Raises:
+        ValueError: the folder holds a checkpoint of other settings, or the precision cannot be had.
+    """
+
+    def __init__(self, config: C) -> None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint, self.best_file = config.out / "checkpoint.pt", config.out / "best.pt"
+        found = torch.load(self.checkpoint, map_location="cpu", weights_only=True) if self.checkpoint.exists() else None
+        self.found: dict[str, Any] | None = found
+        self.step: int = 0 if found is None else found["step"]
+        self.best: float = -1.0 if found is None else found["best"]
+        began = None if found is None else as_today(found["config"])
+        self.precision = choose_precision(config.precision, None if began is None else began["precision"])
+        print(f"precision {self.precision}", flush=True)
+        self.config = replace(config, precision=self.precision.name)
+        if began is not None:
+            refuse_other_settings(self.checkpoint, began, self.config)
+        keep_freed_memory()
+        use_one_core()
+        if config.threads:
+            torch.set_num_threads(config.threads)
+
+    def train(self, training: Training, stop: Stop = never) -> Outcome:
+        """Trains until ``config.iterations``, from the checkpoint if there is one.
+
+        Args:
+            training: what is trained.
+            stop: asked after every batch; True ends the call with a checkpoint, from which the next one goes on.
+        """
+        config = self.config
+        rates = [group["lr"] for group in training.optimizer.param_groups]
+        if self.found is not None:
+            training.load(self.found)
+            training.optimizer.load_state_dict(self.found["optimizer"])
+        with Log(config) as log, closing(training.batches(self.step)) as batches:
+            meter, stopped = Meter(training.unit, config.batch), False
+            while self.step < config.iterations and not stopped:
+                factor = learning_rate(self.step, training.warmup, config.iterations)
+                meter.add(take_step(training, next(batches), config, [factor * rate for rate in rates]))
+                training.stepped(self.step)
+                self.step += 1
+                stopped = stop()
+                validated = self.step == config.iterations or self.step % config.validate_every == 0
+                if not (validated or stopped or self.step % training.report_every == 0):
+                    continue
+                row = {"step": self.step, **meter.read()}
+                if validated:
+                    row |= self._validate(training)
+                if validated or stopped:
+                    self._save(training)
+                log.write(row)
+                meter = Meter(training.unit, config.batch)
+        return Outcome(self.best_file, self.step, self.step == config.iterations)
+
+    def _validate(self, training: Training) -> dict[str, float]:
+        """Measures, and keeps the weights if they are the best or the last."""
+        measured = {name: round(value, 4) for name, value in training.validate().items()}
+        facts = {"config": description(self.config), "step": self.step, "overlap": measured["overlap"], "commit": code_version()}
+        if measured["overlap"] > self.best:
+            self.best = measured["overlap"]
+            save_atomically({**training.weights(), **facts}, self.best_file)
+        if self.step == self.config.iterations:
+            save_atomically({**training.weights(), **facts}, self.config.out / "last.pt")
+        return measured
+
+    def _save(self, training: Training) -> None:
+        facts = {"step": self.step, "best": self.best, "config": description(self.config)}
+        save_atomically({**training.state(), "optimizer": training.optimizer.state_dict(), **facts}, self.checkpoint)
+
+
+def take_step(training: Training, batch: Any, config: RunConfig, rates: list[float]) -> dict[str, float]:
+    """One step of the optimizer at the given learning rates; returns the terms of the loss."""
+    for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    training.optimizer.zero_grad(set_to_none=True)
+    losses = training.losses(batch)
+    total_loss(losses, config).backward()
+    nn.utils.clip_grad_norm_(training.trained.parameters(), MAX_GRADIENT)
+    training.optimizer.step()
+    return {name: value.item() for name, value in losses.items()}
+
+
+def learning_rate(step: int, warmup: int, iterations: int) -> float:
+    """Factor of the learning rate: a linear rise, then half a cosine down to 0.02."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, iterations - warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def description(config: RunConfig) -> dict[str, Any]:
+    """A configuration as JSON."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+
+
+def as_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a checkpoint under today's names: ``precision`` was ``bf16`` once, and unsaid for the meta-learner.
+
+    >>> as_today({"lr": 0.1, "bf16": False})
+    {'lr': 0.1, 'precision': 'float32'}
+    """
+    today = dict(settings)
+    before = today.pop("bf16", True)
+    today.setdefault("precision", "bfloat16" if before else "float32")
+    return today
+
+
+def refuse_other_settings(checkpoint: Path, began: Mapping[str, Any], config: RunConfig) -> None:
+    """Raises a ValueError where a run would go on with other settings than it began with."""
+    defaults = {field.name: field.default for field in fields(config)}
+    now = description(config)
+    names = [name for name in now.keys() | began.keys() if name not in MACHINE]
+    other = [name for name in sorted(names) if now.get(name, MISSING) != began.get(name, defaults.get(name, MISSING))]
+    if other:
+        what = ", ".join(f"{name} {began.get(name)}, not {now.get(name)}" for name in other)
+        raise ValueError(f"{checkpoint} was trained with other settings ({what}); give another --out, or delete it")
+
+
+class Meter:
+    """Means of the terms of the loss, and speed, since it was made."""
+
+    def __init__(self, unit: str, batch: int) -> None:
+        self.unit, self.batch = unit, batch
+        self.sums: dict[str, float] = {}
+        self.count, self.clock = 0, time.perf_counter()
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        """Notes a batch."""
+        self.count += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def read(self) -> dict[str, float]:
+        """Mean of each term, and samples a second."""
+        rate = self.count * self.batch / (time.perf_counter() - self.clock)
+        means = {name: round(value / self.count, 4) for name, value in self.sums.items()}
+        return {**means, f"{self.unit}_per_second": round(rate, 1)}
+
+
+class Log:
+    """Where a run's rows go: log.jsonl, standard output, TensorBoard if asked for."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.file = config.out / "log.jsonl"
+        self.writer: Any = None
+        if config.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(config.out))
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Adds a row."""
+        with self.file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        print("  ".join(f"{name} {value:g}" for name, value in row.items()), flush=True)
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, row["step"])

@@ -1,0 +1,32 @@
+"""Training data that is made, not recorded."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import pytest
+
+from ..conftest import Scene
+
+
+def write_split(root, split, count, length=8):
+    for k in range(count):
+        scene = Scene(seed=k, length=length)
+        folder = root / split / f"scene-{k}"
+        folder.mkdir(parents=True)
+        rows = []
+        for i in range(length):
+            cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), scene.frame(i)[..., ::-1])
+            rows.append(",".join(f"{v:.4f}" for v in scene.box(i)))
+        (folder / "groundtruth.txt").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_split(root, "train", 4)
+    write_split(root, "val", 5)
+    for split in ("train", "val"):
+        (root / f"{split}.json").write_text(json.dumps([{"name": "scenes", "root": ".", "split": split, "weight": 1}]))
+    return root

@@ -1,0 +1,46 @@
+"""From a sampler to batches of tensors with names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the train extra")
+
+from metatrack.training.loading import BoxBatch, Clips, PairBatch, Pairs, load_batches, to_network  # noqa: E402
+from metatrack.training.mix import load_mix  # noqa: E402
+from metatrack.training.sampling import PairSampler  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def sampler(data):
+    return PairSampler(load_mix(data / "train.json"), 3)
+
+
+@pytest.mark.parametrize(("boxes", "kind"), [(False, PairBatch), (True, BoxBatch)])
+def test_samples_keep_their_names_and_their_order(sampler, boxes, kind):
+    batches = list(load_batches(Pairs(sampler, 5, 8, boxes), 2, workers=0))
+    assert [type(batch) for batch in batches] == [kind, kind]
+    assert [len(batch.search) for batch in batches] == [2, 1]
+    sample = (sampler.box_pair if boxes else sampler.pair)(6)
+    assert sample._fields == kind._fields
+    for name in kind._fields:
+        assert np.array_equal(getattr(batches[0], name)[1].numpy(), getattr(sample, name)), name
+
+
+def test_worker_processes_make_the_same_batches(sampler):
+    clips = Clips(sampler, 3, 2, boxes=True)
+    own, theirs = (list(load_batches(clips, 2, workers)) for workers in (0, 1))
+    assert len(own) == len(theirs) == 2
+    for a, b in zip(own, theirs):
+        assert a._fields == b._fields == ("templates", "searches", "displacements")
+        assert all(map(torch.equal, a, b))
+    assert own[0].searches.shape == (2, 2, 255, 255, 3)
+
+
+def test_images_for_the_network():
+    images = torch.arange(2 * 4 * 4 * 3, dtype=torch.uint8).reshape(2, 4, 4, 3)
+    given = to_network(images)
+    assert given.shape == (2, 3, 4, 4)
+    assert given.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(given[1, 2], images[1, :, :, 2].float())

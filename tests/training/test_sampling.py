@@ -1,0 +1,101 @@
+"""Samples are pure functions of seed and index, and what they say is what their pixels show."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from metatrack.data.got10k import read_got10k
+from metatrack.geometry import SEARCH_SIZE
+from metatrack.training import sampling
+from metatrack.training.mix import Source, load_mix
+from metatrack.training.sampling import PairSampler
+
+STRIDE = 8
+
+
+def test_pairs_depend_on_seed_and_index_alone(data):
+    first, second = (PairSampler(load_mix(data / "train.json"), 5) for _ in range(2))
+    second.pair(3)  # another history
+    for a, b in zip(first.pair(11), second.pair(11), strict=True):
+        assert np.array_equal(a, b)
+    assert not np.array_equal(first.pair(11).search, first.pair(12).search)
+
+
+def test_the_target_is_where_the_pair_says(data):
+    """The bright disc of the scene lies at the displacement and fills its share of the context patch."""
+    sampler = PairSampler(load_mix(data / "train.json"), 2)
+    radius = 127 / 4 * 0.7  # a square target of side s has a context of 2 s, which is 127 px
+    for i in range(8):
+        pair = sampler.pair(i)
+        disc = np.zeros((255, 255), np.uint8)
+        center = 127 + pair.displacement * 8
+        cv2.circle(disc, (round(float(center[0])), round(float(center[1]))), int(radius), 1, -1)
+        assert (
+            pair.search[disc > 0].mean() > pair.search[disc == 0].mean() + 30
+        )  # the object's texture is 120..255, the background's 60..110
+
+
+def test_wrong_template_differs_in_scale_alone(data):
+    pair = PairSampler(load_mix(data / "train.json"), 0).pair(4)
+    assert pair.template.shape == pair.wrong.shape == (127, 127, 3)
+    assert pair.search.shape == (255, 255, 3)
+    assert np.abs(pair.displacement).max() <= 44 / 8
+    assert not np.array_equal(pair.template, pair.wrong)
+    # The centre shows the same part of the object in the same colours: a tenth of the patch around it hardly changes.
+    middle = slice(61, 66)
+    assert np.abs(pair.template[middle, middle].mean((0, 1)) - pair.wrong[middle, middle].mean((0, 1))).max() < 40
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory):
+    root = tmp_path_factory.mktemp("got10k")
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        folder = root / f"clip{n}"
+        folder.mkdir()
+        rows = []
+        for i in range(4):
+            w, h = rng.integers(30, 80, 2)
+            image = np.full((330, 330, 3), 90, np.uint8)
+            cv2.ellipse(image, (165, 165), (int(w), int(h)), 0, 0, 360, (40, 40, 250), -1)
+            cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+            rows.append((165.5 - w, 165.5 - h, 2 * w, 2 * h))
+        np.savetxt(folder / "groundtruth.txt", rows, delimiter=",")
+    return PairSampler([Source("made", tuple(read_got10k(root, None)), 1.0)], seed=1)
+
+
+class TestPairs:
+    """Pairs of an ellipse of one colour on gray: where it is can be read off the patch."""
+
+    @staticmethod
+    def red(patch: np.ndarray) -> tuple[float, float, float, float]:
+        """Centre and size of what is red."""
+        plain = patch.astype(int)
+        ys, xs = np.nonzero(plain[..., 0] - plain[..., 1:].max(-1) > 60)
+        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
+        return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+    def test_place_and_size_are_what_the_patch_shows(self, sampler, monkeypatch):
+        monkeypatch.setattr(sampling, "COVERED", 0.0)
+        monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
+        checked = 0
+        for index in range(60):
+            pair = sampler.box_pair(index)
+            if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
+                continue  # gray, or cut off by the border
+            x, y, w, h = self.red(pair.search)
+            cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
+            if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
+                continue
+            checked += 1
+            assert (x, y) == pytest.approx((cx, cy), abs=4)
+            assert (w, h) == pytest.approx(pair.size, abs=9)  # low resolution and motion blur spread the colour
+            assert self.red(pair.template)[2:] == pytest.approx(pair.template_size, abs=9)
+        assert checked > 20
+
+    def test_the_same_index_gives_the_same_pair(self, sampler):
+        for a, b in zip(sampler.box_pair(7), sampler.box_pair(7), strict=True):
+            assert np.array_equal(a, b)
+        assert not np.array_equal(sampler.box_pair(7).search, sampler.box_pair(8).search)

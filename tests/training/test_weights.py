@@ -1,0 +1,76 @@
+"""Files of weights: averages, and what is said of a file that holds something else."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the train extra")
+
+from metatrack.model.box import make_network  # noqa: E402
+from metatrack.model.meta import MetaLearner  # noqa: E402
+from metatrack.training.weights import average_weights, load_matching, load_meta, new_network, update_average  # noqa: E402
+
+
+def write(path, seed, kernels=16):
+    torch.manual_seed(seed)
+    network = make_network("paper", kernels, boxes=False)
+    config = {"trunk": "paper", "kernels": kernels}
+    torch.save({"network": network.state_dict(), "config": config, "step": seed, "commit": "abc"}, path)
+    return path
+
+
+def test_the_mean_of_two_runs(tmp_path):
+    a, b = write(tmp_path / "a.pt", 1), write(tmp_path / "b.pt", 2)
+    out = average_weights((a, b), tmp_path / "new" / "mean.pt")
+    first, second, mean = (load_matching(path) for path in (a, b, out))
+    assert not mean.training
+    assert torch.allclose(mean.last.conv.weight, (first.last.conv.weight + second.last.conv.weight) / 2)
+    assert [run["step"] for run in torch.load(out, weights_only=True)["averaged"]] == [1, 2]
+
+
+def test_what_cannot_be_averaged(tmp_path):
+    a, b = write(tmp_path / "a.pt", 1), write(tmp_path / "b.pt", 2, kernels=8)
+    with pytest.raises(ValueError, match="two runs at least"):
+        average_weights((a,), tmp_path / "mean.pt")
+    with pytest.raises(ValueError, match=r"b\.pt holds a network of another form than .*a\.pt"):
+        average_weights((a, b), tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 nor a zip"])
+def test_a_file_of_something_else_is_named_with_the_remedy(tmp_path, content):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.pt is not a file of trained weights; give best\.pt .* train matching"):
+        load_matching(path)
+
+
+def test_weights_of_the_other_network_are_named(tmp_path):
+    network = make_network("paper", 16, boxes=False)
+    with pytest.raises(ValueError, match=r"a\.pt holds no learner; .* train meta"):
+        load_meta(write(tmp_path / "a.pt", 1), network)
+    learner = MetaLearner(network.trunk.channels, 8)
+    torch.save({"learner": learner.state_dict(), "config": {}}, tmp_path / "meta.pt")
+    with pytest.raises(ValueError, match=r"meta\.pt is not a meta-learner of this matching network"):
+        load_meta(tmp_path / "meta.pt", network)
+
+
+def test_a_network_starts_from_another_ones_weights(tmp_path):
+    path = write(tmp_path / "a.pt", 1)
+    start = load_matching(path)
+    same, wider = (new_network("paper", kernels, False, None, path) for kernels in (16, 24))
+    assert torch.equal(same.last.conv.weight, start.last.conv.weight)
+    assert torch.equal(wider.trunk.layers[0].weight, start.trunk.layers[0].weight)  # its last layer starts afresh
+    with pytest.raises(ValueError, match=r"a\.pt holds the trunk 'paper', not 'lite'"):
+        new_network("lite", 16, False, None, path)
+
+
+def test_the_average_follows_and_forgets_its_start_first():
+    average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    average.weight.data.fill_(0.0)
+    network.num_batches_tracked += 3
+    update_average(average, network, 0.998, step=0)
+    assert torch.allclose(average.weight, torch.full((2,), 0.9))  # a decay of 1/10 at the first step
+    update_average(average, network, 0.5, step=1000)
+    assert torch.allclose(average.weight, torch.full((2,), 0.95))
+    assert average.num_batches_tracked == 3
