@@ -16,6 +16,8 @@ from metatrack.compared.csk import CSK
 from metatrack.compared.dsst import DSST, FACTORS
 from metatrack.compared.hog import CHANNELS, CLIP, TEXTURE, hog
 from metatrack.compared.kcf import KCF
+from metatrack.compared.meem import MEEM
+from metatrack.compared.srdcf import SRDCF
 from metatrack.data.otb import read_otb
 from metatrack.evaluation.results import load_otb
 from metatrack.frames import as_rgb
@@ -23,7 +25,7 @@ from metatrack.geometry import Box, check_box, iou, to_center
 
 from .conftest import Scene
 
-TRACKERS = [CSK, KCF, DSST]
+TRACKERS = [CSK, KCF, DSST, SRDCF, MEEM]
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -306,6 +308,9 @@ def test_odd_targets_do_no_harm(kind, box):
         (KCF, "KCF_GaussHog", "Couple", 60, 0.01),
         (DSST, "DSST", "Girl", 40, 0.5),
         (DSST, "DSST", "CarScale", 40, 0.5),
+        (SRDCF, "SRDCF", "Crossing", 60, 1.2),
+        (SRDCF, "SRDCF", "Couple", 60, 0.5),
+        (MEEM, "MEEM", "Football1", 60, 2.0),
     ],
 )
 def test_agrees_with_published_boxes(shared, kind, file, target, frames, away):

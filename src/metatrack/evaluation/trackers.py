@@ -129,6 +129,8 @@ NAMED: dict[str, Ours | Compared] = {
     "csk": Compared("csk:CSK", "correlation filter with a kernel, on grey pixels (2012)"),
     "kcf": Compared("kcf:KCF", "correlation filter with a kernel, on oriented gradients (2015)"),
     "dsst": Compared("dsst:DSST", "correlation filters for place and scale (2014)"),
+    "srdcf": Compared("srdcf:SRDCF", "correlation filter with a spatial penalty, on oriented gradients (2015)"),
+    "meem": Compared("meem:MEEM", "support vector machines of several times (2014)"),
     "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
     "tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
     "mil": Compared("opencv:MIL", "OpenCV's multiple-instance learning (2009)"),

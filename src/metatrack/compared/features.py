@@ -1,0 +1,43 @@
+"""Features of patches, behind one interface: what a tracker learns its filter on can be exchanged."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.compared.hog import CHANNELS, hog
+from metatrack.geometry import Image
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Features(Protocol):
+    """Patches to maps."""
+
+    channels: int
+    """Of the maps."""
+    stride: int
+    """Side of a cell of the maps, in pixels of the patches."""
+
+    def __call__(self, patches: Image) -> Float32:
+        """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to maps ``(N, channels, H // stride, W // stride)``."""
+        ...
+
+
+class HOG:
+    """Histograms of oriented gradients, 31 channels.
+
+    >>> HOG(4)(np.zeros((1, 40, 32, 3), np.uint8)).shape
+    (1, 31, 10, 8)
+    """
+
+    channels = CHANNELS
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def __call__(self, patches: Image) -> Float32:
+        """See :class:`Features`."""
+        return hog(patches, self.stride)
