@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from metatrack.geometry import Image
+from metatrack.video._av import byte_size, open_input
 from metatrack.video._integrity import ZeroRunScanner, missing_bytes
 from metatrack.video.errors import DamagedSourceError, SourceError
 
@@ -42,10 +43,8 @@ class Decoder:
         options = {"rtsp_transport": "tcp"} if scheme.lower().startswith("rtsp") else {}  # over udp, packets get lost
         try:
             self.missing_bytes = 0 if rest else missing_bytes(Path(target))
-            # Metadata that is not UTF-8 must not stop anybody; the timeout is for addresses, files never wait.
-            self.container: InputContainer = av.open(
-                target, "r", container_options=options, metadata_errors="replace", timeout=10.0 if rest else None
-            )
+            # The timeout is for addresses, files never wait.
+            self.container: InputContainer = open_input(target, options, timeout=10.0 if rest else None)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(f"{label} cannot be opened as a video ({_reason(error)}); {_opening_remedy(bool(rest))}") from error
         try:
@@ -260,7 +259,7 @@ def upright(frame: VideoFrame) -> Image:
 
 def _endless(container: InputContainer) -> bool:
     """Whether a web address is a stream: it announces no duration, nor a number of bytes (a playlist's are not the video's)."""
-    return container.duration is None and (container.size <= 0 or container.format.name.startswith(("hls", "dash")))
+    return container.duration is None and (byte_size(container) is None or container.format.name.startswith(("hls", "dash")))
 
 
 def _reason(error: BaseException) -> str:
