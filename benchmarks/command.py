@@ -13,11 +13,12 @@ from pathlib import Path
 import cv2
 import tyro
 
-from benchmarks.machine import Activity, commit, describe
+from benchmarks.machine import Activity, describe
 from benchmarks.options import PARTS, Options
 from benchmarks.page import Section, markdown
 from metatrack.app.problem import Problem, user_input
-from metatrack.evaluation.atomic import write_atomically
+from metatrack.files import write_atomically
+from metatrack.version import current_commit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +44,13 @@ def run(options: Options, given: Sequence[str]) -> Path:
     with user_input():
         options.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(options.thread_count)
-    now, version, before = datetime.datetime.now().astimezone(), commit(), Activity.read()
+    now, version, before = datetime.datetime.now().astimezone(), current_commit(), Activity.read()
+    commit, changes = (version.sha[:7], version.changed) if version else ("unknown", False)
     sections = {part: run_part(part, options) for part in options.parts}
-    stem = f"{now:%Y-%m-%d-%H%M}-{version.short}"
+    stem = f"{now:%Y-%m-%d-%H%M}-{commit}"
     picture = draw(sections, options.out / f"{stem}.png")
     lines = [
-        f"# Benchmark of {now:%Y-%m-%d %H:%M}, commit {version.short}{', with changes not committed' if version.dirty else ''}",
+        f"# Benchmark of {now:%Y-%m-%d %H:%M}, commit {commit}{', with changes not committed' if changes else ''}",
         "",
         f"Made by `{shlex.join(['python', 'benchmarks/run.py', *given])}`. Unless said otherwise: the clip inside the package,"
         " decoded to memory before; everything that is compared takes turns in rounds, each round starts anew from the first box,"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -23,14 +21,6 @@ FLAGS = (
 """Instructions that decide how fast networks run."""
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "opencv-contrib-python-headless", "av", "torch")
 CPU = Path("/sys/devices/system/cpu/cpu0")
-
-
-class Commit(NamedTuple):
-    """What was measured."""
-
-    short: str
-    dirty: bool
-    """Files differ from the commit."""
 
 
 class Activity(NamedTuple):
@@ -71,22 +61,6 @@ def describe(options: Options, before: Activity, after: Activity) -> Section:
     ]
     busy = ["**Busy**: other programs were at work when this began; an idle machine is faster, and its ratios are others."]
     return Section("Machine", [Table(("what", "value"), rows), *(busy if before.load > 0.5 else [])])
-
-
-def commit() -> Commit:
-    """The commit of this repository; ``unknown`` where there is none."""
-    head, changes = git("rev-parse", "--short", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    return Commit(head or "unknown", bool(changes))
-
-
-def git(*arguments: str) -> str:
-    """What git answers; nothing where there is no git or no repository."""
-    program = shutil.which("git")
-    if program is None:
-        return ""
-    command = [program, "-C", str(REPOSITORY), *arguments]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed commands
-    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def installed(package: str) -> str:

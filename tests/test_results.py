@@ -15,7 +15,6 @@ from scipy.io import savemat
 from metatrack.data.otb import one_based, otb_targets, zero_based
 from metatrack.data.rows import parse_rows
 from metatrack.evaluation import metrics, results
-from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.results import Trajectory
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "otb"
@@ -416,13 +415,3 @@ def test_any_boxes_survive_all_formats(tmp_path_factory, boxes):
     for path in folder.iterdir():
         np.testing.assert_allclose(results.read_trajectories(path)[0].boxes, boxes, rtol=0, atol=1e-9)
     np.testing.assert_allclose(zero_based(one_based(boxes)), boxes, atol=1e-9)
-
-
-def test_writing_replaces_in_one_step(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "file.txt"
-    write_atomically(path, b"old")
-    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new, but the disk is full")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]  # and no temporary file is left

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from metatrack.hints import number_spans
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 SHOWN = 20
 """Missing sequences that an error names, at most."""
@@ -54,7 +56,7 @@ def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str
     numbers = list(wanted)
     missing = [number for number in numbers if number not in there]
     if missing:
-        what = f"lacks {len(missing)} frames: {spans(missing)}" if there else "holds no numbered frames"
+        what = f"lacks {len(missing)} frames: {', '.join(number_spans(missing))}" if there else "holds no numbered frames"
         raise FileNotFoundError(f"{name}: {folder} {what}. {source}")
     return {number: there[number] for number in numbers}
 
@@ -116,18 +118,3 @@ def check_subset(subset: str | None, known: Collection[str], data_set: str) -> N
     """
     if subset is not None and subset not in known:
         raise ValueError(f"unknown subset {subset!r} of {data_set}; choose one of {', '.join(known)}")
-
-
-def spans(numbers: Sequence[int]) -> str:
-    """Ascending numbers as a person writes them.
-
-    >>> spans([3, 7, 8, 9])
-    '3, 7-9'
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

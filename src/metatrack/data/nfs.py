@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
 from metatrack.data.sequence import Sequence
 
@@ -71,7 +71,7 @@ def _read(name: str, folder: Path) -> Sequence:
     return Sequence(name, paths, boxes[:count], start_frame=next(iter(frames)))
 
 
-def _boxes(path: Path) -> npt.NDArray[np.float64]:
+def _boxes(path: Path) -> Float64:
     """Rows of VATIC's format to ``(n, 4)``, x, y, w, h; NaN where a box has no area."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):

@@ -17,9 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.data.folders import numbered_frames, spans, table
+from metatrack.arrays import Float64
+from metatrack.data.folders import numbered_frames, table
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
+from metatrack.hints import number_spans
 
 Subset = Literal["OTB100", "OTB50", "OTB2013"]
 SUBSETS: tuple[Subset, ...] = ("OTB100", "OTB50", "OTB2013")
@@ -116,12 +118,12 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
     return [_read(target, truth) for target, truth in found]
 
 
-def zero_based(rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def zero_based(rows: npt.ArrayLike) -> Float64:
     """Boxes as OTB's files state them (first pixel 1) to boxes that count from 0: ``(n, 4)`` to ``(n, 4)``."""
     return np.asarray(rows, np.float64) - [1, 1, 0, 0]
 
 
-def one_based(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def one_based(boxes: npt.ArrayLike) -> Float64:
     """The inverse of :func:`zero_based`, for writing files that OTB's toolkits read."""
     return np.asarray(boxes, np.float64) + [1, 1, 0, 0]
 
@@ -162,7 +164,8 @@ def _read(target: OtbTarget, truth: Path) -> Sequence:
     numbered = numbered_frames(image_folder)
     missing = [number for number in target.frames if number not in numbered]
     if missing:
-        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {spans(missing)}{_remedy()}")
+        numbers = ", ".join(number_spans(missing))
+        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {numbers}{_remedy()}")
     return Sequence(
         name=target.name,
         frame_paths=tuple(numbered[number] for number in target.frames),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from pathlib import Path
 
 import numpy as np
 
+from metatrack.arrays import Float64
 from metatrack.data.folders import IMAGE_SUFFIXES, SHOWN, root_folder
-from metatrack.data.regions import Floats, polygons_to_boxes
+from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
+from metatrack.files import natural_order
 
 LAYOUT = (
     "a sequence is a folder of images (or with the images in img/) and one text file: a row x,y,w,h per image in the order of "
@@ -47,13 +48,8 @@ def _images(folder: Path) -> list[Path]:
     for place in (folder, folder / "img"):
         found = [path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES] if place.is_dir() else []
         if found:
-            return sorted(found, key=lambda path: [int(part) if part.isdecimal() else part for part in _parts(path.name)])
+            return sorted(found, key=natural_order)
     return []
-
-
-def _parts(name: str) -> list[str]:
-    """Text and numbers in turn, so that keys compare: ``frame10.jpg`` to ``["frame", "10", ".jpg"]``."""
-    return re.split(r"([0-9]+)", name)
 
 
 def _read(folder: Path) -> Sequence:
@@ -70,7 +66,7 @@ def _read(folder: Path) -> Sequence:
     return Sequence(folder.resolve().name, tuple(paths), boxes)
 
 
-def _boxes(truth: Path, count: int) -> Floats:
+def _boxes(truth: Path, count: int) -> Float64:
     text = truth.read_text(encoding="utf-8-sig")
     if text.lstrip().lower().startswith("frame,"):
         return _table(truth, text, count)
@@ -85,7 +81,7 @@ def _boxes(truth: Path, count: int) -> Floats:
     return rows
 
 
-def _table(truth: Path, text: str, count: int) -> Floats:
+def _table(truth: Path, text: str, count: int) -> Float64:
     boxes = np.full((count, 4), np.nan)
     rows = list(csv.DictReader(io.StringIO(text.lstrip())))
     ids = list(dict.fromkeys(row["id"] for row in rows if row.get("id") is not None))  # None: a row cut short, refused below

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from metatrack.arrays import Float64
 
 MAX_MASK = 10**8
 """Pixels of a mask that is read, at most: ten times a frame of 4K, so that a damaged file cannot fill memory."""
 
 
-def polygons_to_boxes(polygons: npt.ArrayLike) -> Floats:
+def polygons_to_boxes(polygons: npt.ArrayLike) -> Float64:
     """Smallest upright box around each polygon: ``(n, 2 k)`` corners ``x1, y1, x2, y2, ..`` to ``(n, 4)`` ``x, y, w, h``.
 
     The OTB toolkit's convention for corners. (VOT's reference box of equal area is another matter.)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
+
+from metatrack.arrays import Float64
 
 
-def parse_rows(text: str, source: object, columns: Collection[int] = (4,)) -> npt.NDArray[np.float64]:
+def parse_rows(text: str, source: object, columns: Collection[int] = (4,)) -> Float64:
     r"""Lines of numbers separated by commas, tabs, blanks or semicolons, in any mixture, to ``(n, k)`` float64.
 
     Empty lines are skipped; ``NaN`` in any case is a number. Values stay as they stand in the file.

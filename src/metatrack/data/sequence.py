@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64, UInt8
+
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
@@ -24,7 +26,7 @@ class Sequence:
 
     name: str
     frame_paths: tuple[Path, ...]
-    boxes: npt.NDArray[np.float64]
+    boxes: Float64
     """(n, 4): x, y, w, h in pixels, 0-based; a row of NaN where the target is absent or its ground truth is missing."""
     attributes: frozenset[str] = frozenset()
     """The benchmark's attributes, such as ``OCC``."""
@@ -56,7 +58,7 @@ class Sequence:
         """Number of frames."""
         return len(self.frame_paths)
 
-    def frame(self, i: int) -> npt.NDArray[np.uint8]:
+    def frame(self, i: int) -> UInt8:
         """Reads frame ``i`` (0-based; negative counts from the end) as (H, W, 3) uint8, RGB.
 
         Raises:
@@ -71,6 +73,6 @@ class Sequence:
             raise OSError(f"cannot read {path}, frame {i} of sequence {self.name}: {reason}")
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
-    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[UInt8]:
         """Reads the frames one by one, as :meth:`frame` does."""
         return (self.frame(i) for i in range(len(self)))

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from metatrack.arrays import Float64
 from metatrack.data.folders import choose, frames_in, root_folder
-from metatrack.data.regions import Floats, parse_region
+from metatrack.data.regions import parse_region
 from metatrack.data.sequence import Sequence
 
 SOURCE = "VOT: https://www.votchallenge.net (its toolkit fetches the sequences: pip install vot-toolkit, then vot initialize)"
@@ -80,7 +81,7 @@ def _frame_folder(folder: Path) -> Path:
     return folder / "color" if (folder / "color").is_dir() else folder
 
 
-def _boxes(truth: Path, count: int) -> Floats:
+def _boxes(truth: Path, count: int) -> Float64:
     """``(count, 4)``, NaN where there is no target or no line."""
     boxes = np.full((count, 4), np.nan)
     lines = [line.strip() for line in truth.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

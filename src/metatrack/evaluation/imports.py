@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from metatrack.arrays import Float64
 from metatrack.data.datasets import listed_names
 from metatrack.data.otb import otb_targets
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.metrics import Floats, hold_last
+from metatrack.evaluation.metrics import hold_last
 from metatrack.evaluation.results import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
 
 FIRST_PIXEL = {"otb": 1, "lasot": 1}
@@ -44,9 +45,9 @@ class Source:
 class Result:
     """One tracker on one sequence of n frames."""
 
-    boxes: Floats
+    boxes: Float64
     """(n, 4) x, y, w, h, 0-based; NaN where the tracker gave none, or the file has ended."""
-    seconds: Floats | None
+    seconds: Float64 | None
     """(n,) time of each frame, or the same for each where the file states a speed alone; None if it states none."""
     rows: int
     """Frames for which the file has a row."""
@@ -235,7 +236,7 @@ def _about(stem: str, names: list[str]) -> tuple[str | None, int]:
     return exact, 1
 
 
-def _align(rows: Floats, sequence: Sequence, data_set: str, source: str) -> Floats:
+def _align(rows: Float64, sequence: Sequence, data_set: str, source: str) -> Float64:
     """One row per frame; LaSOT's toolkit, too, leaves out what follows the last row of the truth (monkey-17)."""
     wanted = len(sequence)
     if len(rows) > wanted and data_set != "lasot":
@@ -244,7 +245,7 @@ def _align(rows: Floats, sequence: Sequence, data_set: str, source: str) -> Floa
     return np.concatenate([rows, np.full((wanted - len(rows), 4), np.nan)])
 
 
-def _seconds(timed: tuple[int, str, bytes] | None, fps: float | None, frames: int) -> Floats | None:
+def _seconds(timed: tuple[int, str, bytes] | None, fps: float | None, frames: int) -> Float64 | None:
     if timed is not None:
         _, file, data = timed
         columns = parse_rows(data.decode("utf-8", errors="replace"), file, columns=range(1, 101))

@@ -22,18 +22,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.geometry import iou
 
-Floats = npt.NDArray[np.float64]
-
-OVERLAP_THRESHOLDS: Floats = np.arange(21) / 20
+OVERLAP_THRESHOLDS: Float64 = np.arange(21) / 20
 """0, 0.05 .. 1: the 21 thresholds of a success curve (Wu, Lim, Yang: Online Object Tracking, CVPR 2013).
 
 Divisions, not a running sum, so that an overlap of exactly 0.15 meets exactly 0.15.
 """
-ERROR_THRESHOLDS: Floats = np.arange(51.0)
+ERROR_THRESHOLDS: Float64 = np.arange(51.0)
 """0, 1 .. 50 px: the 51 thresholds of a precision curve (Wu, Lim, Yang, CVPR 2013)."""
-NORMALIZED_THRESHOLDS: Floats = np.arange(51) / 100
+NORMALIZED_THRESHOLDS: Float64 = np.arange(51) / 100
 """0, 0.01 .. 0.5: the 51 thresholds of a normalised precision curve (LaSOT's toolkit; TrackingNet: the same range)."""
 
 
@@ -43,7 +42,7 @@ def known(truth: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isfinite(boxes).all(axis=-1) & (boxes[..., 2:] > 0).all(axis=-1))
 
 
-def hold_last(boxes: npt.ArrayLike) -> Floats:
+def hold_last(boxes: npt.ArrayLike) -> Float64:
     """Replaces each row that is not a box by the last row that was one: ``(n, 4)`` to ``(n, 4)``.
 
     What the OTB toolkit does to results in which a tracker gave up (TLD writes NaN). Rows before the first box stay as they are.
@@ -54,7 +53,7 @@ def hold_last(boxes: npt.ArrayLike) -> Floats:
     return held
 
 
-def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
     """Intersection over union frame by frame: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
 
     Raises:
@@ -64,7 +63,7 @@ def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
     return np.where(known(real), iou(predicted, real), np.nan)
 
 
-def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
     """Distance between the centres in pixels: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
 
     Raises:
@@ -73,7 +72,7 @@ def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
     return _errors(boxes, truth, normalized=False)
 
 
-def normalized_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
+def normalized_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
     """Distance between the centres, x in widths and y in heights of the true box: two ``(n, 4)`` to ``(n,)``.
 
     Mueller et al., TrackingNet, ECCV 2018, equation (1); LaSOT's toolkit does the same. NaN where the truth is unknown.
@@ -84,7 +83,7 @@ def normalized_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Floats:
     return _errors(boxes, truth, normalized=True)
 
 
-def success_curve(overlap: npt.ArrayLike, thresholds: npt.ArrayLike = OVERLAP_THRESHOLDS) -> Floats:
+def success_curve(overlap: npt.ArrayLike, thresholds: npt.ArrayLike = OVERLAP_THRESHOLDS) -> Float64:
     """Share of frames whose overlap is STRICTLY above each threshold: ``(n,)`` to ``(21,)``.
 
     Strictly, as in the OTB toolkit: at the threshold 1 even a perfect tracker fails, so its AUC is 20/21 = 0.952.
@@ -100,7 +99,7 @@ def auc(curve: npt.ArrayLike) -> float:
     return float(np.mean(np.asarray(curve, np.float64)))
 
 
-def precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = ERROR_THRESHOLDS) -> Floats:
+def precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = ERROR_THRESHOLDS) -> Float64:
     """Share of frames whose centre error is AT MOST each threshold: ``(n,)`` px to ``(51,)``.
 
     >>> precision_curve([0.0, 20.0, 20.5], [0, 20, 50]).round(3).tolist()
@@ -114,7 +113,7 @@ def precision_at(errors: npt.ArrayLike, threshold: float = 20.0) -> float:
     return float(precision_curve(errors, [threshold])[0])
 
 
-def normalized_precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = NORMALIZED_THRESHOLDS) -> Floats:
+def normalized_precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = NORMALIZED_THRESHOLDS) -> Float64:
     """Share of frames whose normalised error is at most each threshold: ``(n,)`` of :func:`normalized_errors` to ``(51,)``.
 
     Which number of this curve is "the" normalised precision differs: TrackingNet and the LaSOT paper take its :func:`auc` over
@@ -225,14 +224,14 @@ def attribute_means(values: Sequence[float], attributes: Sequence[Collection[str
     return {name: AttributeMean(float(np.mean(group)), len(group)) for name, group in sorted(groups.items())}
 
 
-def _pair(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _pair(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Float64, Float64]:
     predicted, real = np.asarray(boxes, np.float64), np.asarray(truth, np.float64)
     if predicted.shape != real.shape or predicted.ndim != 2 or predicted.shape[1] != 4:
         raise ValueError(f"boxes {predicted.shape} and ground truth {real.shape} must both have the shape (frames, 4)")
     return predicted, real
 
 
-def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Floats:
+def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Float64:
     predicted, real = _pair(boxes, truth)
     valid, given = known(real), known(predicted)
     distance = np.full(len(real), np.nan)
@@ -243,7 +242,7 @@ def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Flo
     return distance
 
 
-def _shares(passed: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Floats:
+def _shares(passed: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Float64:
     """Mean of ``passed`` (n, k) over the frames whose value is known; NaN where there is none."""
     counted = ~np.isnan(np.asarray(values, np.float64))
     if not counted.any():

@@ -16,8 +16,8 @@ from collections.abc import Sequence as Seq
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import Box
 
@@ -95,7 +95,7 @@ def shifted(box: Box, shift: str, frame_size: tuple[int, int]) -> Box:
     return Box(float(x - 1), float(y - 1), float(w), float(h))
 
 
-def _tre(boxes: npt.NDArray[np.float64], omit: Spans) -> list[int]:
+def _tre(boxes: Float64, omit: Spans) -> list[int]:
     """The toolkit's choice among the frames whose box is known and does not begin left of or above the frame."""
     usable = np.array(np.isfinite(boxes).all(axis=1) & (boxes > [-1, -1, 0, 0]).all(axis=1))
     for first, last in omit:

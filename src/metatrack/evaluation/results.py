@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.otb import OtbTarget, otb_targets, zero_based
 from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
-from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.metrics import hold_last
-
-Floats = npt.NDArray[np.float64]
+from metatrack.files import write_atomically
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv")
 MAX_BYTES = 64 * 2**20
@@ -37,7 +36,7 @@ MAX_BYTES = 64 * 2**20
 class Trajectory:
     """One run of a tracker over one sequence."""
 
-    boxes: Floats
+    boxes: Float64
     """``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none."""
     start: int | None = None
     """Number of the first row's frame, where the file states it."""
@@ -218,7 +217,7 @@ def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, 
     return folder
 
 
-def read_got10k(folder: Path) -> list[tuple[Floats, Floats | None]]:
+def read_got10k(folder: Path) -> list[tuple[Float64, Float64 | None]]:
     """Runs in ``<root>/<tracker>/<sequence>``: boxes ``(n, 4)`` and seconds ``(n,)``, None where no time is given.
 
     Raises:
@@ -231,7 +230,7 @@ def read_got10k(folder: Path) -> list[tuple[Floats, Floats | None]]:
         raise FileNotFoundError(f"{folder} holds no {folder.name}_001.txt")
     time_file = folder / f"{folder.name}_time.txt"
     times = parse_rows(time_file.read_text(), time_file, columns=range(1, 101)) if time_file.is_file() else np.empty((0, 0))
-    runs: list[tuple[Floats, Floats | None]] = []
+    runs: list[tuple[Float64, Float64 | None]] = []
     for i, file in enumerate(files):
         boxes = parse_rows(file.read_text(), file)
         runs.append((boxes, times[:, i] if i < times.shape[1] and len(times) == len(boxes) else None))
@@ -245,7 +244,7 @@ def write_lasot(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike) -
     return path
 
 
-def read_lasot(folder: Path) -> dict[str, Floats]:
+def read_lasot(folder: Path) -> dict[str, Float64]:
     """Boxes per sequence of a folder (or ``.zip``) with one ``<sequence>.txt`` each, as LaSOT's toolkit and pysot have it.
 
     Raises:
@@ -256,7 +255,7 @@ def read_lasot(folder: Path) -> dict[str, Floats]:
     return {Path(name).stem: parse_trajectories(data, name)[0].boxes for name, data in texts}
 
 
-def align_otb(rows: Floats, target: OtbTarget, source: str) -> Floats:
+def align_otb(rows: Float64, target: OtbTarget, source: str) -> Float64:
     """Rows of a file on OTB to one row per tracked frame: ``(k, 4)`` to ``(len(target.frames), 4)``.
 
     Files differ in whether skipped or unlabelled frames have rows; one that stops early is continued by NaN.
@@ -323,7 +322,7 @@ def _finite(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _boxes(rows: Floats, source: str) -> Floats:
+def _boxes(rows: Float64, source: str) -> Float64:
     if rows.ndim != 2 or rows.shape[1] not in (4, 8):
         raise ValueError(f"{source}: boxes of shape {rows.shape}; rows of 4 (x, y, w, h) or 8 (four corners) are expected")
     return polygons_to_boxes(rows) if rows.shape[1] == 8 else rows

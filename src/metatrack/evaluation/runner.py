@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import Box, Image, check_box
 
@@ -46,7 +46,7 @@ def run_sequence(
     start: int = 0,
     first_box: Callable[[tuple[int, int]], Box] | None = None,
     on_frame: Callable[[], None] = lambda: None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Float64, Float64]:
     """Initialises the tracker in frame ``start`` and follows the target to the end.
 
     Args:

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import metrics
-from metatrack.evaluation.metrics import Floats
 from metatrack.evaluation.results import load_otb
 
 Unknown = Literal["left out", "fails", "passes"]
@@ -43,13 +43,13 @@ CONVENTIONS = {
 class Measured(NamedTuple):
     """What became of each frame, all runs of a sequence one after another."""
 
-    overlaps: Floats
+    overlaps: Float64
     """(n,) intersection over union; NaN: the frame does not count."""
-    errors: Floats
+    errors: Float64
     """(n,) distance of the centres in pixels."""
-    normalized: Floats
+    normalized: Float64
     """(n,) the same in widths and heights of the true box."""
-    later: Floats
+    later: Float64
     """(m,) overlaps without each run's first frame, absent frames left out, clipped if the convention says so: GOT-10k's view."""
 
 
@@ -96,11 +96,11 @@ class Table:
     tracker: str
     rows: tuple[Row, ...]
 
-    def column(self, metric: str) -> Floats:
+    def column(self, metric: str) -> Float64:
         """(rows,) one score of each sequence."""
         return np.array([getattr(row, metric) for row in self.rows], np.float64)
 
-    def weights(self, metric: str) -> Floats:
+    def weights(self, metric: str) -> Float64:
         """(rows,) what each sequence weighs in the mean; 0 where it has no score."""
         weights = self.column("frames") if metric in POOLED else np.ones(len(self.rows))
         return np.where(np.isnan(self.column(metric)), 0.0, weights)
@@ -124,11 +124,11 @@ class Table:
 class Curves(NamedTuple):
     """What the plots of a tracker show, of one sequence or of several; shares in [0, 1]."""
 
-    success: Floats
+    success: Float64
     """(21,) over ``metrics.OVERLAP_THRESHOLDS``."""
-    precision: Floats
+    precision: Float64
     """(51,) over ``metrics.ERROR_THRESHOLDS``."""
-    norm_precision: Floats
+    norm_precision: Float64
     """(51,) over ``metrics.NORMALIZED_THRESHOLDS``."""
 
 
@@ -181,7 +181,7 @@ def measure(
     return Measured(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def settle(sequence: Sequence, start: int, boxes: npt.ArrayLike) -> tuple[Floats, Floats]:
+def settle(sequence: Sequence, start: int, boxes: npt.ArrayLike) -> tuple[Float64, Float64]:
     """The boxes of a run as they are scored, and the truth: both ``(n - s, 4)``.
 
     A row that is not a box repeats the one before it, and the first is the true one.
@@ -223,7 +223,7 @@ def _measure(
     return Measured(overlaps, errors, normalized, later[~np.isnan(later)])
 
 
-def _clip(boxes: Floats, frame_size: tuple[int, int] | None) -> Floats:
+def _clip(boxes: Float64, frame_size: tuple[int, int] | None) -> Float64:
     """Boxes cut as GOT-10k's toolkit does: one that begins left of the frame is moved to its edge, not narrowed."""
     if frame_size is None:
         raise ValueError("this convention cuts boxes to the frame; give its size")

@@ -21,7 +21,6 @@ alone differ from run to run.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -32,14 +31,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.atomic import write_atomically
 from metatrack.evaluation.claims import claim
 from metatrack.evaluation.protocols import PROTOCOLS, Protocol
+from metatrack.files import natural_order, write_atomically
 
 FORMAT = 1
-Floats = npt.NDArray[np.float64]
 
 
 class Unit(NamedTuple):
@@ -130,7 +129,8 @@ class Store:
         Raises:
             ValueError: a file is damaged.
         """
-        return [self._read_sequence(path) for path in sorted((self.root / "sequences").glob("*.json"), key=_by_name)]
+        files = sorted((self.root / "sequences").glob("*.json"), key=lambda path: natural_order(path.stem))
+        return [self._read_sequence(path) for path in files]
 
     def _read_sequence(self, path: Path) -> Sequence:
         try:
@@ -199,7 +199,7 @@ class Store:
         write_atomically(self.boxes_file(unit), text.encode())
         self.error_file(unit).unlink(missing_ok=True)
 
-    def read_boxes(self, unit: Unit) -> Floats:
+    def read_boxes(self, unit: Unit) -> Float64:
         """``(n, 4)`` boxes of a unit that is done.
 
         Raises:
@@ -213,7 +213,7 @@ class Store:
             )
         return boxes
 
-    def read_seconds(self, unit: Unit) -> Floats:
+    def read_seconds(self, unit: Unit) -> Float64:
         """``(n,)`` seconds; empty where there are none, as for results that come from elsewhere."""
         path = self.seconds_file(unit)
         if not path.is_file():
@@ -261,11 +261,6 @@ class Store:
 def _check_name(sequence: str) -> None:
     if sequence in (".", "..") or set(sequence) & set('/\\:*?"<>|'):
         raise ValueError(f"{sequence!r} cannot be the name of a file; rename the sequence's folder")
-
-
-def _by_name(path: Path) -> list[Any]:
-    """Sorts as a person would: without regard to case, numbers by value."""
-    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"([0-9]+)", path.stem)]
 
 
 def _json(value: Any) -> bytes:

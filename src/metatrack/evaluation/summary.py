@@ -12,12 +12,12 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import metrics
-from metatrack.evaluation.atomic import write_atomically
-from metatrack.evaluation.metrics import Floats
 from metatrack.evaluation.scores import CONVENTIONS, METRICS, Convention, Row, Table, measure, score_measured
 from metatrack.evaluation.store import FORMAT, Store, Unit
+from metatrack.files import write_atomically
 
 TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
 """What the table for people shows."""
@@ -47,7 +47,7 @@ def _row(store: Store, runs: list[Unit], sequence: Sequence) -> Row:
     return score_measured(sequence, measured, read_fps(store, runs))
 
 
-def read_runs(store: Store, runs: Seq[Unit]) -> list[tuple[int, Floats]]:
+def read_runs(store: Store, runs: Seq[Unit]) -> list[tuple[int, Float64]]:
     """Of each run of a sequence the index of its first frame, and its boxes ``(n, 4)``; all must be done.
 
     Raises:

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.protocols import Protocol, first_box
 from metatrack.evaluation.runner import run_sequence
@@ -52,9 +50,9 @@ class Report(NamedTuple):
 class Boxes(NamedTuple):
     """What a run came to."""
 
-    boxes: npt.NDArray[np.float64]
+    boxes: Float64
     """``(n, 4)``, ``x, y, w, h`` 0-based."""
-    seconds: npt.NDArray[np.float64]
+    seconds: Float64
     """``(n,)``, of each frame."""
 
 

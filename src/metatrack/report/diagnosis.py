@@ -32,9 +32,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import metrics
-from metatrack.evaluation.metrics import OVERLAP_THRESHOLDS, Floats
+from metatrack.evaluation.metrics import OVERLAP_THRESHOLDS
 from metatrack.evaluation.scores import Convention, settle
 
 NEARLY_NOTHING = 0.1
@@ -64,7 +65,7 @@ TITLES = {"lost": "lost", "position": "position", "scale": "scale", "aspect": "a
 """The parts in the order in which they are shown."""
 
 
-def frame_losses(found: npt.ArrayLike, truth: npt.ArrayLike, absent_fails: bool = False) -> Floats:
+def frame_losses(found: npt.ArrayLike, truth: npt.ArrayLike, absent_fails: bool = False) -> Float64:
     """Splits the loss of each frame: two ``(n, 4)`` of boxes x, y, w, h to ``(n, 5)`` in the order of :class:`Loss`.
 
     Args:
@@ -99,7 +100,7 @@ def frame_losses(found: npt.ArrayLike, truth: npt.ArrayLike, absent_fails: bool 
     return parts
 
 
-def share(overlap: Floats) -> Floats:
+def share(overlap: Float64) -> Float64:
     """What frames of these overlaps add to the AUC, each: ``(n,)`` to ``(n,)`` in [0, 20/21]."""
     return np.asarray((overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=1), np.float64)
 
@@ -134,7 +135,7 @@ def mean_loss(losses: Seq[Loss]) -> Loss:
     return Loss(*(values.mean(axis=0).tolist() if len(values) else [float("nan")] * 5))
 
 
-def _concentric(sizes: Floats, others: Floats) -> Floats:
+def _concentric(sizes: Float64, others: Float64) -> Float64:
     """Overlap of boxes with one centre, from their sizes alone: two ``(n, 2)`` to ``(n,)``."""
     shared = np.minimum(sizes, others).prod(axis=1)
     return np.asarray(shared / (sizes.prod(axis=1) + others.prod(axis=1) - shared), np.float64)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation import metrics
-from metatrack.evaluation.metrics import Floats
 from metatrack.geometry import Image
 from metatrack.report.findings import Findings
 from metatrack.report.look import Look
@@ -100,7 +100,7 @@ def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks
     for entry in sorted(reversed(findings.entries), key=lambda entry: entry.name == findings.focus):
         finding, look = entry.findings.get(sequence.name), looks[entry.name]
         if finding is not None and i >= finding.start:
-            box: Floats = finding.boxes[i - finding.start]
+            box: Float64 = finding.boxes[i - finding.start]
             # Lines end beyond their dashes by half their width and the rim; gaps have to show all the same.
             dashes = (look.dashes[0] * THICK, look.dashes[1] * THICK + 2 * THICK) if look.dashes else None
             if metrics.known(box):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+from metatrack.arrays import Float64
 from metatrack.data.datasets import attribute_titles
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.evaluate import units
-from metatrack.evaluation.metrics import Floats
 from metatrack.evaluation.scores import (
     CONVENTIONS,
     METRICS,
@@ -52,7 +52,7 @@ class Finding:
     row: Row
     curves: Curves
     loss: Loss
-    boxes: Floats
+    boxes: Float64
     """(n - s, 4) boxes of the first run as they are scored, which starts in frame s."""
     start: int
 

@@ -22,7 +22,8 @@ from metatrack.training.augment import use_one_core
 from metatrack.training.losses import total_loss
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
-from metatrack.training.weights import code_version, save_atomically
+from metatrack.training.weights import save_atomically
+from metatrack.version import code_version
 
 MACHINE = ("out", "workers", "threads", "tensorboard")
 """Settings that say where a run is and how it is watched; it may be resumed with others."""

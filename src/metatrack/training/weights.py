@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from metatrack import __version__
+from metatrack.files import replacing
 from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import MetaLearner
+from metatrack.version import code_version
 
 
 def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | None, init: Path | None) -> MatchingNetwork:
@@ -157,18 +155,6 @@ def read_weights(path: Path, content: str) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """torch.save through a temporary file, so that an interruption leaves the old file whole."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
-def code_version() -> str:
-    """The commit of the code that runs, for the model's card; the package's version where there is no repository."""
-    git = shutil.which("git")
-    if git is not None:
-        command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-        if answer.returncode == 0:
-            return answer.stdout.strip()
-    return f"metatrack {__version__}"
+    """torch.save in one step, so that an interruption leaves the old file whole."""
+    with replacing(path) as part:
+        torch.save(content, part)

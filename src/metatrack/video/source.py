@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from metatrack.files import natural_order
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.video._decode import Decoder, upright
@@ -165,7 +166,7 @@ def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Imag
 
 
 def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
-    files = sorted((p for p in folder.iterdir() if _is_image(p)), key=_natural)
+    files = sorted((p for p in folder.iterdir() if _is_image(p)), key=natural_order)
     if not files:
         raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})")
     _require_frames(str(folder), len(files), start)
@@ -235,12 +236,6 @@ def _within(count: int | None, start: int, end: int | None) -> int | None:
 def _is_image(path: Path) -> bool:
     # A leading dot: macOS leaves "._0001.jpg" beside "0001.jpg" on foreign disks.
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sorts numbers as numbers. Split at digits, texts and numbers alternate, so only like is compared with like."""
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
 def _without_password(address: str) -> str:

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import U8, Rng
+from metatrack.arrays import Rng, UInt8
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.layers import blend, fit, render
 from metatrack.data.synth.look import color_tables
@@ -15,7 +15,7 @@ from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
 
 
-def backgrounds(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[U8]:
+def backgrounds(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[UInt8]:
     """Draws the backgrounds of a clip, (size, size, 3) each."""
     cuts = rng.random() < config.background_cuts
     tables = color_tables(rng, length, 0.7 * config.lighting, 0.6)
@@ -26,7 +26,7 @@ def backgrounds(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> 
     return [np.asarray(cv2.LUT(frame, table), np.uint8) for frame, table in zip(frames, tables, strict=True)]
 
 
-def _pan(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[U8]:
+def _pan(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[UInt8]:
     """Views (size, size, 3) of a camera that moves, turns and zooms over one square of a photograph."""
     size = config.size
     margin = int(size * rng.uniform(0.15, 0.8))
@@ -44,7 +44,7 @@ def _pan(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[U8
     angle = walk(rng, length, 0.0, 0.01, -0.15, 0.15)
     zoom = np.exp(walk(rng, length, 0.0, 0.015, -0.15, 0.15))
     middle = (size + 2 * margin) / 2
-    frames: list[U8] = []
+    frames: list[UInt8] = []
     for i in range(length):
         cos, sin = zoom[i] * math.cos(angle[i]), zoom[i] * math.sin(angle[i])
         linear = np.array([[cos, -sin], [sin, cos]])
@@ -56,7 +56,7 @@ def _pan(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[U8
     return frames
 
 
-def _litter(rng: Rng, canvas: U8, stock: Stock, config: ComposerConfig) -> None:
+def _litter(rng: Rng, canvas: UInt8, stock: Stock, config: ComposerConfig) -> None:
     """Lays a random object somewhere on the canvas, in place: part of the scene, it does not move."""
     size = canvas.shape[0]
     cutout = stock.thing(rng, blob=0.3)

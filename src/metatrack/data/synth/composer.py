@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metatrack.data.synth.arrays import F64, U8, Rng
+from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.synth.backgrounds import backgrounds as draw_backgrounds
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.files import Subset
@@ -52,7 +52,7 @@ class Composer:
         self.object_paths = self._stock.object_paths
         self.photo_paths = self._stock.photo_paths
 
-    def clip(self, rng: Rng, length: int) -> tuple[list[U8], F64]:
+    def clip(self, rng: Rng, length: int) -> tuple[list[UInt8], Float64]:
         """Composes one clip.
 
         Args:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import F64, U8, Rng
+from metatrack.arrays import Float64, Rng, UInt8
 
 OBJECT_SIDE = 256
 """Objects are kept with their longest side at most this long: twice what a frame ever shows of them."""
@@ -22,11 +22,11 @@ MIN_OBJECT_SIDE = 48
 class Cutout:
     """An object with transparency. Its own coordinates have their origin at the middle of the image and unit one pixel."""
 
-    color: U8  # (h, w, 3) RGB, not premultiplied
-    alpha: U8  # (h, w), 255 = opaque
+    color: UInt8  # (h, w, 3) RGB, not premultiplied
+    alpha: UInt8  # (h, w), 255 = opaque
 
     @cached_property
-    def hull(self) -> F64:
+    def hull(self) -> Float64:
         """Corners (n, 2) of the convex hull of ``alpha > 0.5``, own coordinates."""
         # The ends of each row hold all corners of the hull: far fewer points than the mask.
         solid = self.alpha > 127
@@ -94,7 +94,7 @@ def _is_detailed(cutout: Cutout) -> bool:
     return bool((np.abs(cv2.Laplacian(gray, cv2.CV_32F))[inside] > 2).mean() >= 0.15)
 
 
-def draw_shape(rng: Rng, side: int) -> U8:
+def draw_shape(rng: Rng, side: int) -> UInt8:
     """The alpha (side, side) of a random polygon or rounded shape with a soft edge."""
     if rng.random() < 0.5:  # corners
         n = int(rng.integers(3, 10))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import F32, F64, U8
+from metatrack.arrays import Float32, Float64, UInt8
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.motion import Motion
 from metatrack.geometry import context_side
@@ -24,8 +24,8 @@ class Layer:
 
     x: int
     y: int
-    rgb: F32  # (h, w, 3), 0-255, premultiplied by alpha
-    alpha: F32  # (h, w), 0-1
+    rgb: Float32  # (h, w, 3), 0-255, premultiplied by alpha
+    alpha: Float32  # (h, w), 0-1
     box: tuple[float, float, float, float]  # x, y, w, h: tight about alpha > 0.5 in the supersampled layer
 
     def moved(self, dx: int, dy: int) -> Layer:
@@ -39,10 +39,10 @@ class Actor:
     """An object of a clip: how it looks and where it is in each frame."""
 
     cutout: Cutout
-    tables: list[U8]  # of each frame, (1, 256, 3): see metatrack.data.synth.look.color_table
+    tables: list[UInt8]  # of each frame, (1, 256, 3): see metatrack.data.synth.look.color_table
     motion: Motion
-    contexts: F64  # (length,), context side in pixels
-    centers: F64  # (length, 2), x and y of the box's centre in pixels
+    contexts: Float64  # (length,), context side in pixels
+    centers: Float64  # (length, 2), x and y of the box's centre in pixels
 
     def layer(self, i: int, size: int, *, exact: bool = False) -> Layer | None:
         """The object in frame i of size x size pixels; None where nothing of it is left inside.
@@ -66,7 +66,7 @@ class Actor:
         return layer
 
 
-def fit(cutout: Cutout, pose: F64, context: float, center: F64) -> F64:
+def fit(cutout: Cutout, pose: Float64, context: float, center: Float64) -> Float64:
     """The pose, scaled and moved so that the hull's box has this context side and centre: a homography (3, 3)."""
     points = np.column_stack([cutout.hull, np.ones(len(cutout.hull))]) @ pose.T  # (n, 3)
     points = points[:, :2] / points[:, 2:]
@@ -74,13 +74,13 @@ def fit(cutout: Cutout, pose: F64, context: float, center: F64) -> F64:
     return np.asarray(_onto((low + high) / 2, high - low, context, center) @ pose)
 
 
-def _onto(middle: F64, sides: Sequence[float] | F64, context: float, center: F64) -> F64:
+def _onto(middle: Float64, sides: Sequence[float] | Float64, context: float, center: Float64) -> Float64:
     """Homography (3, 3) that takes a box of this middle (2,), width and height to this context side and centre (2,)."""
     scale = context / context_side(*sides)
     return np.array([[scale, 0, center[0] - scale * middle[0]], [0, scale, center[1] - scale * middle[1]], [0, 0, 1]])
 
 
-def render(cutout: Cutout, table: U8, place: F64, size: int) -> Layer | None:
+def render(cutout: Cutout, table: UInt8, place: Float64, size: int) -> Layer | None:
     """Warps an object onto a frame of size x size pixels; None where nothing of it is left inside."""
     h, w = cutout.alpha.shape
     corners = np.array([[-w / 2, -h / 2, 1], [w / 2, -h / 2, 1], [-w / 2, h / 2, 1], [w / 2, h / 2, 1]]) @ place.T
@@ -115,7 +115,7 @@ def _shared(a: int, a_length: int, b: int, b_length: int) -> tuple[slice, slice]
     return slice(start - a, stop - a), slice(start - b, stop - b)
 
 
-def blend(frame: U8, layer: Layer) -> None:
+def blend(frame: UInt8, layer: Layer) -> None:
     """Lays the layer over the frame, in place; what reaches beyond the frame is cut off."""
     h, w = layer.alpha.shape
     frame_rows, rows = _shared(0, frame.shape[0], layer.y, h)

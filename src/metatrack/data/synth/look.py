@@ -9,11 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import F32, F64, U8, Rng
+from metatrack.arrays import Float32, Float64, Rng, UInt8
 from metatrack.data.synth.motion import walk
 
 
-def color_table(gain: F64, brightness: float, contrast: float, gamma: float) -> U8:
+def color_table(gain: Float64, brightness: float, contrast: float, gamma: float) -> UInt8:
     """Table (1, 256, 3) of a colour change: gamma, contrast about mid grey, brightness in grey levels, gain (3,) per channel."""
     level = (np.arange(256) / 255.0) ** gamma
     level = (level - 0.5) * contrast + 0.5 + brightness / 255
@@ -21,7 +21,7 @@ def color_table(gain: F64, brightness: float, contrast: float, gamma: float) -> 
     return np.asarray(table[None], np.uint8)
 
 
-def color_tables(rng: Rng, length: int, strength: float, drift: float) -> list[U8]:
+def color_tables(rng: Rng, length: int, strength: float, drift: float) -> list[UInt8]:
     """Tables (1, 256, 3) of colour changes that drift over a clip; strength scales how far they are from no change."""
     s, d = strength, strength * drift
     cast = np.stack([walk(rng, length, s * rng.normal(0, 0.08), d * 0.02, -0.3, 0.3) for _ in range(3)], 1)  # (length, 3)
@@ -32,7 +32,7 @@ def color_tables(rng: Rng, length: int, strength: float, drift: float) -> list[U
     return [color_table(np.exp(cast[i] + light[i]), offset[i], math.exp(contrast[i]), math.exp(gamma[i])) for i in range(length)]
 
 
-def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[U8, int], U8]:
+def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[UInt8, int], UInt8]:
     """How the camera spoils the frames (size, size, 3) of a clip: a function (frame, i) -> frame.
 
     ``degrade`` multiplies the probabilities of blur, smear, low resolution, grey, noise and JPEG.
@@ -53,7 +53,7 @@ def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[U8, in
     packed = rng.random() < 0.25 * degrade
     quality = rng.integers(15, 70, length)
 
-    def finish(frame: U8, i: int) -> U8:
+    def finish(frame: UInt8, i: int) -> UInt8:
         out: Any = frame
         if soft:
             out = cv2.GaussianBlur(out, (0, 0), sigma[i])
@@ -77,7 +77,7 @@ def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[U8, in
     return finish
 
 
-def _line(length: int, angle: float) -> F32:
+def _line(length: int, angle: float) -> Float32:
     """Kernel (length, length) of a motion blur along a direction; its sum is 1."""
     kernel = np.zeros((length, length), np.float32)
     along = np.linspace(-(length - 1) / 2, (length - 1) / 2, 4 * length)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import F64, Rng
+from metatrack.arrays import Float64, Rng
 from metatrack.data.synth.cutouts import Cutout
 
 
-def walk(rng: Rng, length: int, start: float, step: float, low: float, high: float) -> F64:
+def walk(rng: Rng, length: int, start: float, step: float, low: float, high: float) -> Float64:
     """A random walk of ``length`` values within [low, high]: its steps are normal and are reflected at the limits."""
     values = np.empty(length)
     value = start
@@ -28,13 +28,13 @@ def walk(rng: Rng, length: int, start: float, step: float, low: float, high: flo
 class Motion:
     """The pose of one object over a clip; arrays of shape (length,)."""
 
-    angle: F64  # radians, in the image plane
-    shear: F64
-    log_aspect: F64  # log of width over height, on top of the object's own
-    tilt_x: F64  # perspective: relative change of depth across the object
-    tilt_y: F64
-    bend: F64  # amplitude of a sideways sine, relative to the object's side; 0 = rigid
-    phase: F64  # of that sine, radians
+    angle: Float64  # radians, in the image plane
+    shear: Float64
+    log_aspect: Float64  # log of width over height, on top of the object's own
+    tilt_x: Float64  # perspective: relative change of depth across the object
+    tilt_y: Float64
+    bend: Float64  # amplitude of a sideways sine, relative to the object's side; 0 = rigid
+    phase: Float64  # of that sine, radians
 
     @classmethod
     def sample(cls, rng: Rng, length: int) -> Motion:
@@ -58,7 +58,7 @@ class Motion:
             phase=walk(rng, length, rng.uniform(-3, 3), 0.6, -20.0, 20.0),
         )
 
-    def pose(self, cutout: Cutout, i: int) -> F64:
+    def pose(self, cutout: Cutout, i: int) -> Float64:
         """Homography (3, 3) of frame i, about the origin of this object's own coordinates."""
         cos, sin = math.cos(self.angle[i]), math.sin(self.angle[i])
         stretch = math.exp(self.log_aspect[i] / 2)

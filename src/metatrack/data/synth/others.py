@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import F64, U8, Rng
+from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.layers import Actor, Layer, coverage
@@ -30,7 +30,7 @@ def distractors(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -
     return found
 
 
-def _rival(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -> tuple[Cutout, list[U8]]:
+def _rival(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -> tuple[Cutout, list[UInt8]]:
     """What a distractor looks like: the object, and its colours over the clip."""
     kind = rng.random()
     if kind < 0.3:  # the same object in other colours
@@ -44,7 +44,7 @@ def _rival(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -> tup
     return cutout, color_tables(rng, len(target.tables), config.lighting, 1.0)
 
 
-def _path(rng: Rng, length: int, size: int, nearest: float) -> F64:
+def _path(rng: Rng, length: int, size: int, nearest: float) -> Float64:
     """Centres (length, 2) in pixels of something that crosses the frame, at least ``nearest`` from the frame's centre."""
     radius = rng.uniform(nearest, 0.5 * size)
     bearing = rng.uniform(0, 2 * math.pi)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from metatrack.data.synth.arrays import U8
+from metatrack.arrays import UInt8
 from metatrack.data.synth.files import image_files, picture_key
 
 MIN_PHOTO_SIDE = 300
@@ -18,7 +18,7 @@ PHOTO_SIDE = 1000
 """Photographs are kept with their shorter side about this long."""
 
 
-def read_photo(path: Path) -> U8:
+def read_photo(path: Path) -> UInt8:
     """Reads a photograph as (H, W, 3) RGB, its shorter side about 1000 px or less.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metatrack.data.synth.arrays import U8, Rng
+from metatrack.arrays import Rng, UInt8
 from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, read_object
 from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
 from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
@@ -56,7 +56,7 @@ class Stock:
                 f"no usable background of subset {subset!r} in {_names(photo_roots)}: needed are photographs of at least "
                 f"{MIN_PHOTO_SIDE} px on either side ({len(photos)} before the split)"
             )
-        self._photos: dict[int, U8] = {}
+        self._photos: dict[int, UInt8] = {}
 
     def thing(self, rng: Rng, blob: float) -> Cutout:
         """With probability ``blob`` a random shape cut from a photograph, else a random object, half of them mirrored."""
@@ -66,13 +66,13 @@ class Stock:
         cutout = self._objects[int(rng.integers(len(self._objects)))].shrunk(WORK_SIDE)
         return cutout.mirrored() if rng.random() < 0.5 else cutout
 
-    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> U8:
+    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
         """A random square of a random photograph, side in [low, high] px (log-uniform), at (size, size, 3) pixels.
 
         Half of Debian's wallpapers are smooth or clear: up to six squares are tried until one has this much :func:`_detail`.
         Few photographs go a long way: squares are mirrored, some turned by 90 degrees, some with their channels permuted.
         """
-        tried: list[tuple[float, U8]] = []
+        tried: list[tuple[float, UInt8]] = []
         while len(tried) < 6 and not (tried and tried[-1][0] >= detail):
             part = self._part(rng, low, high)
             tried.append((_detail(part), part))
@@ -87,7 +87,7 @@ class Stock:
             out = out[..., order]
         return np.ascontiguousarray(out, np.uint8)
 
-    def _part(self, rng: Rng, low: float, high: float) -> U8:
+    def _part(self, rng: Rng, low: float, high: float) -> UInt8:
         """A square of a photograph as it is: (side, side, 3), side in [low, high] or what the photograph has."""
         index = int(rng.integers(len(self.photo_paths)))
         if index not in self._photos:
@@ -103,7 +103,7 @@ def _names(roots: list[Path]) -> str:
     return ", ".join(str(root) for root in roots)
 
 
-def _detail(part: U8) -> float:
+def _detail(part: UInt8) -> float:
     """Mean difference of green between neighbours on a grid of about 48 x 48: cheap, and enough to tell sky from street."""
     step = max(1, part.shape[0] // 48)
     grid = part[::step, ::step, 1].astype(np.int16)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from metatrack.data.synth.composer import Composer
+from metatrack.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,6 @@ def _recipe(job: _Job) -> str:
     return json.dumps(recipe, indent=1) + "\n"
 
 
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def write_clips(
     composer: Composer,
     out: Path,
@@ -130,7 +125,7 @@ def write_clips(
             f"{folder} holds clips {name_prefix!r} of another recipe than this call's; delete the folder, or choose another "
             f"name_prefix (recipe: {note})"
         )
-    _write_text(note, text)
+    write_atomically(note, text)
     missing = [i for i in range(clips) if not (job.clip_folder(i) / "groundtruth.txt").is_file()]
     if processes == 1:
         for index in missing:
@@ -142,5 +137,5 @@ def write_clips(
             for _ in pool.map(_work, missing, chunksize=4):
                 pass
     names = sorted(path.parent.name for path in folder.glob("*/groundtruth.txt") if not path.parent.name.startswith("."))
-    _write_text(folder / "list.txt", "".join(f"{name}\n" for name in names))
+    write_atomically(folder / "list.txt", "".join(f"{name}\n" for name in names))
     return folder

@@ -1,0 +1,20 @@
+"""Names of the array types that more than one room uses."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+"""Of any kind of number."""
+UInt8: TypeAlias = npt.NDArray[np.uint8]
+Float32: TypeAlias = npt.NDArray[np.float32]
+Float64: TypeAlias = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.floating]
+"""float32 or float64: what is computed keeps the caller's precision."""
+Spectrum: TypeAlias = npt.NDArray[np.complexfloating]
+"""A Fourier transform of :data:`Floats`."""
+Rng: TypeAlias = np.random.Generator
+"""The source of chance: passed in, never global."""

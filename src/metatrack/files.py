@@ -1,0 +1,110 @@
+"""Files: written in one step, sorted as people count, and never outside the folder that they belong to."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import numpy.typing as npt
+
+WAITS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries to replace a file that somebody on Windows has open; virus scanners and viewers do so for moments."""
+LONGEST_STEM = 100
+"""Characters of a file's name that its temporary name repeats: names are limited to 255 bytes."""
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, with the same suffix, that takes its place when the block ends without an error.
+
+    Whoever reads ``path`` sees the old file or the new one, whole, and a killed process leaves the old one. Missing folders are
+    made; a link is followed, so that what it points to is replaced. After an error the temporary file is removed.
+
+    Raises:
+        OSError: the folder cannot be made or written, or the file cannot be replaced.
+    """
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A random name: two processes on two machines may write the same file at once, and a process id would not tell them apart.
+    part = path.with_name(f".{path.stem[:LONGEST_STEM]}.{secrets.token_hex(8)}.part{path.suffix[:LONGEST_STEM]}")
+    try:
+        yield part
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        _replace(part, path)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell; on Windows the file may still be open
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: str | Path, data: bytes | str | npt.NDArray[np.uint8]) -> None:
+    """Writes a file in one step (:func:`replacing`); text as UTF-8 with its line ends as they are, arrays as their bytes.
+
+    Raises:
+        OSError: the folder cannot be made or written, or the file cannot be replaced.
+    """
+    content = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else data.tobytes()
+    with replacing(path) as part, part.open("xb") as file:
+        file.write(content)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """``os.replace``, which on Windows fails while anybody has the target open."""
+    for wait in WAITS if sys.platform == "win32" else ():
+        with suppress(PermissionError):
+            os.replace(part, path)
+            return
+        time.sleep(wait)
+    os.replace(part, path)
+
+
+def natural_order(name: str | Path) -> tuple[list[str | int], str]:
+    """A key by which names are sorted as people count: numbers by value, case ignored. Of a path, its last part.
+
+    >>> sorted(["10.jpg", "2.jpg", "B1", "a1"], key=natural_order)
+    ['2.jpg', '10.jpg', 'a1', 'B1']
+    """
+    text = name.name if isinstance(name, Path) else name
+    # Split at digits, texts and numbers alternate, so only like is compared with like.
+    parts = re.split(r"([0-9]+)", text.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
+
+
+def inside(root: str | Path, name: str, source: object = None) -> Path:
+    r"""The path of a name that a file states, below a folder; whatever would lead out of the folder is refused.
+
+    Args:
+        root: the folder.
+        name: relative to it, with ``/`` (or, on Windows, also ``\``) between its parts.
+        source: who states the name, for the message: a file, or a file and a line.
+
+    Raises:
+        ValueError: the name is empty, holds NUL or ``..``, is absolute or has a drive, or a link leads out of ``root``.
+
+    >>> inside("data", "../secret.jpg", "data/list.txt")
+    Traceback (most recent call last):
+    ValueError: data/list.txt: '../secret.jpg' leads out of data; only names below that folder are read
+    """
+    said = f"{source}: " if source is not None else ""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if not name or "\0" in name:
+        raise ValueError(f"{said}{name!r} is not the name of a file")
+    out = f"{said}{name!r} leads out of {root}; only names below that folder are read"
+    if posix.is_absolute() or windows.root or windows.drive or ".." in (*posix.parts, *windows.parts):
+        raise ValueError(out)
+    path = Path(root) / name
+    try:
+        real = Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{said}{name!r} is not the name of a file ({error})") from error
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise ValueError(f"{out}: {path} is a link to {real}; copy the files there instead")
+    return path
