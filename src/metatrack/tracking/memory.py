@@ -47,6 +47,10 @@ class Memory:
         if value < self.samples[worst].entropy:
             self.samples[worst] = Sample(features.copy(), displacement, value)
 
+    def choose(self, count: int) -> list[Sample]:
+        """So many samples of least entropy, equation (5); where there are fewer, they are taken more than once."""
+        return [self.samples[i % len(self.samples)] for i in range(count)]
+
     def clear(self) -> None:
         """Forgets everything."""
         self.samples.clear()

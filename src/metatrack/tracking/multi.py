@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.frames import as_rgb
-from metatrack.runtime.engine import Float32, Maps, Model, load_model
+from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.tracking.patches import Patches
+from metatrack.tracking.search import Crops
 from metatrack.tracking.settings import TrackerSettings
-from metatrack.tracking.tracker import Result, TargetState, Tracker
+from metatrack.tracking.tracker import Response, Result, Tracker
 
 
 class MultiTracker:
@@ -45,7 +47,7 @@ class MultiTracker:
     ) -> None:
         self.model = load_model(model, threads)
         alone = Tracker(self.model, adapt, settings)  # an unknown setting is reported here
-        self.adapt, self.settings = alone.adapt, alone.settings
+        self.adapt, self.settings, self._searcher = alone.adapt, alone.settings, alone.searcher
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
 
@@ -113,51 +115,31 @@ class MultiTracker:
             ValueError, TypeError: the frame is no image (see :meth:`Tracker.init`).
         """
         image = as_rgb(frame)
-        answers = self._ask([tracker.contexts(image) for tracker in self._trackers.values()])
+        patches = Patches(image)
+        answers = self._respond([tracker.contexts(patches) for tracker in self._trackers.values()])
         return {
-            target: tracker.settle(image, features, tracker.find(features, maps))
-            for (target, tracker), (features, maps) in zip(self._trackers.items(), answers, strict=True)
+            target: tracker.update(image, answer)
+            for (target, tracker), answer in zip(self._trackers.items(), answers, strict=True)
         }
 
-    def _ask(self, crops: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[Float32, Maps | None]]:
-        """What the model says of every target's contexts; those of one size, in pixels, are asked for together."""
-        states = [tracker.started for tracker in self._trackers.values()]
-        answers: dict[int, tuple[Float32, Maps | None]] = {}
-        for size in {each.shape[1] for each in crops}:
-            chosen = [i for i, each in enumerate(crops) if each.shape[1] == size]
-            features = self._embed(np.concatenate([crops[i] for i in chosen]))
-            maps = self._locate([states[i] for i in chosen], features)
-            ends = np.cumsum([len(crops[i]) for i in chosen])
-            answers.update(zip(chosen, zip(np.split(features, ends[:-1]), maps)))
-        return [answers[i] for i in range(len(crops))]
+    def _respond(self, contexts: Sequence[Crops]) -> list[Response]:
+        """The responses to every target's contexts; those of one size, in pixels, go through the trunk together."""
+        trackers = list(self._trackers.values())
+        answers: dict[int, Response] = {}
+        for size in {each.shape[1] for each in contexts}:
+            chosen = [i for i, each in enumerate(contexts) if each.shape[1] == size]
+            features = self._embed(np.concatenate([contexts[i] for i in chosen]))
+            own = np.split(features, np.cumsum([len(contexts[i]) for i in chosen])[:-1])
+            targets = [trackers[i].started for i in chosen]
+            responses = self._searcher.respond_together(targets, features) or map(self._searcher.respond, targets, own)
+            answers.update(zip(chosen, map(Response, own, responses)))
+        return [answers[i] for i in range(len(contexts))]
 
-    def _embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
+    def _embed(self, crops: Crops) -> Float32:
         """Features of all targets' contexts, a stream of patches that is cut into batches."""
         most = self.model.batch
         batches = [self.model.search(crops[i : i + most]) for i in range(0, len(crops), most)]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
-
-    def _locate(self, states: Sequence[TargetState], features: Float32) -> Sequence[Maps | None]:
-        """The box head's answer for every target, where the engine likes to be asked for all at once; else None for each.
-
-        On a CPU, the small graphs behind the trunk are run for each target: they gain nothing by a batch, and answer to the bit
-        what they answer a Tracker. A box head's rounding errors in a batch were fed back, and grew to 0.002 pixels in 30 frames.
-        """
-        parts = [state.parts for state in states if state.parts is not None]
-        if not self.model.batch_head or len(parts) < len(states):
-            return [None] * len(states)
-        # In one batch all have as many kernels. One of zeros adds nothing to equation (4), so the others are given such.
-        kernels = np.zeros((len(states), max(len(state.w_target) for state in states), self.model.channels), np.float32)
-        for own, state in zip(kernels, states):
-            own[: len(state.w_target)] = state.w_target
-        maps = self.model.locate(
-            np.concatenate([state.template for state in states]),
-            np.concatenate(parts),
-            features,
-            kernels,
-            np.concatenate([state.template_size for state in states]),
-        )
-        return [Maps(*(each[i : i + 1] for each in maps)) for i in range(len(states))]
 
     def _known(self, target: int | str) -> None:
         if target not in self._trackers:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from metatrack.geometry import iou
 from metatrack.runtime.engine import Model
-from metatrack.tracking.settings import settings_from
+from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.validation import ViewedClip
 
@@ -40,7 +40,7 @@ def logit(probability: float) -> float:
 
 def observe(model: Model, clips: Seq[ViewedClip], adapt: bool) -> Observations:
     """Tracks every clip with an uncalibrated model, then shows the tracker frames of another clip, where the target cannot be."""
-    settings = settings_from({**model.card["tracking"], "update_interval": 5, "search_wider": False})
+    settings = TrackerSettings(**{**model.card["tracking"], "update_interval": 5, "search_wider": False})
     tracker = Tracker(model, adapt=adapt, settings=settings)
     rows = []
     for i, clip in enumerate(clips):

@@ -12,7 +12,7 @@ import numpy as np
 
 from metatrack.geometry import Box, Image, iou, mean_color, warp
 from metatrack.runtime.engine import Model
-from metatrack.tracking.settings import settings_from
+from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.calibration import RIGHT
 from metatrack.training.validation import VIEW, ViewedClip
@@ -37,7 +37,7 @@ def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool, **settings: obj
         ``found_again``: share of the scenes in which the last frame's box holds the target, of those that held it before it went;
         ``overlap_after``: mean overlap after its return, of the same scenes.
     """
-    chosen = settings_from({**model.card["tracking"], **settings})
+    chosen = TrackerSettings(**{**model.card["tracking"], **settings})
     flagged, absent, right, early = [], [], [], []
     found, after = [], []
     for i, clip in enumerate(clips):

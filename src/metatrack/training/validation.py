@@ -22,7 +22,7 @@ from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import SUPPORT, MetaLearner
 from metatrack.runtime import torch_engine
 from metatrack.runtime.engine import Float32, Model
-from metatrack.tracking.settings import settings_from
+from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.precision import Precision
@@ -109,7 +109,7 @@ class TorchModel(torch_engine.TorchModel):
 
 def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:
     """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
-    chosen = settings_from({"pyramid": "template", "update_interval": 5, **settings})
+    chosen = TrackerSettings(**{"pyramid": "template", "update_interval": 5, **settings})
     means = []
     for clip in clips:
         tracker = Tracker(model, adapt=adapt, settings=chosen)

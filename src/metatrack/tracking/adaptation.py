@@ -1,0 +1,67 @@
+"""What the meta-learner adds to one target: every T frames, kernels from the samples in its memory (Algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metatrack.tracking.checked import Amount, Checked, Count, CountOrNone, Share
+from metatrack.tracking.memory import Memory, labels
+
+if TYPE_CHECKING:  # settings are read where no network is run
+    from concurrent.futures import Future
+
+    from metatrack.runtime.engine import Float32, Model, Ready
+
+
+@dataclass(frozen=True)
+class AdaptationSettings(Checked):
+    """When and from what the meta-learner makes kernels."""
+
+    interval: Count = 90
+    """T of Algorithm 1: frames between updates of w_target (section 4.1)."""
+    delay: CountOrNone = 2
+    """Frames after which a new w_target is used (before the next update in any case); the meta-learner works in the background
+    meanwhile. Results are the same on any machine, because that frame waits for a meta-learner that is late. 0 learns within the
+    frame, as in the paper."""
+    min_score: Share = 0.0
+    """τ: a frame enters the memory only if its score is at least this; 0 admits every frame with a whole context."""
+    radius: Amount = 2.0
+    """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
+
+
+@dataclass
+class Adaptation:
+    """A target's kernels, and what the next ones will be made of."""
+
+    w_target: Float32  # (32, C), or (0, C) before the first update
+    memory: Memory
+    pending: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works in the background
+
+    def update(self, model: Model, template: Float32, frame: int, settings: AdaptationSettings) -> None:
+        """Every T frames, asks the meta-learner for new kernels, which are used some frames later.
+
+        Args:
+            model: has the meta-learner.
+            template: ``(1, C, k, k)``.
+            frame: number of the frame, counted from the target's first.
+            settings: T and the delay.
+        """
+        since = frame % settings.interval
+        if since == 0 and self.memory.samples:
+            samples = self.memory.choose(model.support)
+            support = np.stack([sample.features for sample in samples])
+            places = np.array([sample.displacement for sample in samples])
+            self.pending = model.adapt_aside(template, support, labels(places, model.response_cells, settings.radius))
+            self.memory.clear()
+        if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
+            pending, self.pending = self.pending, None
+            self.w_target = pending.result()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which cannot hold what is still being computed: waits for it."""
+        from metatrack.runtime.engine import Ready
+
+        return {**self.__dict__, "pending": None if self.pending is None else Ready(self.pending.result())}

@@ -1,0 +1,279 @@
+"""The search with a box head: one context at one scale, and boxes of any size and shape read off it; not in the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
+from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
+from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
+from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
+from metatrack.tracking.patches import Patches
+from metatrack.tracking.search import Crops, Floats, Found, SearchSettings, cosine_window, finite, sigmoid
+
+if TYPE_CHECKING:  # settings are read where no network is run
+    from metatrack.runtime.engine import Float32, Maps, Model
+    from metatrack.tracking.target import TargetState
+
+SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
+"""Sides of contexts that a trunk's cells fit as they fit a whole one."""
+SmallSize = Annotated[int, Limit(SMALL_SIZES.__contains__, f"must be one of {', '.join(map(str, SMALL_SIZES))}")]
+FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
+"""Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""
+
+
+@dataclass(frozen=True)
+class BoxSearchSettings(Checked):
+    """The search with a box head."""
+
+    shape_penalty: Amount = 0.1
+    """How much a box loses whose size and shape differ from the last one's."""
+    size_rate: Share = 0.5
+    """Weight of the new size against the old one, where the head is sure."""
+    size_trust: Amount = 0.5
+    """Exponent of the correction by which the head's box in the first frame becomes the given one; 0 corrects nothing."""
+    small_size: SmallSize = SEARCH_SIZE
+    """Side in pixels of the small context, which is searched while the target is surely seen, slow, and without distractors. It
+    has the scale of the whole context, whose side is 255: that number means never. The meta-learner learns from whole contexts
+    alone. Cards of models with a box head say 191."""
+    small_interval: Count = 5
+    """Every so many frames the whole context is searched in any case."""
+    small_motion: Share = 0.3
+    """How far a slow target moves from frame to frame, at most, as a share of the way to the small context's edge."""
+    small_min_score: Share = 0.6
+    """Score from which a target is surely seen."""
+
+
+class BoxSearch:
+    """Searches with equation (4) and a box head.
+
+    What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
+    :class:`~metatrack.runtime.engine.Maps` of one context.
+
+    Args:
+        model: has a box head.
+        settings, search, template_update, distractors: see there.
+        small_contexts: whether small contexts may be searched at all.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: BoxSearchSettings,
+        search: SearchSettings,
+        template_update: TemplateUpdateSettings,
+        distractors: DistractorSettings,
+        small_contexts: bool = True,
+    ) -> None:
+        self.model, self.settings, self.window = model, settings, search.window
+        self.template_update, self.distractors = template_update, distractors
+        self.small_contexts = small_contexts and settings.small_size < SEARCH_SIZE
+
+    def appearance(self, patches: Patches, center: Center) -> BoxAppearance:
+        """The appearance in the first frame, and how much larger than the given box the head would have drawn it."""
+        size = size_in_patch(center)
+        first = Appearance(*self.model.look(patches.target(center), size))
+        result = BoxAppearance(first, first, first, size)
+        if self.settings.size_trust > 0:
+            result.bias = self._size_bias(result, patches, center)
+        return result
+
+    def _size_bias(self, own: BoxAppearance, patches: Patches, center: Center) -> tuple[float, float]:
+        """What the head makes of the first frame, whose box is given: a face may be given without hair, and it shall stay so."""
+        whole = context_side(center.w, center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
+        sides = [whole * zoom for zoom in FIRST_ZOOMS]
+        features = self.model.search(np.stack([patches.cut(center.cx, center.cy, side, SEARCH_SIZE) for side in sides]))
+        growths = []
+        for i, side in enumerate(sides):
+            maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
+            growths.append(self._choose(maps, own, center, side, (), self.window).growth)
+        bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
+        return float(bias[0]), float(bias[1])
+
+    def follow(self, target: TargetState[BoxAppearance], patches: Patches, score: float) -> None:
+        """Every few frames, lets the template follow the target's appearance, if it is surely seen."""
+        settings = self.template_update
+        if settings.share and target.frame % settings.interval == 0 and score >= settings.min_score:
+            seen = Appearance(*self.model.look(patches.target(target.center), size_in_patch(target.center)))
+            target.appearance.follow(seen, settings)
+
+    def template(self, target: TargetState[BoxAppearance]) -> Float32:
+        """The present one."""
+        return target.appearance.now.template
+
+    def contexts(self, target: TargetState[BoxAppearance], patches: Patches) -> Crops:
+        """One, whole or small: ``(1, 255, 255, 3)``, or smaller (``small_size``)."""
+        size = self.settings.small_size if self.small_will_do(target) else SEARCH_SIZE
+        return patches.cut(target.center.cx, target.center.cy, target.side * size / SEARCH_SIZE, size)[None]
+
+    def small_will_do(self, target: TargetState[BoxAppearance]) -> bool:
+        """Whether a small context will do for the next frame: the target is surely seen, slow, and without distractors."""
+        settings, sighting = self.settings, target.sighting
+        if not self.small_contexts or target.frame % settings.small_interval == 0:
+            return False
+        reach = (self.model.response_cells - (SEARCH_SIZE - settings.small_size) / self.model.stride) / 2
+        slow = sighting.motion < settings.small_motion * reach
+        return slow and sighting.score >= settings.small_min_score and not target.distractors
+
+    def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Maps:
+        """The box head's answer to one context."""
+        return self._locate(target.appearance, features, target.w_target)
+
+    def respond_together(self, targets: Sequence[TargetState[BoxAppearance]], features: Float32) -> Sequence[Maps] | None:
+        """Where the engine likes to be asked for all at once.
+
+        On a CPU, the small graphs behind the trunk are run for each target: they gain nothing by a batch, and answer to the bit
+        what they answer a Tracker. A box head's rounding errors in a batch were fed back, and grew to 0.002 pixels in 30 frames.
+        """
+        if not self.model.batch_head:
+            return None
+        # In one batch all have as many kernels. One of zeros adds nothing to equation (4), so all get as many with such.
+        kernels = np.zeros((len(targets), max(len(each.w_target) for each in targets), self.model.channels), np.float32)
+        for own, target in zip(kernels, targets):
+            own[: len(target.w_target)] = target.w_target
+        maps = self.model.locate(
+            np.concatenate([each.appearance.now.template for each in targets]),
+            np.concatenate([each.appearance.now.parts for each in targets]),
+            features,
+            kernels,
+            np.concatenate([each.appearance.size for each in targets]),
+        )
+        return [maps._make(part[i : i + 1] for part in maps) for i in range(len(targets))]
+
+    def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Found:
+        """See :func:`choose_box`."""
+        cx, cy = place or target.center[:2]
+        cell = target.side / SEARCH_SIZE * self.model.stride
+        distractors = [((each.x - cx) / cell, (each.y - cy) / cell) for each in target.distractors]
+        window = self.window if place is None else 0.0
+        return self._choose(response, target.appearance, target.center, target.side, distractors, window)
+
+    def peaks(self, target: TargetState[BoxAppearance], features: Float32) -> Floats:
+        """Of the box head's scores."""
+        own, n = target.appearance, len(features)
+        inputs = (own.now.template, own.now.parts, target.w_target[None], own.size)
+        template, parts, w_target, size = (np.repeat(each, n, axis=0) for each in inputs)
+        logits = self.model.locate(template, parts, features, w_target, size).logits
+        return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
+
+    def _locate(self, own: BoxAppearance, features: Float32, w_target: Float32) -> Maps:
+        return self.model.locate(own.now.template, own.now.parts, features, w_target[None], own.size)
+
+    def _choose(
+        self,
+        maps: Maps,
+        own: BoxAppearance,
+        center: Center,
+        side: float,
+        distractors: Sequence[tuple[float, float]],
+        window: float,
+    ) -> Found:
+        """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
+        zoom = SEARCH_SIZE / side
+        view = View((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
+        return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor)
+
+
+@dataclass(frozen=True)
+class View:
+    """How a context shows a target."""
+
+    size: tuple[float, float]  # the target's last width and height, in pixels of the context
+    bias: tuple[float, float]  # factors by which the head takes this target too wide and too high
+    stride: int  # pixels per cell
+    whole: int  # positions per side of a whole context's response; the cosine window of a smaller one is its middle
+
+
+def choose_box(
+    maps: Maps,
+    view: View,
+    settings: BoxSearchSettings,
+    window: float,
+    distractors: Sequence[tuple[float, float]] = (),
+    factor: float = 1.0,
+) -> Found:
+    """Place, size and shape of the target from a box head's answer for one context.
+
+    Boxes whose size or shape differs from the last one's pay a penalty (as in SiamRPN, Li et al., CVPR 2018), and so do those far
+    from the last place (the cosine window). The size moves to the best box's the faster, the surer it is.
+
+    Args:
+        maps: of one context.
+        view: how the target is seen in it.
+        settings: of the search.
+        window: weight of the cosine window.
+        distractors: places x, y of known distractors, in cells from the context's centre. What is nearer to one of them than to
+            the target's last place is taken for that distractor, and its score is multiplied by
+        factor: see :class:`DistractorSettings`.
+    """
+    # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
+    logits, sides, size, stride = finite(maps.logits[0]), maps.sides[0], view.size, view.stride
+    if not np.isfinite(sides).all():
+        sides = np.nan_to_num(sides, nan=1.0, posinf=1e3)
+    sides = sides.clip(1e-3, 1e3)
+    probability = sigmoid(logits)
+    certainty = probability * _shape_factor(sides, view, settings.shape_penalty)
+    centers, reach = _centers(sides, stride), REACH * math.sqrt(size[0] * size[1]) / stride  # in cells
+    strength = certainty
+    if len(distractors) and factor < 1:
+        to_distractors = np.linalg.norm(centers[:, :, None] - np.array(distractors, np.float32), axis=-1).min(-1)
+        theirs = (to_distractors < np.linalg.norm(centers, axis=-1)) & (to_distractors < reach)
+        strength = np.where(theirs, certainty * factor, certainty)
+    cells = logits.shape[-1]
+    mixed = (1 - window) * strength + window * cosine_window(cells, view.whole)
+    row, column = divmod(int(np.argmax(mixed)), cells)
+    # Neighbours see the same target: their mean box is steadier than the best one.
+    rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+    weight = certainty[rows, columns] ** 2 + 1e-12
+    weight /= weight.sum()
+    left, top, right, bottom = (float(mean) for mean in (sides[:, rows, columns] * weight).sum((1, 2)))
+    axis = _axis(cells, stride)
+    x, y = float(weight.sum(0) @ axis[columns]), float(weight.sum(1) @ axis[rows])
+    return Found(
+        displacement=((x + (right - left) / 2) / stride, (y + (bottom - top) / 2) / stride),
+        growth=((left + right) / view.bias[0] / size[0], (top + bottom) / view.bias[1] / size[1]),
+        rate=settings.size_rate * float(certainty[row, column]),
+        response=finite(maps.response[0]),
+        peak=float(logits[rows, columns].max()),
+        distractors=further_peaks(probability, centers, (row, column), reach),
+    )
+
+
+def _shape_factor(sides: Float32, view: View, penalty: float) -> Floats:
+    """Factor on the score of each box ``(r, r)``: 1 for the last one's size and shape, less for others."""
+    w, h = (sides[:2] + sides[2:]) / np.array(view.bias, np.float32)[:, None, None]
+    p = (w + h) / 2
+    width, height = view.size
+    change = _change(np.sqrt((w + p) * (h + p)) / context_side(width, height)) * _change(w / h * (height / width))
+    return np.asarray(np.exp(penalty * (1 - change)))
+
+
+def _change(ratio: Floats) -> Floats:
+    """How far a ratio is from 1, either way; at least 1."""
+    result: Floats = np.maximum(ratio, 1 / ratio)
+    return result
+
+
+def _centers(sides: Float32, stride: int) -> Floats:
+    """Centres of the boxes ``(4, r, r)`` in cells from the context's centre: ``(r, r, 2)``, x and y."""
+    cells = np.arange(sides.shape[-1]) - sides.shape[-1] // 2
+    offset = (sides[2:] - sides[:2]) / (2 * stride)
+    return np.stack([cells[None, :] + offset[0], cells[:, None] + offset[1]], axis=-1)
+
+
+@lru_cache(maxsize=4)
+def _axis(cells: int, stride: int) -> Float32:
+    """Pixels of the cells of a line from its centre."""
+    return ((np.arange(cells) - cells // 2) * stride).astype(np.float32)
+
+
+def size_in_patch(center: Center) -> Float32:
+    """Width and height of a target in pixels of its patch: ``(1, 2)``."""
+    side = context_side(center.w, center.h)
+    return np.array([[center.w, center.h]], np.float32) * np.float32(EXEMPLAR_SIZE / side)

@@ -1,0 +1,83 @@
+"""Settings that check themselves: what a field may hold stands in its type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+
+class Limit(NamedTuple):
+    """What is asked of a value beyond its type."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+Share = Annotated[float, Limit(lambda value: 0 <= value <= 1, "must lie in 0..1")]
+"""A probability, a weight, or a factor of at most 1."""
+Amount = Annotated[float, Limit(lambda value: value >= 0, "must be at least 0")]
+Count = Annotated[int, Limit(lambda value: value >= 1, "must be at least 1")]
+CountOrNone = Annotated[int, Limit(lambda value: value >= 0, "must be at least 0")]
+"""A number of frames, of which 0 is one, too."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Base of settings: a frozen dataclass whose fields are checked when it is made.
+
+    Raises:
+        ValueError: a value is of another type than its field, or outside its limits.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in fields_of(type(self)).items():
+            check_value(name, getattr(self, name), kind)
+
+
+@lru_cache(maxsize=32)
+def fields_of(settings: type[Checked]) -> dict[str, Any]:
+    """The fields by name, with their types and limits."""
+    return get_type_hints(settings, include_extras=True)
+
+
+def check_value(name: str, value: Any, kind: Any) -> None:
+    """Refuses a value that is not of a field's type.
+
+    >>> check_value("update_interval", "30", Count)
+    Traceback (most recent call last):
+    ValueError: update_interval '30' must be a whole number
+
+    Raises:
+        ValueError: the message names the field, the value and what it must be.
+    """
+    limits: tuple[Any, ...] = ()
+    if get_origin(kind) is Annotated:
+        kind, *rest = get_args(kind)
+        limits = tuple(rest)
+    words = _expected(value, kind)
+    for limit in limits:
+        words = words or ("" if limit.holds(value) else limit.words)
+    if words:
+        raise ValueError(f"{name} {value!r} {words}")
+
+
+def _expected(value: Any, kind: Any) -> str:
+    """What the value must be; nothing if it is that."""
+    if get_origin(kind) is Literal:
+        known = get_args(kind)
+        return "" if value in known else f"must be {' or '.join(map(repr, known))}"
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        fits = isinstance(value, tuple) and len(value) == len(parts) and not any(map(_expected, value, parts))
+        return "" if fits else f"must be {len(parts)} numbers"
+    if kind is bool:
+        return "" if isinstance(value, bool) else "must be True or False"
+    if isinstance(value, bool):  # a kind of whole number to Python, and a slip here
+        return "must be a number, not True or False"
+    if kind is int:
+        return "" if isinstance(value, Integral) else "must be a whole number"
+    return "" if isinstance(value, Real) and math.isfinite(value) else "must be a finite number"

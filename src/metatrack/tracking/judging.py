@@ -1,0 +1,52 @@
+"""How well the target is seen: the score of a frame, and when the target counts as lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from metatrack.tracking.checked import Checked, Count, Share
+
+MOTION_FADES = 0.8
+"""Factor by which the greatest motion between two frames fades with each further one."""
+
+
+@dataclass(frozen=True)
+class JudgingSettings(Checked):
+    """When a target counts as lost."""
+
+    lost_below: Share = 0.1
+    """Score under which a frame counts as a frame without target, for the ``lost`` flag."""
+    lost_after: Count = 5
+    """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
+
+
+@dataclass
+class Sighting:
+    """How the target has been seen lately."""
+
+    score: float = 0.0  # of the last frame
+    motion: float = 0.0  # cells that the target has lately moved from frame to frame, at most; fades
+    low_frames: int = 0  # frames in a row with a score under lost_below
+    unseen_frames: int = 0  # the same, under the threshold of re-detection
+
+    def note(self, score: float, displacement: tuple[float, float], unseen: bool, settings: JudgingSettings) -> bool:
+        """Takes a frame in; returns whether the target is lost."""
+        self.score = score
+        self.motion = max(math.hypot(*displacement), self.motion * MOTION_FADES)
+        self.unseen_frames = self.unseen_frames + 1 if unseen else 0
+        self.low_frames = self.low_frames + 1 if score < settings.lost_below else 0
+        return self.low_frames >= settings.lost_after
+
+
+def score_of(peak: float, calibration: Mapping[str, float]) -> float:
+    """The peak's logit through the logistic curve that a model's card carries: a score in 0..1.
+
+    >>> score_of(2.0, {"slope": 1.5, "offset": -3.0})
+    0.5
+    """
+    logit = calibration.get("slope", 1.0) * peak + calibration.get("offset", 0.0)
+    if not math.isfinite(logit):
+        return 0.0
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

@@ -1,0 +1,77 @@
+"""Re-detection: a target that is not seen at its last place is looked for elsewhere in the frame; not in the paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metatrack.geometry import SEARCH_SIZE, Center
+from metatrack.tracking.checked import Checked, Share
+from metatrack.tracking.judging import score_of
+from metatrack.tracking.patches import Patches
+
+if TYPE_CHECKING:  # settings are read where no network is run
+    from metatrack.runtime.engine import Model
+    from metatrack.tracking.search import Searcher
+    from metatrack.tracking.target import TargetState
+
+GRID_STEP = 0.4
+"""Distance of the places where a target is looked for, in sides of a context: neighbours overlap by a target."""
+GRID_LINES = 64
+"""A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
+PLACES = 8
+"""Places looked at in one frame."""
+
+
+@dataclass(frozen=True)
+class RedetectionSettings(Checked):
+    """When a target is looked for elsewhere, and when it is found there."""
+
+    enabled: bool = True
+    """While the target is unseen, also look elsewhere: eight places a frame, from near to far."""
+    below: Share = 0.1
+    """Score under which the target is unseen: it is looked for elsewhere, and no size is read off the response."""
+    min_score: Share = 0.7
+    """Score from which what is seen elsewhere is taken for the target."""
+
+
+def redetect(
+    target: TargetState[Any], patches: Patches, model: Model, searcher: Searcher, min_score: float
+) -> tuple[Center, float] | None:
+    """Looks for a target elsewhere: a few places a frame, from near to far over the whole frame, then again.
+
+    Returns:
+        New centre and score; None where no place holds it beyond doubt.
+    """
+    center, side = target.center, target.side
+    step = max(side * GRID_STEP, (patches.width + patches.height) / GRID_LINES)
+    places = grid_places(center.cx, center.cy, step, patches.width, patches.height)
+    rounds = math.ceil(len(places) / PLACES)
+    if not rounds:
+        return None
+    first = (target.sighting.unseen_frames % rounds) * PLACES
+    places = places[first : first + PLACES]
+    features = model.search(np.stack([patches.cut(x, y, side, SEARCH_SIZE) for x, y in places]))
+    best = int(np.argmax(searcher.peaks(target, features)))
+    found = searcher.find(target, searcher.respond(target, features[best : best + 1]), places[best])
+    score = score_of(found.peak, model.card["calibration"])
+    if score < min_score:
+        return None
+    (cx, cy), (x, y) = places[best], found.displacement
+    cell = side / SEARCH_SIZE * model.stride
+    return patches.inside(center._replace(cx=cx + x * cell, cy=cy + y * cell)), score
+
+
+def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:
+    """Points of a square grid around a place that lie in the frame, the place itself left out, from near to far.
+
+    >>> grid_places(50, 50, 40, 100, 60)
+    [(50, 10), (10, 50), (90, 50), (10, 10), (90, 10)]
+    """
+    xs = [cx + i * step for i in range(-math.floor(cx / step), math.floor((width - cx) / step) + 1)]
+    ys = [cy + i * step for i in range(-math.floor(cy / step), math.floor((height - cy) / step) + 1)]
+    places = [(x, y) for y in ys for x in xs if (x, y) != (cx, cy)]
+    return sorted(places, key=lambda place: (round(math.hypot(place[0] - cx, place[1] - cy), 6), place[1], place[0]))

@@ -1,0 +1,153 @@
+"""The paper's search: responses at three scales, and a box whose shape never changes (section 4.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+
+from metatrack.geometry import SEARCH_SIZE, Center
+from metatrack.tracking.checked import Checked, Count, Limit, Share
+from metatrack.tracking.patches import Patches
+from metatrack.tracking.search import Crops, Floats, Found, SearchSettings, cosine_window, finite, sigmoid
+
+if TYPE_CHECKING:  # settings are read where no network is run
+    from metatrack.runtime.engine import Float32, Model
+    from metatrack.tracking.target import TargetState
+
+PEAK_REACH = 1.5
+"""Cells around the windowed maximum within which the response's own maximum is taken."""
+
+
+@dataclass(frozen=True)
+class ScaleSearchSettings(Checked):
+    """The search at three scales, for models without a box head."""
+
+    step: Annotated[float, Limit(lambda value: value > 1, "must be above 1")] = 1.05
+    """Factor between neighbouring scales (section 4.1)."""
+    interval: Count = 1
+    """Frames between searches of all three contexts; in the others, the one at the last scale is searched. 1 is the paper's."""
+    penalty: Share = 0.95
+    """Factor on the odds of a target at another scale than the last one (section 4.1)."""
+    damping: Share = 0.60
+    """Weight of the new size against the old one (section 4.1)."""
+    upsample: Count = 16
+    """Factor by which responses are enlarged (bicubic) before their peak is taken, as in SiamFC."""
+    pyramid: Literal["search", "template"] = "search"
+    """'search': contexts at three scales against one template, as in the paper.
+    'template': templates at three scales against one context, a third of the work."""
+
+    @property
+    def scales(self) -> tuple[float, float, float]:
+        """The three scales, as factors of the last."""
+        return (1.0, 1 / self.step, self.step)
+
+
+class ScaleSearch:
+    """Searches with equation (4) alone.
+
+    What it keeps of a target is its templates ``(m, C, k, k)``; the response is ``(n, m, 17, 17)`` logits for n contexts.
+    """
+
+    def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
+        self.model, self.settings, self.window = model, settings, search.window
+        self._template_scales, self._context_scales = (
+            ((1.0,), settings.scales) if settings.pyramid == "search" else (settings.scales, (1.0,))
+        )
+
+    def appearance(self, patches: Patches, center: Center) -> Float32:
+        """The first frame's templates, at one scale or at three."""
+        return self.model.template(patches.target(center, self._template_scales))
+
+    def follow(self, target: TargetState[Float32], patches: Patches, score: float) -> None:
+        """The paper keeps the first frame's template."""
+
+    def template(self, target: TargetState[Float32]) -> Float32:
+        """That at scale 1."""
+        return target.appearance[:1]
+
+    def contexts(self, target: TargetState[Float32], patches: Patches) -> Crops:
+        """At all scales, or at the last one alone: ``(1 or 3, 255, 255, 3)``."""
+        scales = self._context_scales if target.frame % self.settings.interval == 0 else (1.0,)
+        center, side = target.center, target.side
+        return np.stack([patches.cut(center.cx, center.cy, side * scale, SEARCH_SIZE) for scale in scales])
+
+    def respond(self, target: TargetState[Float32], features: Float32) -> Float32:
+        """Equation (1), or (4) once there are kernels."""
+        return self.model.match(target.appearance, features, target.w_target)
+
+    def respond_together(self, targets: Sequence[TargetState[Float32]], features: Float32) -> None:
+        """The graph takes one target at a time."""
+
+    def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Found:
+        """See :func:`choose_scale`."""
+        responses = response.reshape(-1, *response.shape[2:])
+        found, scale = choose_scale(responses, self.settings, self.window if place is None else 0.0)
+        if len(self._context_scales) == 1:
+            return found
+        return found._replace(context=scale, zoom=self._context_scales[scale])
+
+    def peaks(self, target: TargetState[Float32], features: Float32) -> Floats:
+        """At the last scale."""
+        logits = self.model.match(self.template(target), features, target.w_target)[:, 0]
+        return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
+
+
+def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: float) -> tuple[Found, int]:
+    """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
+
+    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
+    window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
+
+    Returns:
+        What was found, as if in a single context, and the index of its scale.
+    """
+    clean = finite(responses)
+    heights = clean.max((1, 2)) + np.array([0.0] + [math.log(max(settings.penalty, 1e-9))] * (len(clean) - 1))
+    scale = int(np.argmax(heights))
+    cells, up = clean.shape[-1], settings.upsample
+    large = upsampled(clean[scale], up)
+    probability = sigmoid(large)
+    probability /= max(float(probability.max()), 1e-9)
+    mixed = (1 - window) * probability + window * cosine_window(cells * up)
+    row, column = divmod(int(np.argmax(mixed)), cells * up)
+    # The window has chosen among peaks. It must not move the chosen one: probabilities are flat around a target, and the sum's
+    # maximum would lag behind every motion. The logits are not flat, and say where the peak is.
+    reach = int(PEAK_REACH * up)
+    top, left = max(0, row - reach), max(0, column - reach)
+    around = large[top : row + reach + 1, left : column + reach + 1]
+    row, column = divmod(int(np.argmax(around)), around.shape[1])
+    middle = cells * up / 2 - 0.5
+    displacement = ((column + left - middle) / up, (row + top - middle) / up)
+    factor = settings.scales[scale]
+    return Found(displacement, (factor, factor), settings.damping, clean[scale], float(clean[scale].max())), scale
+
+
+def upsampled(response: Float32, factor: int) -> Float32:
+    """A response ``(r, r)`` enlarged to ``(r * factor, r * factor)`` by bicubic interpolation, its border repeated outside."""
+    matrix = bicubic_matrix(response.shape[-1], factor)
+    return np.asarray(matrix @ response @ matrix.T, np.float32)
+
+
+@lru_cache(maxsize=4)
+def bicubic_matrix(cells: int, factor: int) -> Float32:
+    """Enlarges a line of values: ``(cells * factor, cells)``, the weights of each new value.
+
+    Keys' kernel (Cubic convolution interpolation, IEEE Transactions on Acoustics, Speech and Signal Processing, 1981) with
+    a = -0.75, as in OpenCV. Values are at the middles of their cells.
+    """
+    a = -0.75
+    places = (np.arange(cells * factor) + 0.5) / factor - 0.5
+    first = np.floor(places).astype(int)
+    matrix = np.zeros((cells * factor, cells))
+    for step in (-1, 0, 1, 2):
+        x = np.abs(places - first - step)
+        inner, outer = ((a + 2) * x - (a + 3)) * x**2 + 1, ((x - 5) * x + 8) * x * a - 4 * a
+        np.add.at(matrix, (np.arange(len(places)), (first + step).clip(0, cells - 1)), np.where(x <= 1, inner, outer))
+    matrix = matrix.astype(np.float32)
+    matrix.setflags(write=False)
+    return matrix
