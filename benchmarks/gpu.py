@@ -17,6 +17,8 @@ from benchmarks.targets import boxes, follow_together
 from metatrack.geometry import SEARCH_SIZE
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Model
+from metatrack.tracking.appearance import BoxAppearance
+from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker
 
 TITLE = "GPU"
@@ -113,11 +115,11 @@ def alone(model: Model, clip: Clip, count: int, cost: float) -> tuple[str, ...]:
     """A line for trunk and head of the torch engine without the rest of a tracker."""
     tracker = Tracker(model, settings={"near_size": SEARCH_SIZE})
     tracker.init(clip.frames[0], clip.box)
-    state = tracker.started
-    if state.parts is None:
+    own = tracker.started.appearance
+    if not isinstance(own, BoxAppearance):
         raise ValueError(f"model {model.name!r} has no box head")
-    crops = np.repeat(tracker.contexts(clip.frames[1]), count, axis=0)
-    one = (state.template, state.parts, state.w_target[None], state.template_size)
+    crops = np.repeat(tracker.contexts(Patches(clip.frames[1])), count, axis=0)
+    one = (own.now.template, own.now.parts, tracker.started.w_target[None], own.size)
     template, parts, w_target, size = (np.repeat(array, count, axis=0) for array in one)
     seconds = best_seconds(lambda: model.locate(template, parts, model.search(crops), w_target, size))
     rate = count / seconds
@@ -155,7 +157,7 @@ def operations(name: str, clip: Clip, threads: int) -> tuple[float, float]:
     whole.init(clip.frames[0], clip.box)
     for recorder in recorders.values():
         recorder.reset()
-    whole.find(model.search(whole.contexts(clip.frames[1])))
+    whole.respond(whole.contexts(Patches(clip.frames[1])))
     return updates / (len(clip.frames) - 1), sum(work(recorder).ops for recorder in recorders.values())
 
 

@@ -11,17 +11,19 @@ from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
 from metatrack.app.bench import Clock, TimedModel, Timing, lesson, timed_calls
-from metatrack.tracking import tracker as tracker_module
+from metatrack.tracking import box_search, scale_search
+from metatrack.tracking.adaptation import Adaptation
+from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker
 
 STAGES = ("crop", "embed", "match", "choose", "remember", "adapt")
 PLACES = (
-    (tracker_module, "_cut", "crop"),
-    (tracker_module, "choose_scale", "choose"),
-    (tracker_module, "choose_box", "choose"),
+    (Patches, "cut", "crop"),
+    (scale_search, "choose_scale", "choose"),
+    (box_search, "choose_box", "choose"),
     (Tracker, "_remember", "remember"),
-    (Tracker, "_note_others", "remember"),
-    (Tracker, "_learn", "adapt"),
+    (Tracker, "_remember_distractors", "remember"),
+    (Adaptation, "update", "adapt"),
 )
 """Where the tracker's own stages are: owner, name, stage."""
 
@@ -56,8 +58,8 @@ def measure(options: Options) -> Section:
     rows = [(name, *(number(values[c]) if values[c] else ABSENT for c in columns[1:])) for name, values in found.items()]
     says = (
         "*crop* cuts patches out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
-        " *choose* reads scale and place off it, *remember* is the memory with equation (5) and of what else looks like the"
-        " target, *adapt* what frames lose by the meta-learner, which works in a thread of its own; *rest* is what no stage"
+        " *choose* reads scale and place off it, *remember* is the memory with equation (5) and that of distractors,"
+        " *adapt* what frames lose by the meta-learner, which works in the background; *rest* is what no stage"
         " accounts for: Python."
     )
     shares = [(setup.name, ms, ms / found[setup.name]["all"]) for setup, ms in adaptations(setups, options)]

@@ -29,7 +29,8 @@ from metatrack.app.track import BoxText, ModelName
 from metatrack.geometry import Box, Image
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Engine, Float32, Maps, Model
-from metatrack.tracking import tracker as tracker_module
+from metatrack.tracking import patches as patches_module
+from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.tracker import Tracker
 from metatrack.video import open_source
 
@@ -137,8 +138,8 @@ def measure(model: TimedModel, adapt: bool, frames: list[Image], box: Box) -> Ti
     """One run: the first frame is init's and is not timed."""
     tracker = Tracker(model, adapt)
     tracker.init(frames[0], box)
-    # The meta-learner works aside; what counts here is what frames lose by it.
-    with timed_calls(model.clock, [(tracker_module, "crop", "crop"), (Tracker, "_learn", "adapt")]):
+    # The meta-learner works in the background; what counts here is what frames lose by it.
+    with timed_calls(model.clock, [(patches_module, "crop", "crop"), (Adaptation, "update", "adapt")]):
         model.clock.seconds.clear()
         begin = time.perf_counter()
         for frame in frames[1:]:

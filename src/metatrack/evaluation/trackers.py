@@ -45,7 +45,7 @@ class Ours:
             "model": self.model,
             "adapt": self.adapt,
             "sha256": {file: facts["sha256"] for file, facts in sorted(card["files"].items())},
-            "tracking": card.get("tracking", {}) if self.settings is None else asdict(self.settings),
+            "tracking": card.get("tracking", {}) if self.settings is None else self.settings.flat(),
         }
 
 

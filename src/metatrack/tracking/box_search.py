@@ -144,7 +144,7 @@ class BoxSearch:
             kernels,
             np.concatenate([each.appearance.size for each in targets]),
         )
-        return [maps._make(part[i : i + 1] for part in maps) for i in range(len(targets))]
+        return [type(maps)(*(part[i : i + 1] for part in maps)) for i in range(len(targets))]
 
     def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Found:
         """See :func:`choose_box`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -38,9 +37,8 @@ class Checked:
             check_value(name, getattr(self, name), kind)
 
 
-@lru_cache(maxsize=32)
-def fields_of(settings: type[Checked]) -> dict[str, Any]:
-    """The fields by name, with their types and limits."""
+def fields_of(settings: type[Any]) -> dict[str, Any]:
+    """Fields of a class of settings by name, with their types and limits."""
     return get_type_hints(settings, include_extras=True)
 
 

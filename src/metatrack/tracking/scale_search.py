@@ -55,9 +55,8 @@ class ScaleSearch:
 
     def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
         self.model, self.settings, self.window = model, settings, search.window
-        self._template_scales, self._context_scales = (
-            ((1.0,), settings.scales) if settings.pyramid == "search" else (settings.scales, (1.0,))
-        )
+        self._context_scales: tuple[float, ...] = settings.scales if settings.pyramid == "search" else (1.0,)
+        self._template_scales: tuple[float, ...] = settings.scales if settings.pyramid == "template" else (1.0,)
 
     def appearance(self, patches: Patches, center: Center) -> Float32:
         """The first frame's templates, at one scale or at three."""
@@ -148,6 +147,6 @@ def bicubic_matrix(cells: int, factor: int) -> Float32:
         x = np.abs(places - first - step)
         inner, outer = ((a + 2) * x - (a + 3)) * x**2 + 1, ((x - 5) * x + 8) * x * a - 4 * a
         np.add.at(matrix, (np.arange(len(places)), (first + step).clip(0, cells - 1)), np.where(x <= 1, inner, outer))
-    matrix = matrix.astype(np.float32)
-    matrix.setflags(write=False)
-    return matrix
+    result = matrix.astype(np.float32)
+    result.setflags(write=False)
+    return result

@@ -10,7 +10,7 @@ from metatrack.hints import hint
 from metatrack.tracking.adaptation import AdaptationSettings
 from metatrack.tracking.appearance import TemplateUpdateSettings
 from metatrack.tracking.box_search import BoxSearchSettings
-from metatrack.tracking.checked import Checked, check_value, fields_of
+from metatrack.tracking.checked import check_value, fields_of
 from metatrack.tracking.distractors import DistractorSettings
 from metatrack.tracking.judging import JudgingSettings
 from metatrack.tracking.redetect import RedetectionSettings
@@ -86,7 +86,7 @@ class TrackerSettings:
     """When a target counts as lost."""
 
     def __init__(self, **values: Any) -> None:
-        groups: dict[str, Checked] = {name: getattr(type(self), name) for name in GROUPS}
+        groups: dict[str, Any] = {name: getattr(type(self), name) for name in GROUPS}
         changes: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
         for name, value in values.items():
             if isinstance(value, GROUPS.get(name, ())):
@@ -112,7 +112,7 @@ class TrackerSettings:
         return {name: getattr(self, name) for name in FLAT}
 
 
-GROUPS: dict[str, type[Checked]] = {each.name: type(each.default) for each in fields(TrackerSettings)}
+GROUPS: dict[str, type[Any]] = {each.name: type(each.default) for each in fields(TrackerSettings)}
 """The groups by name."""
 
 

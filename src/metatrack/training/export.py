@@ -28,8 +28,8 @@ from metatrack.runtime.bundle import CARD, GRAPHS, sha256
 from metatrack.training.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
 from metatrack.training.sampling import BoxPair
 
-NEAR = {"near_size": 191}
-"""Setting of a new model with a box head, whose graphs take contexts of any size; graphs of older bundles do not."""
+SMALL = {"near_size": 191}
+"""Small contexts, for a new model with a box head: its graphs take contexts of any size; graphs of older bundles do not."""
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
 
@@ -202,7 +202,7 @@ def export_bundle(
             },
             "data": info.data,
             "training": info.training,
-            "tracking": {**(NEAR if isinstance(network, BoxNetwork) else {}), **info.tracking},
+            "tracking": {**(SMALL if isinstance(network, BoxNetwork) else {}), **info.tracking},
             "calibration": info.calibration,
             "exported": datetime.date.today().isoformat(),
             "files": {
