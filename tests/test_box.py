@@ -1,72 +1,18 @@
-"""The box head: its geometry, and how its answers are read."""
+"""The box head: its geometry, and its answers in the engines."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Box, context_side, crop, to_center
-from metatrack.tracking.search import choose_box
-from metatrack.tracking.settings import TrackerSettings
 
 CELLS, STRIDE = 23, 8
 
-
-def maps(x: float, y: float, w: float, h: float, height: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a perfect head says of a target at an offset from the context's centre, in pixels."""
-    axis = (np.arange(CELLS) - CELLS // 2) * float(STRIDE)
-    dx, dy = np.meshgrid(axis - x, axis - y)
-    logits = height - (dx**2 + dy**2) / 100
-    sides = np.stack([w / 2 + dx, h / 2 + dy, w / 2 - dx, h / 2 - dy]).clip(0.1, None)
-    return logits.astype(np.float32), logits.astype(np.float32), sides.astype(np.float32)
-
-
 offsets = st.floats(-70, 70)
 lengths = st.floats(25, 120)
-
-
-class TestChoice:
-    @given(offsets, offsets, lengths, lengths)
-    def test_reads_the_box_off_wherever_it_is(self, x, y, w, h):
-        plain = TrackerSettings(window=0.0, shape_penalty=0.0, size_rate=0.5)
-        found = choose_box(*maps(x, y, w, h), size=(60, 60), bias=(1, 1), stride=STRIDE, settings=plain)
-        assert found.displacement == pytest.approx((x / STRIDE, y / STRIDE), abs=0.02)
-        assert found.growth == pytest.approx((w / 60, h / 60), rel=0.01)
-        assert 0.4 < found.rate <= 0.5
-        assert found.peak == pytest.approx(maps(x, y, w, h)[1].max())
-
-    def test_of_two_equal_peaks_the_window_takes_the_near_one_and_the_penalty_the_one_of_the_same_shape(self):
-        near, far = maps(8, 0, 60, 60), maps(-64, -64, 60, 60)
-        both = np.maximum(near[1], far[1])
-        sides = np.where(near[1] >= far[1], near[2], far[2])
-        found = choose_box(both, both, sides, (60, 60), (1, 1), STRIDE, TrackerSettings(window=0.3))
-        assert found.displacement == pytest.approx((1, 0), abs=0.1)
-        same, other = maps(40, 40, 60, 60), maps(-40, -40, 100, 30)
-        both = np.maximum(same[1], other[1])
-        sides = np.where(same[1] >= other[1], same[2], other[2])
-        found = choose_box(both, both, sides, (60, 60), (1, 1), STRIDE, TrackerSettings(window=0.0, shape_penalty=0.2))
-        assert found.displacement == pytest.approx((5, 5), abs=0.1)
-
-    def test_a_known_bias_is_taken_back(self):
-        found = choose_box(*maps(0, 0, 90, 66), (60, 60), (1.5, 1.1), STRIDE, TrackerSettings())
-        assert found.growth == pytest.approx((1, 1), rel=0.02)
-
-    def test_an_unsure_head_changes_the_size_little(self):
-        sure = choose_box(*maps(0, 0, 90, 90, height=4), (60, 60), (1, 1), STRIDE, TrackerSettings())
-        unsure = choose_box(*maps(0, 0, 90, 90, height=-2), (60, 60), (1, 1), STRIDE, TrackerSettings())
-        assert unsure.rate < sure.rate / 4
-
-    def test_not_a_number_does_no_harm(self):
-        broken = np.full((CELLS, CELLS), np.nan, np.float32)
-        sides = np.full((4, CELLS, CELLS), np.nan, np.float32)
-        found = choose_box(broken, broken, sides, (60, 60), (1, 1), STRIDE, TrackerSettings())
-        assert all(map(math.isfinite, (*found.displacement, *found.growth, found.rate, found.peak)))
-        assert np.isfinite(found.response).all()
-
 
 torch = pytest.importorskip("torch", reason="the rest needs the train extra")
 
@@ -214,15 +160,3 @@ def test_the_shipped_head_in_8_bits_gives_the_same_boxes():
     place = np.unravel_index(first.logits[0].argmax(), first.logits[0].shape)
     assert 0 < abs(first.logits[0][place] - second.logits[0][place]) < 0.1
     assert np.abs(second.sides[0, :, place[0], place[1]] / first.sides[0, :, place[0], place[1]] - 1).max() < 0.03
-
-
-@settings(max_examples=30)
-@given(st.floats(0, 400), st.floats(0, 300), st.floats(10, 120))
-def test_a_lost_target_is_looked_for_in_the_whole_frame(cx, cy, step):
-    from metatrack.tracking.tracker import grid_places
-
-    places = [(cx, cy), *grid_places(cx, cy, step, 400, 300)]
-    distances = [math.hypot(x - cx, y - cy) for x, y in places]
-    assert distances == sorted(distances) or np.all(np.diff(distances) > -1e-5)
-    for x, y in ((0, 0), (400, 300), (200, 150), (399, 3)):
-        assert min(max(abs(x - u), abs(y - v)) for u, v in places) <= step

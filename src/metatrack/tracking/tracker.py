@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ class Tracker:
         if isinstance(settings, TrackerSettings):
             self.settings = settings
         else:
-            self.settings = TrackerSettings(**{**self.model.card["tracking"], **(settings or {})})
+            self.settings = replace(TrackerSettings(**self.model.card["tracking"]), **(settings or {}))
         self.adapt = adapt and self.model.can_adapt
         self.searcher = searcher(self.model, self.settings, self.adapt)
         self.state: TargetState[Any] | None = None

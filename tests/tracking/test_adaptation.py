@@ -1,0 +1,136 @@
+"""Kernels while tracking: when they are asked for, when they are used, and what goes on in the background."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metatrack import Tracker
+from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.engine import Model
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+
+
+def test_a_slow_meta_learner_changes_nothing_but_the_time(scene):
+    def boxes(model):
+        tracker = Tracker(model, settings={"update_interval": 3, "update_delay": 1})
+        tracker.init(scene.frame(0), scene.box(0))
+        return [tracker.update(scene.frame(i)).box for i in range(1, 9)]
+
+    class Slow(Model):
+        def adapt(self, *args):
+            time.sleep(0.2)
+            return super().adapt(*args)
+
+    assert boxes(Slow(open_bundle("lite"))) == boxes(Model(open_bundle("lite")))
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected"),
+    [(0, [0, 0, 0, 32, 32, 32, 32, 32]), (2, [0, 0, 0, 0, 0, 32, 32, 32]), (9, [0, 0, 0, 0, 0, 0, 32, 32])],
+)
+def test_adapts_every_t_frames_and_takes_it_over_when_it_is_said(scene, delay, expected):
+    tracker = Tracker("lite", settings={"update_interval": 4, "update_delay": delay})
+    tracker.init(scene.frame(0), scene.box(0))
+    rows = []
+    for i in range(1, 9):
+        tracker.update(scene.frame(i))
+        rows.append(len(tracker.state.w_target))
+    assert rows == expected
+    assert len(tracker.state.adaptation.memory.samples) == 0  # frame 8 has just been used
+
+
+def test_adaptation_changes_what_is_seen(scene):
+    first, second = (Tracker("lite", adapt=a, settings={"update_interval": 4, "near_size": 255}) for a in (True, False))
+    for t in (first, second):
+        t.init(scene.frame(0), scene.box(0))
+    pairs = [(first.update(scene.frame(i)), second.update(scene.frame(i))) for i in range(1, 9)]
+    assert all(a == b for a, b in pairs[:4])  # the update follows frame 4
+    assert any(a != b for a, b in pairs[4:])
+    assert len(second.state.w_target) == 0
+
+
+def test_threshold_keeps_doubtful_frames_out(scene):
+    tracker = Tracker("lite", settings={"update_interval": 4, "update_threshold": 1.0})
+    tracker.init(scene.frame(0), scene.box(0))
+    for i in range(1, 6):
+        tracker.update(scene.frame(i))
+    assert len(tracker.state.adaptation.memory.samples) == 0
+    assert len(tracker.state.w_target) == 0
+
+
+class TestInTheBackground:
+    def test_goes_on_in_a_thread_that_outlives_the_main_one(self):
+        script = """
+import threading, time
+from tests.conftest import Scene
+from metatrack import Tracker
+scene, tracker = Scene(0), Tracker("lite", threads=1, settings={"update_interval": 20})
+tracker.init(scene.frame(0), scene.box(0))
+def work():
+    time.sleep(1)
+    for i in range(1, 30): tracker.update(scene.frame(i))
+    print("frames", tracker.started.frame, len(tracker.started.w_target))
+threading.Thread(target=work).start()
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == ["frames", "29", "32"], done.stderr
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    def test_goes_on_in_a_forked_process(self):
+        script = """
+import os
+from tests.conftest import Scene
+from metatrack import Tracker
+scene, tracker = Scene(0), Tracker("lite", threads=1, settings={"update_interval": 20})
+def follow():
+    tracker.init(scene.frame(0), scene.box(0))
+    for i in range(1, 25): tracker.update(scene.frame(i))
+    return len(tracker.started.w_target)
+follow()
+child = os.fork()
+if child == 0: os._exit(follow())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.split() == ["32"], done.stderr
+
+    def test_an_error_is_told_once(self, scene):
+        class Broken(Model):
+            def adapt(self, *_):
+                raise MemoryError("no room")
+
+        tracker = Tracker(Broken(open_bundle("lite"), 1), settings={"update_interval": 4})
+        tracker.init(scene.frame(0), scene.box(0))
+        told = []
+        for i in range(1, 9):
+            try:
+                tracker.update(scene.frame(i))
+            except MemoryError:
+                told.append(i)
+        assert told == [6]
+
+    def test_a_state_can_be_copied_while_it_learns(self, scene):
+        tracker = Tracker("lite", settings={"update_interval": 4})
+        tracker.init(scene.frame(0), scene.box(0))
+        for i in range(1, 5):
+            tracker.update(scene.frame(i))
+        assert tracker.started.adaptation.pending is not None
+        copied = pickle.loads(pickle.dumps(copy.deepcopy(tracker.state)))
+        last = [tracker.update(scene.frame(i)) for i in range(5, 9)]
+        tracker.state = copied
+        assert [tracker.update(scene.frame(i)) for i in range(5, 9)] == last
+        assert len(copied.w_target) == 32

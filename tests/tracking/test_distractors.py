@@ -1,0 +1,66 @@
+"""Distractors: which peaks are taken for some, and how long they are remembered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metatrack import Tracker
+from metatrack.tracking.distractors import KEPT, MOST_PEAKS, TRUSTED, Distractor, further_peaks, remembered
+from metatrack.tracking.search import Found
+
+CENTERS = np.stack(np.meshgrid(np.arange(23.0) - 11, np.arange(23.0) - 11), axis=-1)
+
+
+def peaks(*places, chosen=(11, 11), reach=3.0):
+    probability = np.full((23, 23), 0.01)
+    for row, column, height in places:
+        probability[row, column] = height
+    return further_peaks(probability, CENTERS, chosen, reach)
+
+
+def test_further_peaks_come_from_high_to_low_as_x_and_y():
+    assert peaks((11, 11, 0.9), (2, 20, 0.5), (20, 2, 0.7)) == ((-9.0, 9.0), (9.0, -9.0))
+
+
+def test_a_low_peak_and_one_beside_the_target_or_beside_a_higher_peak_are_none():
+    assert peaks((11, 11, 0.9), (2, 2, 0.24), (11, 14, 0.8), (20, 20, 0.6), (20, 18, 0.5)) == ((9.0, 9.0),)
+
+
+def test_so_many_are_kept_and_no_more():
+    found = peaks((11, 11, 0.9), *((row, column, 0.5) for row in (1, 6, 16) for column in (1, 6, 16, 21)))
+    assert len(found) == MOST_PEAKS
+
+
+class TestMemory:
+    old, far = Distractor(50, 50, 10), Distractor(90, 90, 10)
+
+    def test_what_is_seen_again_moves_and_what_is_not_stays_for_some_frames(self):
+        again = Distractor(53, 54, 11)  # 5 pixels away
+        assert remembered([self.old, self.far], [again], 5.0, 11, certain=True) == [again, self.far]
+        assert remembered([self.far], [], 5.0, 10 + KEPT, certain=True) == [self.far]
+        assert remembered([self.far], [], 5.0, 11 + KEPT, certain=True) == []
+
+    def test_something_new_counts_only_beside_a_target_that_is_surely_seen(self):
+        new, again = Distractor(10, 10, 11), Distractor(50, 51, 11)
+        assert remembered([self.old], [new, again], 5.0, 11, certain=True) == [new, again]
+        assert remembered([self.old], [new, again], 5.0, 11, certain=False) == [again]
+
+    @pytest.mark.parametrize(("unseen", "count"), [(TRUSTED, 1), (TRUSTED + 1, 0)])
+    def test_none_counts_when_the_target_has_long_been_away(self, scene, unseen, count):
+        tracker = Tracker("lite", adapt=False)
+        tracker.init(scene.frame(0), scene.box(0))
+        target = tracker.started
+        target.distractors, target.sighting.unseen_frames = [Distractor(0, 0, 0)], unseen
+        tracker._remember_distractors(Found((0, 0), (1, 1), 0.0, np.zeros((23, 23), np.float32), -9.0), 0.0)
+        assert len(target.distractors) == count
+
+    def test_places_are_in_pixels_of_the_image(self, scene):
+        tracker = Tracker("lite", adapt=False)
+        tracker.init(scene.frame(0), scene.box(0))
+        cx, cy = tracker.started.center[:2]
+        response = np.zeros((23, 23), np.float32)
+        tracker._remember_distractors(Found((0, 0), (1, 1), 0.0, response, 9.0, distractors=((3.0, -2.0),)), 1.0)
+        # The target of 44 pixels has a patch of 88, which is 127 pixels for the network: a cell of 8 is 5.54 of the image.
+        cell = 8 * 88 / 127
+        assert tracker.started.distractors == [(pytest.approx(cx + 3 * cell), pytest.approx(cy - 2 * cell), 0)]
