@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metatrack.app.boxes import first_box
+from metatrack.app.boxes import first_box, parse_box
 from metatrack.app.demo import demo_clip
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
@@ -187,7 +187,8 @@ def read_frames(options: BenchOptions) -> tuple[str, list[Image], Box]:
         else:
             with user_input():
                 source = stack.enter_context(open_source(options.source))
-            box = first_box(options.box, 0, source.name, source.size)
+            given = None if options.box is None else parse_box(options.box)
+            box = first_box(given, 0, source.name, source.size)
         with user_input():
             frames = list(islice(source, options.frames))
     if len(frames) < 2:

@@ -56,22 +56,21 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     return x, y, w, h
 
 
-def first_box(text: str | None, frame: int, name: str, size: tuple[int, int]) -> Box:
+def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[int, int]) -> Box:
     """The box of a person for frame number ``frame``, of ``(width, height)`` pixels, of the source ``name``.
 
     Raises:
         Problem: there is none, or it is no box in that frame.
     """
     width, height = size
-    if text is None:
+    if given is None:
         example = ",".join(str(round(v)) for v in (0.4 * width, 0.4 * height, 0.2 * width, 0.2 * height))
         raise Problem(
             f"no box: say where the target is in frame {frame} of {name} ({width}x{height} pixels) with --box x,y,w,h,"
             f" the top-left corner and the size in pixels, for example --box {example}"
         )
-    box = parse_box(text)
     try:
-        return check_box(box, (height, width))
+        return check_box(given, (height, width))
     except ValueError as error:
         raise Problem(f"{error} (frame {frame} of {name})") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import ModelName, Step, describe, track
 from metatrack.geometry import Box, Image, iou
-from metatrack.tracking.tracker import Tracker
+from metatrack.tracking.multi import MultiTracker
 from metatrack.video import BoxRow, draw, filmstrip, open_source, read_boxes
 
 CREDIT = "Clip: Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"
@@ -49,7 +49,7 @@ def run(options: DemoOptions) -> int:
         Problem: the model or the folder cannot be used.
     """
     with user_input():
-        tracker = Tracker(options.model, options.adapt)
+        tracker = MultiTracker(options.model, options.adapt)
         options.out.mkdir(parents=True, exist_ok=True)
     video, table, strip = (options.out / name for name in ("tracked.mp4", "boxes.csv", "filmstrip.png"))
     boxes: dict[int, Box] = {}

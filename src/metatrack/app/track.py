@@ -20,7 +20,7 @@ from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
 from metatrack.runtime.engine import Engine, load_model
 from metatrack.tracking.multi import MultiTracker
-from metatrack.tracking.tracker import Result, Tracker
+from metatrack.tracking.tracker import Result
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source
 from metatrack.video.overlay import draw_targets
 
@@ -113,7 +113,7 @@ def follow(tracker: MultiTracker, source: FrameSource, first: Sequence[Box]) -> 
 
 
 def track(
-    tracker: Tracker | MultiTracker,
+    tracker: MultiTracker,
     source: FrameSource,
     *first: Box,
     boxes: str | Path | None = None,
@@ -123,7 +123,7 @@ def track(
     """Tracks a whole source and writes what is asked for, each frame before the next one is tracked.
 
     Args:
-        tracker: whose model and settings are used; a new :class:`MultiTracker` gets them.
+        tracker: without targets.
         source: where.
         first: the box of each target in the first frame; they get the ids 1, 2, 3 ...
         boxes, video: files to write (``"-"``: standard output), or None.
@@ -133,7 +133,6 @@ def track(
         Problem: a file cannot be written.
     """
     summary, begin, several = Summary(), time.perf_counter(), len(first) > 1
-    team = MultiTracker(tracker.model, tracker.adapt, tracker.settings)
     rate = source.fps if source.fps and 1 <= source.fps <= 240 else None  # a container's wild guess is no speed to play at
     quiet = boxes == "-" and sys.stdout.isatty()
     with ExitStack() as stack:
@@ -143,7 +142,7 @@ def track(
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))
         stop = stack.enter_context(StopRequest())
         try:
-            for step in follow(team, source, first):
+            for step in follow(tracker, source, first):
                 for target, result in step.results.items():
                     table.write(step.number, *result, target if several else None)
                 if video is not None:
@@ -176,13 +175,12 @@ def run(options: TrackOptions) -> int:
     Raises:
         Problem: the input cannot be used.
     """
-    for text in options.box:
-        parse_box(text)  # before a source is opened, which may take its time
+    given = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
     _check_outputs(options)
     with user_input():
         source = open_source(options.source, start=options.start, end=options.end)
     with source:
-        first = [first_box(text, options.start, source.name, source.size) for text in options.box or (None,)]
+        first = [first_box(box, options.start, source.name, source.size) for box in given or (None,)]
         with user_input(ModuleNotFoundError):
             tracker = MultiTracker(load_model(options.model, options.threads, engine=options.engine), options.adapt)
         summary = track(tracker, source, *first, boxes=options.boxes, video=options.video)
@@ -195,7 +193,7 @@ def run(options: TrackOptions) -> int:
     return summary.status
 
 
-def describe(summary: Summary, source: FrameSource, tracker: Tracker | MultiTracker) -> str:
+def describe(summary: Summary, source: FrameSource, tracker: MultiTracker) -> str:
     """The summary in three lines: frames, speed, losses; of several targets, those that were lost have a line each."""
     of = f" of {source.frame_count}" if source.frame_count and source.frame_count != summary.frames else ""
     end = "; interrupted" if summary.signal else "; stopped early" if of and summary.failure else ""
