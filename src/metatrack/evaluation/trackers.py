@@ -131,6 +131,7 @@ NAMED: dict[str, Ours | Compared] = {
     "dsst": Compared("dsst:DSST", "correlation filters for place and scale (2014)"),
     "srdcf": Compared("srdcf:SRDCF", "correlation filter with a spatial penalty, on oriented gradients (2015)"),
     "meem": Compared("meem:MEEM", "support vector machines of several times (2014)"),
+    "hdt-vgg16": Compared("hdt:HDT", "hedged correlation filters on VGG-16 (2016; the authors' on VGG-19); extra 'vgg'"),
     "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
     "tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
     "mil": Compared("opencv:MIL", "OpenCV's multiple-instance learning (2009)"),
