@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import cv2
 import pytest
+from PIL import Image
 
 from ..conftest import Scene
 
@@ -17,7 +17,7 @@ def write_split(root, split, count, length=8):
         folder.mkdir(parents=True)
         rows = []
         for i in range(length):
-            cv2.imwrite(str(folder / f"{i + 1:08d}.jpg"), scene.frame(i)[..., ::-1])
+            Image.fromarray(scene.frame(i)).save(folder / f"{i + 1:08d}.jpg", quality=95)
             rows.append(",".join(f"{v:.4f}" for v in scene.box(i)))
         (folder / "groundtruth.txt").write_text("\n".join(rows) + "\n")
 

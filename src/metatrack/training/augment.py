@@ -1,4 +1,4 @@
-"""Pixels of a sample: cut out of its frame, warped, coloured, covered. All of the training's OpenCV is here."""
+"""Pixels of a sample: cut out of its frame, warped, coloured, covered."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pillow
+from PIL import ImageFilter
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
 from metatrack.geometry import warp as resample
 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
 """Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
-
-
-def use_one_core() -> None:
-    """Keeps OpenCV to one thread: the samples of a batch are made in processes of their own."""
-    cv2.setNumThreads(1)
 
 
 class View(NamedTuple):
@@ -91,8 +87,7 @@ class Augmentation:
         shrink = int(scale)
         if shrink >= 2:
             height, width = frame.shape[0] // shrink, frame.shape[1] // shrink
-            part = frame[: height * shrink, : width * shrink]
-            frame = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            frame = np.asarray(Pillow.fromarray(frame).reduce(shrink))[:height, :width]
             cx, cy, scale = cx / shrink, cy / shrink, scale / shrink
         linear = scale * warp
         if self.flip:
@@ -101,36 +96,53 @@ class Augmentation:
         offset = np.array([cx, cy]) - linear @ (shift + size / 2)
         patch = resample(frame, linear, offset, size, mean_color(frame))
         if beyond is not None:
-            inside = cv2.erode(resample(np.full_like(frame, 255), linear, offset, size), np.ones((3, 3), np.uint8))
-            scene = cv2.resize(beyond, (size, size), interpolation=cv2.INTER_AREA)
-            patch = np.where(inside > 127, patch, scene)
+            shown = Pillow.fromarray(resample(np.full_like(frame, 255), linear, offset, size)[..., 0])
+            inside = np.asarray(shown.filter(ImageFilter.MinFilter(3)))[..., None] > 127
+            patch = np.where(inside, patch, resized(beyond, size))
         return patch
 
     def color(self, patch: Image, rng: np.random.Generator) -> Image:
         """Gain per channel, contrast, blur, low resolution and noise."""
-        if rng.random() < 0.12:  # motion blur
-            length = int(rng.integers(3, 10))
-            kernel = np.zeros((length, length), np.float32)
-            angle = rng.uniform(0, math.pi)
-            half = (length - 1) / 2
-            dx, dy = half * math.cos(angle), half * math.sin(angle)
-            cv2.line(kernel, (round(half - dx), round(half - dy)), (round(half + dx), round(half + dy)), 1.0)
-            patch = np.asarray(cv2.filter2D(patch, -1, kernel / kernel.sum()), np.uint8)
+        if rng.random() < 0.12:
+            patch = motion_blur(patch, int(rng.integers(3, 10)), rng.uniform(0, math.pi))
         if rng.random() < 0.15:  # a target of few pixels
             size = patch.shape[0]
-            small = max(16, int(size * rng.uniform(0.2, 0.6)))
-            tiny = cv2.resize(patch, (small, small), interpolation=cv2.INTER_AREA)
-            patch = np.asarray(cv2.resize(tiny, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+            patch = resized(resized(patch, max(16, int(size * rng.uniform(0.2, 0.6)))), size)
         if self.gray:
-            patch = np.asarray(cv2.cvtColor(cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+            patch = np.asarray(Pillow.fromarray(patch).convert("L").convert("RGB"))
         gain = np.exp(rng.normal(0, 0.12) + (0 if self.gray else rng.normal(0, 0.05, 3))) * np.ones(3)
         contrast = math.exp(rng.normal(0, 0.12))
-        lut = np.clip(((np.arange(256)[:, None] - 128) * contrast + 128) * gain + rng.normal(0, 6), 0, 255).astype(np.uint8)
-        patch = np.asarray(cv2.LUT(patch, lut[None]), np.uint8)
+        table = np.clip(((np.arange(256) - 128) * contrast + 128) * gain[:, None] + rng.normal(0, 6), 0, 255)
+        patch = np.array(Pillow.fromarray(patch).point(table.astype(np.uint8).ravel().tolist()))
         if rng.random() < 0.1:
             noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
             patch = np.clip(patch + noise, 0, 255).astype(np.uint8)
         return patch
+
+
+def resized(image: Image, size: int) -> Image:
+    """The whole image as ``(size, size, 3)``: averaged where it shrinks, bilinear where it grows."""
+    filter_ = Pillow.Resampling.BOX if min(image.shape[:2]) >= size else Pillow.Resampling.BILINEAR
+    return np.asarray(Pillow.fromarray(image).resize((size, size), filter_))
+
+
+def motion_blur(patch: Image, length: int, angle: float) -> Image:
+    """The mean of a patch along a line.
+
+    Args:
+        patch: ``(h, w, 3)``; behind its border lies its mirror image.
+        length: of the line in pixels.
+        angle: of the line in radians.
+    """
+    steps = np.linspace(-0.5, 0.5, length) * (length - 1)
+    places = {(round(step * math.sin(angle)), round(step * math.cos(angle))) for step in steps.tolist()}
+    margin = length // 2
+    padded = np.pad(patch, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    height, width = patch.shape[:2]
+    total = np.zeros(patch.shape, np.uint16)
+    for dy, dx in places:
+        total += padded[margin + dy : margin + dy + height, margin + dx : margin + dx + width]
+    return ((total + len(places) // 2) // len(places)).astype(np.uint8)
 
 
 def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

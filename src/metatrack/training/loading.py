@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from metatrack.training.augment import use_one_core
 from metatrack.training.sampling import BoxPair, Clip, Pair, PairSampler
 
 
@@ -78,7 +77,7 @@ def load_batches(samples: Dataset[Any], batch: int, workers: int) -> Iterator[An
     """The samples in their order, ``batch`` at a time, made by ``workers`` processes (0: here)."""
     if workers == 0:
         return iter(DataLoader(samples, batch))
-    # Spawned, because a fork of a process whose OpenCV or OpenMP threads have run can hang.
+    # Spawned, because a fork of a process whose OpenMP threads have run can hang.
     return iter(
         DataLoader(
             samples,
@@ -95,7 +94,6 @@ def prepare_worker(_: int) -> None:
     """A worker process uses one core, and leaves Ctrl-C, which a terminal sends to all, to the training process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    use_one_core()
 
 
 def to_network(images: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from metatrack.training.augment import use_one_core
 from metatrack.training.losses import total_loss
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
@@ -156,7 +155,6 @@ class Run(Generic[C]):
         if began is not None:
             refuse_other_settings(self.checkpoint, began, self.config)
         keep_freed_memory()
-        use_one_core()
         if config.threads:
             torch.set_num_threads(config.threads)
 
