@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metatrack.arrays import Float32
 from metatrack.tracking.checked import Amount, Checked, Count, CountOrNone, Share
 from metatrack.tracking.memory import Memory, labels
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from concurrent.futures import Future
 
-    from metatrack.runtime.engine import Float32, Model, Ready
+    from metatrack.runtime.engine import Model, Ready
 
 
 @dataclass(frozen=True)

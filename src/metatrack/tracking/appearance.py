@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from metatrack.arrays import Float32
 from metatrack.tracking.checked import Checked, Count, Share
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Float32
 
 
 @dataclass(frozen=True)

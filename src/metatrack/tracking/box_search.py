@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Crops, Floats, Found, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Found, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Float32, Maps, Model
+    from metatrack.runtime.engine import Maps, Model
     from metatrack.tracking.target import TargetState
 
 SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
@@ -107,7 +108,7 @@ class BoxSearch:
         """The present one."""
         return target.appearance.now.template
 
-    def contexts(self, target: TargetState[BoxAppearance], patches: Patches) -> Crops:
+    def contexts(self, target: TargetState[BoxAppearance], patches: Patches) -> UInt8:
         """One, whole or small: ``(1, 255, 255, 3)``, or smaller (``small_size``)."""
         size = self.settings.small_size if self.small_will_do(target) else SEARCH_SIZE
         return patches.cut(target.center.cx, target.center.cy, target.side * size / SEARCH_SIZE, size)[None]

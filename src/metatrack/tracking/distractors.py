@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Floats
 from metatrack.tracking.checked import Checked, Share
 
 PEAK_FROM, MOST_PEAKS = 0.25, 4
@@ -62,9 +62,7 @@ def _near(a: Distractor, b: Distractor, reach: float) -> bool:
     return math.hypot(a.x - b.x, a.y - b.y) <= reach
 
 
-def further_peaks(
-    probability: npt.NDArray[np.floating], centers: npt.NDArray[np.floating], chosen: tuple[int, int], reach: float
-) -> tuple[tuple[float, float], ...]:
+def further_peaks(probability: Floats, centers: Floats, chosen: tuple[int, int], reach: float) -> tuple[tuple[float, float], ...]:
     """Places of peaks other than the chosen one, the highest first.
 
     Args:

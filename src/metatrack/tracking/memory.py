@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from metatrack.arrays import Float32, Floats
 
 
-def entropy(response: npt.NDArray[np.floating]) -> float:
+def entropy(response: Floats) -> float:
     """Equation (5) as printed: minus the sum over all positions of σ(ŷ) log σ(ŷ).
 
     >>> round(entropy(np.zeros((1, 1))), 4)  # σ = 1/2: 0.5 log 2
@@ -56,7 +55,7 @@ class Memory:
         self.samples.clear()
 
 
-def labels(displacements: npt.NDArray[np.floating], cells: int, radius: float) -> Float32:
+def labels(displacements: Floats, cells: int, radius: float) -> Float32:
     """Label maps in {-1, +1} with the target at its tracked place: ``(M, 2)`` -> ``(M, cells, cells)``."""
     axis = np.arange(cells) - cells // 2
     d = np.asarray(displacements, np.float64)

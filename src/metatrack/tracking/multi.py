@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
-from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.runtime.engine import Model, load_model
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Crops
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Response, Result, Tracker
 
@@ -59,7 +58,7 @@ class MultiTracker:
         """Ids of the targets, in the order in which they were added."""
         return tuple(self._trackers)
 
-    def add(self, frame: npt.NDArray[Any], box: Sequence[float], target: int | str | None = None) -> int | str:
+    def add(self, frame: Array, box: Sequence[float], target: int | str | None = None) -> int | str:
         """Starts on a further target; the next :meth:`update` is of the frame behind this one.
 
         Args:
@@ -84,7 +83,7 @@ class MultiTracker:
             self._next = max(self._next, target + 1)
         return target
 
-    def correct(self, target: int | str, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def correct(self, target: int | str, frame: Array, box: Sequence[float]) -> None:
         """Starts anew on a target from a box that a person gave; a bad box changes nothing.
 
         Raises:
@@ -105,7 +104,7 @@ class MultiTracker:
         self._known(target)
         del self._trackers[target]
 
-    def update(self, frame: npt.NDArray[Any]) -> dict[int | str, Result]:
+    def update(self, frame: Array) -> dict[int | str, Result]:
         """Finds every target in the next frame.
 
         Returns:
@@ -122,7 +121,7 @@ class MultiTracker:
             for (target, tracker), answer in zip(self._trackers.items(), answers, strict=True)
         }
 
-    def _respond(self, contexts: Sequence[Crops]) -> list[Response]:
+    def _respond(self, contexts: Sequence[UInt8]) -> list[Response]:
         """The responses to every target's contexts; those of one size, in pixels, go through the trunk together."""
         trackers = list(self._trackers.values())
         answers: dict[int, Response] = {}
@@ -135,7 +134,7 @@ class MultiTracker:
             answers.update(zip(chosen, map(Response, own, responses)))
         return [answers[i] for i in range(len(contexts))]
 
-    def _embed(self, crops: Crops) -> Float32:
+    def _embed(self, crops: UInt8) -> Float32:
         """Features of all targets' contexts, a stream of patches that is cut into batches."""
         most = self.model.batch
         batches = [self.model.search(crops[i : i + most]) for i in range(0, len(crops), most)]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, Center, Image, context_side, crop, mean_color
 
 
@@ -23,7 +23,7 @@ class Patches:
         inside = side / 2 <= cx <= self.width - side / 2 and side / 2 <= cy <= self.height - side / 2
         return crop(self.image, cx, cy, side, size, (0.0, 0.0, 0.0) if inside else self._mean_color)
 
-    def target(self, center: Center, scales: Sequence[float] = (1.0,)) -> npt.NDArray[np.uint8]:
+    def target(self, center: Center, scales: Sequence[float] = (1.0,)) -> UInt8:
         """Patches of a target at scales, for templates: ``(m, 127, 127, 3)``."""
         side = context_side(center.w, center.h)
         return np.stack([self.cut(center.cx, center.cy, side / scale, EXEMPLAR_SIZE) for scale in scales])

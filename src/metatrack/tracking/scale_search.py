@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Crops, Floats, Found, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Found, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Float32, Model
+    from metatrack.runtime.engine import Model
     from metatrack.tracking.target import TargetState
 
 PEAK_REACH = 1.5
@@ -69,7 +70,7 @@ class ScaleSearch:
         """That at scale 1."""
         return target.appearance[:1]
 
-    def contexts(self, target: TargetState[Float32], patches: Patches) -> Crops:
+    def contexts(self, target: TargetState[Float32], patches: Patches) -> UInt8:
         """At all scales, or at the last one alone: ``(1 or 3, 255, 255, 3)``."""
         scales = self._context_scales if target.frame % self.settings.interval == 0 else (1.0,)
         center, side = target.center, target.side

@@ -8,18 +8,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32, Float64, Floats, UInt8
 from metatrack.geometry import Center
 from metatrack.tracking.checked import Checked, Limit, Share
 from metatrack.tracking.patches import Patches
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Float32
     from metatrack.tracking.target import TargetState
-
-Floats = npt.NDArray[np.floating]
-Crops = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Searcher(Protocol):
     def template(self, target: TargetState[Any]) -> Float32:
         """The template at the last scale: ``(1, C, k, k)``."""
 
-    def contexts(self, target: TargetState[Any], patches: Patches) -> Crops:
+    def contexts(self, target: TargetState[Any], patches: Patches) -> UInt8:
         """The contexts to search around the target's last place: ``(n, s, s, 3)``."""
 
     def respond(self, target: TargetState[Any], features: Float32) -> Any:
@@ -95,7 +91,7 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def cosine_window(size: int, whole: int | None = None) -> npt.NDArray[np.float64]:
+def cosine_window(size: int, whole: int | None = None) -> Float64:
     """The window h of Algorithm 1, 1 at the centre: the middle ``size x size`` of one for ``whole`` positions per side."""
     whole = whole or size
     first = (whole - size) // 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from metatrack.arrays import Float32
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
-from metatrack.runtime.engine import Float32
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.judging import Sighting

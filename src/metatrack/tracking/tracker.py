@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy.typing as npt
-
+from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
 from metatrack.geometry import SEARCH_SIZE, Box, Center, check_box, from_center, to_center
-from metatrack.runtime.engine import Float32, Model, load_model
+from metatrack.runtime.engine import Model, load_model
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered
@@ -24,7 +23,7 @@ from metatrack.tracking.memory import Memory
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
 from metatrack.tracking.scale_search import ScaleSearch
-from metatrack.tracking.search import Crops, Found, Searcher
+from metatrack.tracking.search import Found, Searcher
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.target import TargetState
 
@@ -84,7 +83,7 @@ class Tracker:
         self.searcher = searcher(self.model, self.settings, self.adapt)
         self.state: TargetState[Any] | None = None
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -104,7 +103,7 @@ class Tracker:
             adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support))),
         )
 
-    def update(self, frame: npt.NDArray[Any], answer: Response | None = None) -> Result:
+    def update(self, frame: Array, answer: Response | None = None) -> Result:
         """Finds the target in the next frame, which is not changed: Algorithm 1, with what is not in the paper between its steps.
 
         Args:
@@ -131,11 +130,11 @@ class Tracker:
         lost = target.sighting.note(final, found.displacement, self._unseen(final), self.settings.judging)
         return Result(from_center(target.center), final, lost)
 
-    def contexts(self, patches: Patches) -> Crops:
+    def contexts(self, patches: Patches) -> UInt8:
         """The contexts z to search, around the last state: ``(n, s, s, 3)``."""
         return self.searcher.contexts(self.started, patches)
 
-    def respond(self, contexts: Crops) -> Response:
+    def respond(self, contexts: UInt8) -> Response:
         """Features of the contexts, and the response to them: equation (1), or (4) once there are kernels ``w_target``."""
         features = self.model.search(contexts)
         return Response(features, self.searcher.respond(self.started, features))
