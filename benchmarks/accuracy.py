@@ -23,7 +23,7 @@ from benchmarks.page import Section, Table, markdown
 from metatrack.compared.opencv import Nano
 from metatrack.data.otb import read_otb
 from metatrack.data.sequence import Sequence as Video
-from metatrack.evaluation.metrics import auc, bootstrap_interval, center_errors, overlaps, precision_at, success_curve
+from metatrack.evaluation.score.metrics import auc, bootstrap_interval, center_errors, overlaps, precision_at, success_curve
 from metatrack.hints import hint
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Engine, Model, Precision

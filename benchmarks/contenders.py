@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.options import Options
-    from metatrack.evaluation.runner import Tracker
+    from metatrack.evaluation.run.runner import Tracker
 
 REFERENCE = "csrt"
 """What ratios are taken against."""

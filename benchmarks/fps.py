@@ -14,7 +14,7 @@ from benchmarks.clip import Clip, read_clip
 from benchmarks.contenders import REFERENCE, Contender, contenders, reason
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number, percent, spread
-from metatrack.evaluation.runner import Tracker
+from metatrack.evaluation.run.runner import Tracker
 from metatrack.geometry import Box, iou
 
 Item = TypeVar("Item")

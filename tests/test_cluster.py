@@ -19,11 +19,11 @@ import pytest
 
 import metatrack
 from metatrack.data.plain import read_plain
-from metatrack.evaluation.evaluate import EvaluationError, evaluate, plan
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import tables, write_summary
-from metatrack.evaluation.trackers import TrackerSpec
-from metatrack.evaluation.worker import Job, Trouble
+from metatrack.evaluation.run.evaluate import EvaluationError, evaluate, plan
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.run.trackers import TrackerSpec
+from metatrack.evaluation.run.worker import Job, Trouble
+from metatrack.evaluation.score.summary import tables, write_summary
 from tests.fake_trackers import make_sequence
 
 FAKES = "tests.fake_trackers"
@@ -100,7 +100,7 @@ def spec(name: str) -> TrackerSpec:
 
 
 def on(address: str):
-    from metatrack.evaluation.cluster import Cluster
+    from metatrack.evaluation.run.cluster import Cluster
 
     return partial(Cluster, address)
 
@@ -122,9 +122,11 @@ def local(root, tmp_path_factory):
 
 
 def run_all(store: Store, sequences, **more):
-    outcome = evaluate(store, [TrackerSpec("Slow", f"{FAKES}:Offset"), spec("Broken"), spec("Crashing")], sequences, **more)
-    write_summary(store, tables(store, outcome.units, sequences), sequences)
-    return SimpleNamespace(out=store.root, failures=outcome.failures)
+    trackers = [TrackerSpec("Slow", f"{FAKES}:Offset"), spec("Broken"), spec("Crashing")]
+    units = plan(store, [tracker.name for tracker in trackers], sequences)
+    failures = evaluate(store, trackers, units, sequences, **more)
+    write_summary(store, tables(store, units, sequences), sequences)
+    return SimpleNamespace(out=store.root, failures=failures)
 
 
 def test_the_same_bytes_and_the_same_failures(cluster, root, local, tmp_path) -> None:
@@ -165,7 +167,7 @@ def test_interrupted_and_continued_beside_another_evaluation(cluster, root, loca
 
     # Somebody else is at one of the others, and gives it up after a while.
     store = Store(tmp_path, "plain", "ope")
-    unit = next(unit for unit in plan(store, [TrackerSpec("Slow", "")], read_plain(root)) if not store.is_done(unit))
+    unit = next(unit for unit in plan(store, ["Slow"], read_plain(root)) if not store.is_done(unit))
     with store.claim(unit) as ours:
         assert ours
         process = start()
@@ -188,8 +190,11 @@ def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) ->
 
     slow = TrackerSpec("Slow", f"{FAKES}:Slow")
     store = Store(tmp_path, "plain", "ope")
-    outcome = evaluate(store, [slow], read_plain(root), workers=on(cluster.address), jobs=2, watch=watch)
-    assert removed and not outcome.failures
+    sequences = read_plain(root)
+    failures = evaluate(
+        store, [slow], plan(store, ["Slow"], sequences), sequences, workers=on(cluster.address), jobs=2, watch=watch
+    )
+    assert removed and not failures
     assert contents(tmp_path) == {name: text for name, text in contents(local.out).items() if "Slow" in name}
     assert len(log.read_text().split()) == 4  # one of three runs was begun twice
     frames = Counter()
@@ -204,7 +209,7 @@ def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) ->
 def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
     from ray.exceptions import NodeDiedError
 
-    from metatrack.evaluation import cluster
+    from metatrack.evaluation.run import cluster
 
     sequence = make_sequence(tmp_path, "a")
     store = Store(tmp_path / "out", "plain", "ope")
@@ -224,7 +229,7 @@ def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
 
 
 def test_machines_that_cannot_be_used(tmp_path) -> None:
-    from metatrack.evaluation.cluster import _Setting, _track
+    from metatrack.evaluation.run.cluster import _Setting, _track
 
     sequence = make_sequence(tmp_path, "a")
     unit = Unit("perfect", "a", 1, 0, 5)
@@ -261,21 +266,23 @@ def test_an_address_that_is_none(address, message, root, tmp_path, capsys) -> No
 
 
 def test_a_cluster_that_refuses(root, tmp_path, monkeypatch) -> None:
-    from metatrack.evaluation import cluster
+    from metatrack.evaluation.run import cluster
 
     def init(*_, **__):
         raise ConnectionError("Could not find any running Ray instance.")
 
     monkeypatch.setattr(cluster.ray, "init", init)
+    store, sequences = Store(tmp_path, "plain", "ope"), read_plain(root)
+    units = plan(store, ["still"], sequences)
     with pytest.raises(EvaluationError, match="no Ray cluster can be used at auto: Could not find any"):
-        evaluate(Store(tmp_path, "plain", "ope"), [spec("Still")], read_plain(root), workers=on("auto"))
+        evaluate(store, [spec("Still")], units, sequences, workers=on("auto"))
 
 
 def test_without_ray_the_command_says_what_to_install(root, tmp_path, monkeypatch, capsys) -> None:
     from metatrack.cli import main
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "metatrack.evaluation.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "metatrack.evaluation.run.cluster", raising=False)
     words = ["evaluate", "--dataset", "plain", "--root", str(root), "--out", str(tmp_path), "--trackers", f"{FAKES}:Still"]
     assert main([*words, "--ray", "auto"]) == 2
     assert "pip install 'metatrack[cluster]'" in capsys.readouterr().err

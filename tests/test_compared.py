@@ -19,7 +19,7 @@ from metatrack.compared.kcf import KCF
 from metatrack.compared.meem import MEEM
 from metatrack.compared.srdcf import SRDCF
 from metatrack.data.otb import read_otb
-from metatrack.evaluation.results import load_otb
+from metatrack.evaluation.score.formats import load_otb
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, check_box, iou, to_center
 

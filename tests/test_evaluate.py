@@ -17,12 +17,12 @@ import pytest
 import metatrack
 from metatrack.app.evaluate import EvaluationProgress
 from metatrack.data.plain import read_plain
-from metatrack.evaluation import worker
-from metatrack.evaluation.claims import claim
-from metatrack.evaluation.evaluate import evaluate, plan
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import tables, write_summary
-from metatrack.evaluation.trackers import TrackerSpec
+from metatrack.evaluation.run import worker
+from metatrack.evaluation.run.claims import claim
+from metatrack.evaluation.run.evaluate import Workers, evaluate, plan
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.run.trackers import TrackerSpec
+from metatrack.evaluation.score.summary import tables, write_summary
 from tests.fake_trackers import make_sequence
 
 FAKES = "tests.fake_trackers"
@@ -150,16 +150,18 @@ def test_failures_stop_nobody(root: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "out", "plain", "ope")
     sequences = read_plain(root)
     reports = []
-    outcome = evaluate(store, [spec("Broken"), spec("Crashing"), spec("Perfect")], sequences, jobs=2, watch=reports.append)
-    failed = [(failure.unit.tracker, failure.unit.sequence) for failure in outcome.failures]
+    trackers = [spec("Broken"), spec("Crashing"), spec("Perfect")]
+    units = plan(store, [tracker.name for tracker in trackers], sequences)
+    failures = evaluate(store, trackers, units, sequences, jobs=2, watch=reports.append)
+    failed = [(failure.unit.tracker, failure.unit.sequence) for failure in failures]
     assert failed == [(tracker, name) for tracker in ("broken", "crashing") for name in "acde"]  # b has three frames
-    for failure in outcome.failures:
+    for failure in failures:
         text = failure.file.read_text()
         if failure.unit.tracker == "broken":
             assert failure.reason == "KeyError: 'no such state'" and "Traceback" in text and "fake_trackers.py" in text
         else:
             assert "killed by signal 11" in failure.reason and failure.reason in text
-    by_tracker = {table.tracker: table for table in tables(store, outcome.units, sequences)}
+    by_tracker = {table.tracker: table for table in tables(store, units, sequences)}
     assert [row.sequence for row in by_tracker["broken"].rows] == ["b"]
     assert len(by_tracker["perfect"].rows) == 5 and by_tracker["perfect"].mean("auc") == pytest.approx(20 / 21)
     assert Counter(report.kind for report in reports if report.kind != "frames") == {"failed": 8, "done": 7}
@@ -171,8 +173,10 @@ def test_a_process_that_dies_between_two_runs_stops_nobody(root: Path, tmp_path:
     for name, value in (("FAKE_LOG", str(tmp_path / "log")), ("FAKE_SLOW", "0.5"), ("FAKE_MEET", "1")):
         monkeypatch.setenv(name, value)
     sequences = [sequence for sequence in read_plain(root) if sequence.name == "a"]
-    outcome = evaluate(Store(tmp_path / "out", "plain", "ope"), [spec("Slow"), spec("Lingering")], sequences, jobs=2)
-    assert len(outcome.units) == 2 and not outcome.failures
+    store = Store(tmp_path / "out", "plain", "ope")
+    units = plan(store, ["slow", "lingering"], sequences)
+    assert not evaluate(store, [spec("Slow"), spec("Lingering")], units, sequences, jobs=2)
+    assert len(units) == 2 and all(store.is_done(unit) for unit in units)
 
 
 def test_a_failure_is_tried_again_and_forgotten_once_it_succeeds(root: Path, tmp_path: Path) -> None:
@@ -274,22 +278,25 @@ def test_results_are_kept_exactly(tmp_path: Path) -> None:
 def test_plan(root: Path, tmp_path: Path) -> None:
     sequences = read_plain(root)
     store = Store(tmp_path, "plain", "sre")
-    units = plan(store, [spec("Still"), spec("Perfect")], sequences)
+    units = plan(store, ["still", "perfect"], sequences)
     assert len(units) == len(set(units)) == 2 * 5 * 12
     assert units[0] == Unit("still", "a", 1, 0, 6) and units[-1] == Unit("perfect", "e", 12, 0, 7)
     with pytest.raises(ValueError, match="two sequences are named 'a'"):
-        plan(store, [spec("Still")], [sequences[0], sequences[0]])
+        plan(store, ["still"], [sequences[0], sequences[0]])
 
 
 def test_an_evaluation_that_has_nothing_to_do_starts_no_process(root: Path, tmp_path: Path) -> None:
     store = Store(tmp_path, "plain", "ope")
     sequences = read_plain(root)
-    for unit in plan(store, [spec("Still")], sequences):
+    units = plan(store, ["still"], sequences)
+    for unit in units:
         store.write(unit, np.ones((unit.frames, 4)), np.ones(unit.frames))
-    began = time.monotonic()
-    outcome = evaluate(store, [spec("Still")], sequences)
-    assert time.monotonic() - began < 0.3 and len(outcome.units) == 5 and not outcome.failures
-    write_summary(store, tables(store, outcome.units, sequences), sequences)
+
+    def none(*_: object) -> Workers:
+        raise AssertionError("there is nothing to do")
+
+    assert len(units) == 5 and not evaluate(store, [spec("Still")], units, sequences, workers=none)
+    write_summary(store, tables(store, units, sequences), sequences)
     assert json.loads((tmp_path / "summary.json").read_text())["sequences"] == 5
 
 
@@ -299,7 +306,7 @@ def test_an_evaluation_that_has_nothing_to_do_starts_no_process(root: Path, tmp_
 def test_a_claim_is_one_process_s_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "x.lock"
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom metatrack.evaluation.claims import claim\n"
+        "import sys, time\nfrom pathlib import Path\nfrom metatrack.evaluation.run.claims import claim\n"
         "with claim(Path(sys.argv[1])) as ours:\n    print(ours, flush=True)\n    time.sleep(60)\n"
     )
     words = [sys.executable, "-c", code, str(path)]

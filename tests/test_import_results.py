@@ -17,10 +17,10 @@ from metatrack.cli import main
 from metatrack.data.datasets import read_dataset
 from metatrack.data.otb import one_based, otb_targets, read_otb
 from metatrack.data.plain import read_plain
-from metatrack.evaluation.imports import check_name, find_sources, load_results
-from metatrack.evaluation.results import Trajectory, write_got10k, write_json, write_lasot, write_mat, write_txt
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import tracker_order
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.score.formats import Trajectory, write_got10k, write_json, write_lasot, write_mat, write_txt
+from metatrack.evaluation.score.imports import check_name, find_sources, load_results
+from metatrack.evaluation.score.summary import tracker_order
 from tests.fake_trackers import make_sequence
 from tests.test_evaluate import FAKES, command, finish, start
 
@@ -299,7 +299,8 @@ def published(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     if not (otb / "results").is_dir() or not (otb / "sequences").is_dir():
         pytest.skip(f"no published results in {otb}")
     out = tmp_path_factory.mktemp("published")
-    return bring(otb / "sequences", out, otb / "results", data_set="otb")
+    archives = [sorted((otb / "results").glob(f"{name}__*.zip"))[-1] for name in PUBLISHED]  # of some there are two
+    return bring(otb / "sequences", out, *archives, data_set="otb")
 
 
 def test_all_ten_published_trackers(published: Store) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metatrack.evaluation import metrics as m
+from metatrack.evaluation.score import metrics as m
 
 NAN = float("nan")
 INF = float("inf")

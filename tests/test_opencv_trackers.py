@@ -12,7 +12,7 @@ import pytest
 
 from metatrack.compared import opencv
 from metatrack.compared.opencv import CSRT, MIL, MOSSE, TLD, MedianFlow, Nano, OpenCVTracker, Vit
-from metatrack.evaluation.trackers import NAMED, Compared, tracker_spec
+from metatrack.evaluation.run.trackers import NAMED, Compared, tracker_spec
 from metatrack.geometry import iou
 from tests.conftest import Scene
 

@@ -19,10 +19,10 @@ import metatrack
 from metatrack.compared.child import LAST_WORDS, LINE_LENGTH, Child
 from metatrack.compared.process import ProcessError, ProcessSettings, ProcessTracker, read_settings
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import evaluate
-from metatrack.evaluation.runner import run_sequence
-from metatrack.evaluation.store import Store
-from metatrack.evaluation.trackers import tracker_spec
+from metatrack.evaluation.run.evaluate import evaluate, plan
+from metatrack.evaluation.run.runner import run_sequence
+from metatrack.evaluation.run.store import Store
+from metatrack.evaluation.run.trackers import tracker_spec
 from tests.fake_trackers import make_sequence
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups")
@@ -484,10 +484,11 @@ def test_in_an_evaluation(tmp_path: Path) -> None:
     sequences = [make_sequence(tmp_path / "data", name, 4) for name in "ab"]
     specs = [tracker_spec(str(good)), tracker_spec(f"broken={bad}")]
     store = Store(tmp_path / "out", "plain", "ope")
-    outcome = evaluate(store, specs, sequences)
-    assert [failure.unit.tracker for failure in outcome.failures] == ["broken"] * 2
-    assert outcome.failures[0].reason.endswith("has ended with exit code 1 (frame 0 of its run); its last words: no GPU")
-    np.testing.assert_array_equal(store.read_boxes(outcome.units[0]), sequences[0].boxes)
+    units = plan(store, [spec.name for spec in specs], sequences)
+    failures = evaluate(store, specs, units, sequences)
+    assert [failure.unit.tracker for failure in failures] == ["broken"] * 2
+    assert failures[0].reason.endswith("has ended with exit code 1 (frame 0 of its run); its last words: no GPU")
+    np.testing.assert_array_equal(store.read_boxes(units[0]), sequences[0].boxes)
     program = specs[0].identity()["program"]
     expected = {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": None, "folder": "."}
     assert {**program, "env": None} == expected

@@ -8,8 +8,8 @@ import pytest
 from metatrack.data.otb import otb_targets, zero_based
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import SRE_SHIFTS, first_box, first_frames, shifted
-from metatrack.evaluation.results import match_target, parse_trajectories, result_files
+from metatrack.evaluation.run.protocols import SRE_SHIFTS, first_box, first_frames, shifted
+from metatrack.evaluation.score.formats import match_target, parse_trajectories, result_files
 from metatrack.geometry import Box
 
 

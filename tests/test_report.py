@@ -23,10 +23,10 @@ from metatrack.app.problem import Problem
 from metatrack.app.report import ReportOptions, run
 from metatrack.cli import main
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import metrics, scores
-from metatrack.evaluation.evaluate import units
-from metatrack.evaluation.scores import CONVENTIONS, Convention
-from metatrack.evaluation.store import Store, Unit
+from metatrack.evaluation.run.evaluate import plan
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.score import metrics, scores
+from metatrack.evaluation.score.scores import CONVENTIONS, Convention
 from metatrack.report import tables
 from metatrack.report.diagnosis import BEST, Loss, diagnose, frame_losses, mean_loss
 from metatrack.report.findings import find
@@ -331,7 +331,7 @@ def test_tre(tmp_path: Path) -> None:
     store = Store(tmp_path, "plain", "tre")
     store.note_sequences([sequence])
     store.pin_tracker("x", {})
-    planned = units(["x"], "tre", [sequence])
+    planned = plan(store, ["x"], [sequence])
     for unit in planned:
         store.write(unit, moving(45)[unit.start :], np.ones(unit.frames))
     assert len(planned) > 2

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import trackers
-from metatrack.evaluation.runner import run_sequence
+from metatrack.evaluation.run import trackers
+from metatrack.evaluation.run.runner import run_sequence
 from metatrack.geometry import Box, iou
 from tests.fake_trackers import Perfect, Still, make_sequence
 

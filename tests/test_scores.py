@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import scores, summary
-from metatrack.evaluation.scores import CONVENTIONS, Convention, Row, Table
-from metatrack.evaluation.store import Store, Unit
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.score import scores, summary
+from metatrack.evaluation.score.scores import CONVENTIONS, Convention, Row, Table
 from tests.fake_trackers import make_sequence
 
 

@@ -20,14 +20,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
 from metatrack.app.progress import Bar
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
-from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import EvaluationError, Outcome, Workers, evaluate, plan
-from metatrack.evaluation.protocols import Protocol
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import format_summary, frame_size, tables, write_summary
-from metatrack.evaluation.trackers import tracker_specs
-from metatrack.evaluation.worker import Job, Report
+from metatrack.evaluation.run.evaluate import EvaluationError, Workers, evaluate, plan
+from metatrack.evaluation.run.protocols import Protocol
+from metatrack.evaluation.run.store import Failure, Store, Unit
+from metatrack.evaluation.run.trackers import tracker_specs
+from metatrack.evaluation.run.worker import Job, Report
+from metatrack.evaluation.score.summary import format_summary, frame_size, tables, write_summary
 
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -85,24 +84,23 @@ def run(options: EvaluateOptions) -> int:
         trackers = tracker_specs(options.trackers.split(","))
         sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
         identities = {tracker.name: tracker.identity() for tracker in trackers}
-        omit = otb_omitted() if name == "otb" else {}
         store = Store(options.out, name, options.protocol)
         for tracker, identity in identities.items():
             store.pin_tracker(tracker, identity)
-        units = plan(store, trackers, sequences, omit)
+        units = plan(store, list(identities), sequences)
         store.note_sequences(replace(s, frame_size=frame_size(store, s)) for s in sequences)
     try:
         with EvaluationProgress(units) as progress:
             jobs = options.jobs or (0 if workers else 1)
-            outcome = evaluate(store, trackers, sequences, jobs, omit, progress.report, workers)
+            failures = evaluate(store, trackers, units, sequences, jobs, progress.report, workers)
     except EvaluationError as error:
         raise Problem(str(error), INCOMPLETE) from error
-    return _finish(store, outcome, sequences)
+    return _finish(store, units, failures, sequences)
 
 
 def _cluster(address: str) -> Callable[[Job, int], Workers]:
     with needs_extra("cluster", "metatrack evaluate --ray"):
-        from metatrack.evaluation.cluster import Cluster, check_address
+        from metatrack.evaluation.run.cluster import Cluster, check_address
     with user_input():
         check_address(address)
     return partial(Cluster, address)
@@ -127,17 +125,17 @@ def only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
     return [sequence for sequence in sequences if sequence.name in wanted]
 
 
-def _finish(store: Store, outcome: Outcome, sequences: list[Sequence]) -> int:
+def _finish(store: Store, units: list[Unit], failures: list[Failure], sequences: list[Sequence]) -> int:
     with user_input():  # a result that somebody has changed by hand, a frame that has gone
-        scored = tables(store, outcome.units, sequences)
+        scored = tables(store, units, sequences)
     write_summary(store, scored, sequences)
     print(format_summary(scored, len(sequences)), flush=True)
-    for failure in outcome.failures[:SHOWN]:
+    for failure in failures[:SHOWN]:
         unit = failure.unit
         print(f"failed: {unit.tracker} on {unit.sequence}: {failure.reason} ({failure.file})", file=sys.stderr)
-    if len(outcome.failures) > SHOWN:
-        print(f"failed: {len(outcome.failures) - SHOWN} more, see {store.root / 'errors'}", file=sys.stderr)
-    return INCOMPLETE if outcome.failures else 0
+    if len(failures) > SHOWN:
+        print(f"failed: {len(failures) - SHOWN} more, see {store.root / 'errors'}", file=sys.stderr)
+    return INCOMPLETE if failures else 0
 
 
 class EvaluationProgress(Bar):

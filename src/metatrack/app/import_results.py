@@ -13,10 +13,10 @@ from metatrack.app.evaluate import only
 from metatrack.app.problem import Problem, needs_extra, user_input
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import units
-from metatrack.evaluation.imports import Imported, find_sources, load_results, refuse_others
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import format_summary, frame_size, tables, tracker_order, write_summary
+from metatrack.evaluation.run.evaluate import plan
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.score.imports import Imported, find_sources, load_results, refuse_others
+from metatrack.evaluation.score.summary import format_summary, frame_size, tables, tracker_order, write_summary
 
 SHOWN = 20
 """Missing sequences that are named, at most."""
@@ -116,7 +116,7 @@ def _finish(store: Store) -> None:
     """The table of all that the folder holds, as after an evaluation."""
     with user_input():  # a result that somebody has changed by hand
         sequences = store.sequences()
-        scored = tables(store, units(tracker_order(store), store.protocol, sequences), sequences)
+        scored = tables(store, plan(store, tracker_order(store), sequences), sequences)
     scored = [table for table in scored if table.rows]
     write_summary(store, scored, sequences)
     print(format_summary(scored, len(sequences)), flush=True)

@@ -13,8 +13,8 @@ import tyro
 from metatrack.app.problem import Problem, needs_extra, user_input
 from metatrack.data.datasets import read_dataset
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.store import Store
-from metatrack.evaluation.summary import tracker_order
+from metatrack.evaluation.run.store import Store
+from metatrack.evaluation.score.summary import tracker_order
 from metatrack.files import write_atomically
 from metatrack.hints import hint
 from metatrack.report.filmstrip import Strip, strip

@@ -34,9 +34,9 @@ import numpy.typing as npt
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import metrics
-from metatrack.evaluation.metrics import OVERLAP_THRESHOLDS
-from metatrack.evaluation.scores import Convention, settle
+from metatrack.evaluation.score import metrics
+from metatrack.evaluation.score.metrics import OVERLAP_THRESHOLDS
+from metatrack.evaluation.score.scores import Convention, settle
 
 NEARLY_NOTHING = 0.1
 """Overlap at or below which a target counts as lost, if putting the size right does not help."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import metrics
+from metatrack.evaluation.score import metrics
 from metatrack.geometry import Image
 from metatrack.report.findings import Findings
 from metatrack.report.look import Look

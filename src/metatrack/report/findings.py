@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 from metatrack.arrays import Float64
 from metatrack.data.datasets import attribute_titles
-from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import units
-from metatrack.evaluation.scores import (
+from metatrack.evaluation.run.evaluate import plan
+from metatrack.evaluation.run.store import Store
+from metatrack.evaluation.score.scores import (
     CONVENTIONS,
     METRICS,
     Convention,
@@ -21,12 +20,9 @@ from metatrack.evaluation.scores import (
     Table,
     curves,
     mean_curves,
-    measure,
-    score_measured,
     settle,
 )
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.summary import frame_size, read_fps, read_runs
+from metatrack.evaluation.score.summary import Scored, scored
 from metatrack.report.diagnosis import Loss, diagnose, mean_loss
 
 METRIC_TITLES = {
@@ -177,14 +173,10 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
         OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
     """
     identities = store.trackers()
-    by_name = {sequence.name: sequence for sequence in sequences}
-    omit = otb_omitted() if store.data_set == "otb" else {}
+    convention = CONVENTIONS.get(store.data_set, Convention())
     found: dict[str, dict[str, Finding]] = {tracker: {} for tracker in trackers}
-    planned = units(trackers, store.protocol, sequences, omit)
-    for (tracker, name), group in groupby(planned, lambda unit: (unit.tracker, unit.sequence)):
-        runs = list(group)
-        if all(store.is_done(unit) for unit in runs):
-            found[tracker][name] = _finding(store, by_name[name], runs)
+    for result in scored(store, plan(store, trackers, sequences), sequences):
+        found[result.tracker][result.sequence.name] = _finding(result, convention)
     shown = {name for findings in found.values() for name in findings}
     if not shown:
         raise ValueError(f"{store.root} holds no finished result of {', '.join(trackers)}; repeat the evaluation to go on")
@@ -204,16 +196,13 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
     )
 
 
-def _finding(store: Store, sequence: Sequence, runs: list[Unit]) -> Finding:
-    convention = CONVENTIONS.get(store.data_set, Convention())
-    boxes = read_runs(store, runs)
-    measured = measure(sequence, boxes, convention, frame_size(store, sequence))
+def _finding(result: Scored, convention: Convention) -> Finding:
     return Finding(
-        row=score_measured(sequence, measured, read_fps(store, runs)),
-        curves=curves(measured),
-        loss=diagnose(sequence, boxes, convention),
-        boxes=settle(sequence, *boxes[0])[0],
-        start=boxes[0][0],
+        row=result.row,
+        curves=curves(result.measured),
+        loss=diagnose(result.sequence, result.runs, convention),
+        boxes=settle(result.sequence, *result.runs[0])[0],
+        start=result.runs[0][0],
     )
 
 

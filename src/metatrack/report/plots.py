@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from metatrack.evaluation.scores import THRESHOLDS
+from metatrack.evaluation.score.scores import THRESHOLDS
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.findings import Entry, Findings, Group
 from metatrack.report.look import Look

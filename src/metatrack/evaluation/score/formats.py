@@ -24,7 +24,7 @@ from metatrack.arrays import Float64
 from metatrack.data.otb import OtbTarget, otb_targets, zero_based
 from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
-from metatrack.evaluation.metrics import hold_last
+from metatrack.evaluation.score.metrics import hold_last
 from metatrack.files import write_atomically
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv")

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import metrics
-from metatrack.evaluation.results import load_otb
+from metatrack.evaluation.score import metrics
+from metatrack.evaluation.score.formats import load_otb
 
 Unknown = Literal["left out", "fails", "passes"]
 

@@ -18,26 +18,17 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import NamedTuple
 from typing import Protocol as Interface
 
+from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import Protocol, Spans, first_frames
-from metatrack.evaluation.store import Failure, Store, Unit
-from metatrack.evaluation.trackers import TrackerSpec
-from metatrack.evaluation.worker import NO_UNIT, Job, Report, died, keep, settled, work
+from metatrack.evaluation.run.protocols import first_frames
+from metatrack.evaluation.run.store import Failure, Store, Unit
+from metatrack.evaluation.run.trackers import TrackerSpec
+from metatrack.evaluation.run.worker import NO_UNIT, Job, Report, died, keep, settled, work
 
 POLL = 0.5
 """Seconds between two looks at units that another evaluation is working on."""
-
-
-class Outcome(NamedTuple):
-    """What an evaluation came to."""
-
-    units: list[Unit]
-    """All of them, tracker by tracker, in the order of the sequences."""
-    failures: list[Failure]
-    """Those without a result, in the same order."""
 
 
 class EvaluationError(RuntimeError):
@@ -45,7 +36,7 @@ class EvaluationError(RuntimeError):
 
 
 class Workers(Interface):
-    """Where trackers run: processes of this machine, or a cluster (:mod:`metatrack.evaluation.cluster`)."""
+    """Where trackers run: processes of this machine, or a cluster (:mod:`metatrack.evaluation.run.cluster`)."""
 
     def __enter__(self) -> Workers: ...
 
@@ -57,32 +48,21 @@ class Workers(Interface):
         """Yields every report; ends when each unit is done or has failed."""
 
 
-def plan(
-    store: Store, trackers: Seq[TrackerSpec], sequences: Seq[Sequence], omit: Mapping[str, Spans] | None = None
-) -> list[Unit]:
-    """The units of an evaluation, tracker by tracker.
+def plan(store: Store, trackers: Seq[str], sequences: Seq[Sequence]) -> list[Unit]:
+    """The units of an evaluation, tracker by tracker: each tracker on each sequence, as often as the protocol says.
 
-    Args:
-        store: says the protocol.
-        trackers, sequences: each with each.
-        omit: spans of frames in which TRE starts no run, by name of the sequence (``metatrack.data.otb.otb_omitted``).
+    On OTB, TRE starts no run in the frames that the benchmark leaves out (``OtbTarget.omit``).
 
     Raises:
         ValueError: two sequences have the same name.
     """
-    return units([tracker.name for tracker in trackers], store.protocol, sequences, omit)
-
-
-def units(
-    trackers: Seq[str], protocol: Protocol, sequences: Seq[Sequence], omit: Mapping[str, Spans] | None = None
-) -> list[Unit]:
-    """As :func:`plan`, of trackers by name."""
     names = [sequence.name for sequence in sequences]
     if len(set(names)) < len(names):
         raise ValueError(
             f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other"
         )
-    starts = {s.name: first_frames(protocol, s, (omit or {}).get(s.name, ())) for s in sequences}
+    omit = otb_omitted() if store.data_set == "otb" else {}
+    starts = {s.name: first_frames(store.protocol, s, omit.get(s.name, ())) for s in sequences}
     return [
         Unit(tracker, sequence.name, run, start, len(sequence) - start)
         for tracker in trackers
@@ -94,13 +74,13 @@ def units(
 def evaluate(
     store: Store,
     trackers: Seq[TrackerSpec],
+    units: Seq[Unit],
     sequences: Seq[Sequence],
     jobs: int = 1,
-    omit: Mapping[str, Spans] | None = None,
     watch: Callable[[Report], None] = lambda report: None,
     workers: Callable[[Job, int], Workers] | None = None,
-) -> Outcome:
-    """Runs each tracker on each sequence, as far as it is not done yet.
+) -> list[Failure]:
+    """Does the units, as far as they are not done yet, and returns those without a result, in their order.
 
     Units that failed in an earlier evaluation are tried again. Returns when every unit is done or has failed, by this evaluation
     or by another one that works on the same folder. Call it under ``if __name__ == "__main__":`` in a script: processes are
@@ -108,20 +88,19 @@ def evaluate(
 
     Args:
         store: the folder.
-        trackers: what to run.
-        sequences: on what.
+        trackers: those of the units.
+        units: of :func:`plan`.
+        sequences: those of the units.
         jobs: units that are run at once. Speed is only meaningful with 1.
-        omit: see :func:`plan`.
         watch: told each report of the workers, and "done" for what was done before.
         workers: makes those that do the work, given the job and ``jobs``; None are processes of this machine.
 
     Raises:
-        ValueError: the folder's results were made by another tracker of the same name, or the units cannot be told apart.
+        ValueError: the folder's results were made by another tracker of the same name.
         EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
     """
     for tracker in trackers:
         store.pin_tracker(tracker.name, tracker.identity())
-    units = plan(store, trackers, sequences, omit)
     by_name = {sequence.name: sequence for sequence in sequences}
     job = Job(store, {tracker.name: tracker for tracker in trackers}, store.now())
     failures: dict[Unit, Failure] = {}
@@ -137,7 +116,7 @@ def evaluate(
                 if report.kind == "failed":
                     failures[report.unit] = Failure(report.unit, report.reason, store.error_file(report.unit))
                 watch(report)
-    return Outcome(units, [failures[unit] for unit in units if unit in failures])
+    return [failures[unit] for unit in units if unit in failures]
 
 
 class _Worker:

@@ -1,7 +1,7 @@
 """Results that others have made, on their way into the folder of an evaluation.
 
 Which files belong to which tracker and which file to which sequence is found out here; the formats themselves are
-``results.py``'s. Boxes are counted as the data set's own files count them, unless said otherwise: trackers are nearly always
+``formats.py``'s. Boxes are counted as the data set's own files count them, unless said otherwise: trackers are nearly always
 run on, and compared with, the data set's boxes as they stand.
 """
 
@@ -23,8 +23,8 @@ from metatrack.data.datasets import listed_names
 from metatrack.data.otb import otb_targets
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.metrics import hold_last
-from metatrack.evaluation.results import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
+from metatrack.evaluation.score.formats import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
+from metatrack.evaluation.score.metrics import hold_last
 
 FIRST_PIXEL = {"otb": 1, "lasot": 1}
 """What the files of a data set call the first pixel, where it is not 0; as their readers have it."""

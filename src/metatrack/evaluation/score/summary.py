@@ -6,23 +6,34 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation import metrics
-from metatrack.evaluation.scores import CONVENTIONS, METRICS, Convention, Row, Table, measure, score_measured
-from metatrack.evaluation.store import FORMAT, Store, Unit
+from metatrack.evaluation.run.store import FORMAT, Store, Unit
+from metatrack.evaluation.score import metrics
+from metatrack.evaluation.score.scores import CONVENTIONS, METRICS, Convention, Measured, Row, Table, measure, score_measured
 from metatrack.files import write_atomically
 
 TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
 """What the table for people shows."""
 MEAN = "(mean)"
 """Stands for the sequence in the row of ``summary.csv`` that holds a tracker's means."""
+
+
+class Scored(NamedTuple):
+    """One tracker on one sequence."""
+
+    tracker: str
+    sequence: Sequence
+    runs: list[tuple[int, Float64]]
+    """As :func:`read_runs` gives them."""
+    measured: Measured
+    row: Row
 
 
 def tables(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> list[Table]:
@@ -32,19 +43,27 @@ def tables(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> list[Tab
         ValueError: a result is damaged; the message names the file.
         OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
     """
-    by_name = {sequence.name: sequence for sequence in sequences}
-    made: dict[str, list[Row]] = {}
-    for (tracker, name), group in groupby(units, lambda unit: (unit.tracker, unit.sequence)):
-        rows, runs = made.setdefault(tracker, []), list(group)
-        if all(store.is_done(unit) for unit in runs):
-            rows.append(_row(store, runs, by_name[name]))
+    made: dict[str, list[Row]] = {unit.tracker: [] for unit in units}
+    for result in scored(store, units, sequences):
+        made[result.tracker].append(result.row)
     return [Table(tracker, tuple(rows)) for tracker, rows in made.items()]
 
 
-def _row(store: Store, runs: list[Unit], sequence: Sequence) -> Row:
+def scored(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> Iterator[Scored]:
+    """Scores each tracker, in the order of the units, on each sequence of which all runs are done.
+
+    Raises:
+        ValueError: a result is damaged; the message names the file.
+        OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
+    """
+    by_name = {sequence.name: sequence for sequence in sequences}
     convention = CONVENTIONS.get(store.data_set, Convention())
-    measured = measure(sequence, read_runs(store, runs), convention, frame_size(store, sequence))
-    return score_measured(sequence, measured, read_fps(store, runs))
+    for (tracker, name), group in groupby(units, lambda unit: (unit.tracker, unit.sequence)):
+        done = list(group)
+        if all(store.is_done(unit) for unit in done):
+            sequence, runs = by_name[name], read_runs(store, done)
+            measured = measure(sequence, runs, convention, frame_size(store, sequence))
+            yield Scored(tracker, sequence, runs, measured, score_measured(sequence, measured, read_fps(store, done)))
 
 
 def read_runs(store: Store, runs: Seq[Unit]) -> list[tuple[int, Float64]]:

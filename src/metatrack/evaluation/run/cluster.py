@@ -25,11 +25,11 @@ from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskErro
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.evaluate import POLL, Agenda, EvaluationError
-from metatrack.evaluation.protocols import Protocol
-from metatrack.evaluation.store import Unit
-from metatrack.evaluation.trackers import TrackerSpec
-from metatrack.evaluation.worker import Boxes, Job, Report, Trouble, attempt, died, keep, settled
+from metatrack.evaluation.run.evaluate import POLL, Agenda, EvaluationError
+from metatrack.evaluation.run.protocols import Protocol
+from metatrack.evaluation.run.store import Unit
+from metatrack.evaluation.run.trackers import TrackerSpec
+from metatrack.evaluation.run.worker import Boxes, Job, Report, Trouble, attempt, died, keep, settled
 
 TRIES = 3
 """Machines that may die under a unit before it counts as failed."""

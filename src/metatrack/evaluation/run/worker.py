@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.protocols import Protocol, first_box
-from metatrack.evaluation.runner import run_sequence
-from metatrack.evaluation.store import Store, Unit
-from metatrack.evaluation.trackers import TrackerSpec
+from metatrack.evaluation.run.protocols import Protocol, first_box
+from metatrack.evaluation.run.runner import run_sequence
+from metatrack.evaluation.run.store import Store, Unit
+from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.geometry import Box
 
 REPORT_EVERY = 0.25

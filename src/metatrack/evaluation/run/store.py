@@ -34,8 +34,8 @@ import numpy.typing as npt
 from metatrack.arrays import Float64
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.claims import claim
-from metatrack.evaluation.protocols import PROTOCOLS, Protocol
+from metatrack.evaluation.run.claims import claim
+from metatrack.evaluation.run.protocols import PROTOCOLS, Protocol
 from metatrack.files import natural_order, write_atomically
 
 FORMAT = 1

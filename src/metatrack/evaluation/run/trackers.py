@@ -14,7 +14,7 @@ from typing import Any
 
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
-from metatrack.evaluation.runner import Tracker
+from metatrack.evaluation.run.runner import Tracker
 from metatrack.tracking.settings import TrackerSettings
 
 
