@@ -96,6 +96,12 @@ def test_other_settings_do_not_resume_and_are_named(runs):
         train_matching(other)
 
 
+def test_a_damaged_checkpoint_is_named_with_the_remedy(data, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged, .*; delete it to start anew"):
+        Run(matching_config(data, tmp_path))
+
+
 def test_where_a_run_is_and_how_it_is_watched_may_change(runs, tmp_path):
     whole, _ = runs
     (whole.out / "checkpoint.pt").rename(tmp_path / "checkpoint.pt")
@@ -143,7 +149,8 @@ def test_ctrl_c_ends_after_the_batch_in_hand_and_the_command_goes_on(data, runs,
 
 def test_training_learns(data, tmp_path):
     """Forty batches on four scenes must lower the loss; a loop that does not step cannot pass."""
-    config = matching_config(data, tmp_path, iterations=40, batch=4, warmup=2, validate_every=40)
+    quick = dict(trunk="lite", freeze_trunk=True, iterations=40, batch=3, warmup=2, validate_every=40)
+    config = matching_config(data, tmp_path, **quick)
     train_matching(config)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [25, 40]

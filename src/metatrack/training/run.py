@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from metatrack.training.losses import total_loss
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
-from metatrack.training.weights import save_atomically
+from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
 
 MACHINE = ("out", "workers", "threads", "tensorboard")
@@ -144,7 +144,8 @@ class Run(Generic[C]):
     def __init__(self, config: C) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint, self.best_file = config.out / "checkpoint.pt", config.out / "best.pt"
-        found = torch.load(self.checkpoint, map_location="cpu", weights_only=True) if self.checkpoint.exists() else None
+        damaged = "is damaged, or no checkpoint of this training; delete it to start anew"
+        found = read_content(self.checkpoint, damaged) if self.checkpoint.exists() else None
         self.found: dict[str, Any] | None = found
         self.step: int = 0 if found is None else found["step"]
         self.best: float = -1.0 if found is None else found["best"]
@@ -170,6 +171,7 @@ class Run(Generic[C]):
         if self.found is not None:
             training.load(self.found)
             training.optimizer.load_state_dict(self.found["optimizer"])
+            self.found = None  # as large as the networks and the optimizer together
         with Log(config) as log, closing(training.batches(self.step)) as batches:
             meter, stopped = Meter(training.unit, config.batch), False
             while self.step < config.iterations and not stopped:

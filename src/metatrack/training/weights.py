@@ -145,13 +145,25 @@ def read_weights(path: Path, content: str) -> dict[str, Any]:
         ValueError: the file holds something else.
     """
     remedy = f"give best.pt or last.pt of a run of `metatrack train {'meta' if content == 'learner' else 'matching'}`"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is not a file of trained weights; {remedy}") from error
-    if not isinstance(state, dict) or not {content, "config"} <= state.keys():
+    state = read_content(path, f"is not a file of trained weights; {remedy}")
+    if not {content, "config"} <= state.keys():
         raise ValueError(f"{path} holds no {content}; {remedy}")
     return state
+
+
+def read_content(path: Path, complaint: str) -> dict[str, Any]:
+    """A dictionary that torch saved, its tensors on the CPU.
+
+    Raises:
+        ValueError: the file is none; the message is its path and ``complaint``.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} {complaint}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} {complaint}")
+    return content
 
 
 def save_atomically(content: Any, path: Path) -> None:
