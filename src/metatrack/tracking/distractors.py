@@ -53,12 +53,12 @@ def remembered(
         certain: whether the target itself is surely seen; if not, places that were not known before may be the target.
     """
     if not certain:
-        now = [place for place in now if any(_near(place, old, reach) for old in known)]
-    kept = [old for old in known if frame - old.seen <= KEPT and not any(_near(old, place, reach) for place in now)]
+        now = [place for place in now if any(_same_place(place, old, reach) for old in known)]
+    kept = [old for old in known if frame - old.seen <= KEPT and not any(_same_place(old, place, reach) for place in now)]
     return [*now, *kept]
 
 
-def _near(a: Distractor, b: Distractor, reach: float) -> bool:
+def _same_place(a: Distractor, b: Distractor, reach: float) -> bool:
     return math.hypot(a.x - b.x, a.y - b.y) <= reach
 
 

@@ -13,7 +13,7 @@ from metatrack.frames import as_rgb
 from metatrack.runtime.engine import Model, load_model
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.settings import TrackerSettings
-from metatrack.tracking.tracker import Response, Result, Tracker
+from metatrack.tracking.tracker import Answer, Result, Tracker
 
 
 class MultiTracker:
@@ -121,17 +121,17 @@ class MultiTracker:
             for (target, tracker), answer in zip(self._trackers.items(), answers, strict=True)
         }
 
-    def _respond(self, contexts: Sequence[UInt8]) -> list[Response]:
+    def _respond(self, contexts: Sequence[UInt8]) -> list[Answer]:
         """The responses to every target's contexts; those of one size, in pixels, go through the trunk together."""
         trackers = list(self._trackers.values())
-        answers: dict[int, Response] = {}
+        answers: dict[int, Answer] = {}
         for size in {each.shape[1] for each in contexts}:
             chosen = [i for i, each in enumerate(contexts) if each.shape[1] == size]
             features = self._embed(np.concatenate([contexts[i] for i in chosen]))
             own = np.split(features, np.cumsum([len(contexts[i]) for i in chosen])[:-1])
             targets = [trackers[i].started for i in chosen]
             responses = self._searcher.respond_together(targets, features) or map(self._searcher.respond, targets, own)
-            answers.update(zip(chosen, map(Response, own, responses)))
+            answers.update(zip(chosen, map(Answer, own, responses)))
         return [answers[i] for i in range(len(contexts))]
 
     def _embed(self, crops: UInt8) -> Float32:

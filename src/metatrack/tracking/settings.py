@@ -49,7 +49,7 @@ FLAT = {
     "near_above": "box_search.small_min_score",
     "size_trust": "box_search.size_trust",
 }
-"""Names without a group, as cards and scripts have them from before there were groups."""
+"""Every setting: its old name, which cards and scripts from before there were groups use, and its place, ``group.field``."""
 
 
 @dataclass(frozen=True, init=False)
@@ -129,8 +129,6 @@ def _singles(name: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _known(path: str) -> str:
-    paths = [f"{group}.{field}" for group, kind in GROUPS.items() for field in fields_of(kind)]
-    if path not in paths:
-        known = [*GROUPS, *FLAT, *paths] if "." not in path else paths
-        raise ValueError(f"unknown tracker setting {path!r}; {hint(path, known)}")
+    if path not in FLAT.values():
+        raise ValueError(f"unknown tracker setting {path!r}; {hint(path, [*FLAT, *FLAT.values(), *GROUPS])}")
     return path

@@ -39,7 +39,7 @@ class Result(NamedTuple):
     """True while the score has been low for several frames."""
 
 
-class Response(NamedTuple):
+class Answer(NamedTuple):
     """What the networks say of one target's contexts."""
 
     features: Float32  # (n, C, h, w)
@@ -103,7 +103,7 @@ class Tracker:
             adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support))),
         )
 
-    def update(self, frame: Array, answer: Response | None = None) -> Result:
+    def update(self, frame: Array, answer: Answer | None = None) -> Result:
         """Finds the target in the next frame, which is not changed: Algorithm 1, with what is not in the paper between its steps.
 
         Args:
@@ -134,10 +134,10 @@ class Tracker:
         """The contexts z to search, around the last state: ``(n, s, s, 3)``."""
         return self.searcher.contexts(self.started, patches)
 
-    def respond(self, contexts: UInt8) -> Response:
+    def respond(self, contexts: UInt8) -> Answer:
         """Features of the contexts, and the response to them: equation (1), or (4) once there are kernels ``w_target``."""
         features = self.model.search(contexts)
-        return Response(features, self.searcher.respond(self.started, features))
+        return Answer(features, self.searcher.respond(self.started, features))
 
     @property
     def started(self) -> TargetState[Any]:
