@@ -101,7 +101,7 @@ $(VENV)/torch.stamp: $(VENV)/bare.stamp pyproject.toml
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/torch.stamp pyproject.toml
-	$(INSTALL) --editable '.[train]'
+	$(INSTALL) --editable '.[train,opencv]'
 	@touch $@ $(VENV)/core.stamp
 
 # VOT's toolkit pins an OpenCV of its own. 0.8.1 and 0.9.0 of it fail in every multistart experiment; attributee 0.1.10 cannot be

@@ -74,9 +74,7 @@ def test_what_a_room_may_import_stands_above_it() -> None:
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"metatrack", "metatrack.__main__"}))
 def test_arrows(name: str) -> None:
     wrong = {
-        each
-        for each in IMPORTS[name]
-        if room(each) and room(each) != room(name) and room(each) not in allowed()[room(name)]
+        each for each in IMPORTS[name] if room(each) and room(each) != room(name) and room(each) not in allowed()[room(name)]
     }
     assert not wrong, f"{name} imports {', '.join(sorted(wrong))}, which docs/architecture.md does not allow"
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatrack import files
-from metatrack.files import inside, natural_order, replacing, write_atomically
+from metatrack.files import inside, natural_order, replacing, same_file, write_atomically
 
 
 @pytest.mark.parametrize("data", [b"new\r\n", "new\r\n", np.frombuffer(b"new\r\n", np.uint8)])
@@ -133,3 +133,17 @@ def test_links(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(root)
     assert inside(link, "there") == link / "there"
+
+
+def test_one_file_by_several_names(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    one.write_bytes(b"1")
+    other.write_bytes(b"1")
+    (tmp_path / "hard.mp4").hardlink_to(one)
+    (tmp_path / "soft.mp4").symlink_to(one)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in ("a.mp4", "hard.mp4", "soft.mp4", "folder/a.mp4", "./a.mp4"):
+        assert same_file(one, tmp_path / name), name
+    assert not same_file(one, other)
+    assert not same_file(one, None)
+    assert same_file(tmp_path / "new.mp4", tmp_path / "folder" / "new.mp4")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatrack.geometry import Box, check_box, context_side, crop, from_center, iou, mean_color, to_center
+from metatrack.geometry import Box, check_box, context_side, crop, from_center, iou, mean_color, to_center, warp
 
 coordinate = st.floats(-1e4, 1e4)
 extent = st.floats(1, 1e4)
@@ -97,14 +97,15 @@ def test_crop_shows_the_place_it_names(cx, cy, side):
     patch = crop(ramp(200, 200), cx, cy, side, size).astype(float)
     # Pixel p's centre, p + 0.5 of size, shows the image's coordinate; a ramp's value at coordinate x is x - 0.5.
     expected = cx - side / 2 + (np.arange(size) + 0.5) * side / size - 0.5
-    assert np.abs(patch[size // 2, :, 0] - expected).max() <= 1.01
+    # Rounded three times: the average by half a level, the first axis by a quarter, the second by half a level.
+    assert np.abs(patch[size // 2, :, 0] - expected).max() <= 1.3
     expected_y = cy - side / 2 + (np.arange(size) + 0.5) * side / size - 0.5
-    assert np.abs(patch[:, size // 2, 1] - expected_y).max() <= 1.01
+    assert np.abs(patch[:, size // 2, 1] - expected_y).max() <= 1.3
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-15, 15), st.integers(-15, 15))
 def test_crop_moves_with_the_image(seed, dx, dy):
-    """Exactly, at a scale of 1.25, whose offsets are whole eighths: OpenCV interpolates in steps of 1/32."""
+    """Exactly, at a scale of 1.25, whose offsets are whole eighths: weights come in steps of 1/128."""
     image = np.random.default_rng(seed).integers(0, 256, (120, 120, 3), dtype=np.uint8)
     moved = np.roll(image, (dy, dx), (0, 1))
     before = image.copy()
@@ -123,3 +124,55 @@ def test_mean_color():
     image = np.zeros((2, 2, 3), np.uint8)
     image[0] = (10, 20, 30)
     assert mean_color(image) == (5, 10, 15)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    place=st.tuples(st.floats(-40, 160), st.floats(-40, 160)),
+    side=st.floats(5, 240),
+    fill=st.tuples(*[st.integers(0, 255)] * 3),
+)
+def test_crop_is_what_its_definition_says(seed, place, side, fill):
+    """Bilinear between pixel centres, with the fill wherever a pixel lies outside: in numbers without rounding."""
+    image = np.random.default_rng(seed).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    size, shrink = 24, int(side / 24)
+    left, top = place[0] - side / 2, place[1] - side / 2
+    step, source = side / size, image.astype(float)
+    if shrink >= 2:  # averaged first, from the first pixel of the frame that the crop needs
+        x0, y0 = max(0, math.floor(left)), max(0, math.floor(top))
+        x1, y1 = min(120, math.ceil(left + side) + shrink), min(100, math.ceil(top + side) + shrink)
+        nx, ny = (x1 - x0) // shrink, (y1 - y0) // shrink
+        if nx >= 1 and ny >= 1:
+            source = source[y0 : y0 + ny * shrink, x0 : x0 + nx * shrink].reshape(ny, shrink, nx, shrink, 3).mean((1, 3))
+            left, top, step = (left - x0) / shrink, (top - y0) / shrink, step / shrink
+    h, w = source.shape[:2]
+    padded = np.empty((h + 4, w + 4, 3))
+    padded[:] = fill
+    padded[2:-2, 2:-2] = source
+    x, y = (np.clip(first + step * (np.arange(size) + 0.5) - 0.5, -2, n) + 2 for first, n in ((left, w), (top, h)))
+    (i, u), (j, v) = ((np.floor(p).astype(int), p - np.floor(p)) for p in (x, y))
+    rows = padded[j] * (1 - v)[:, None, None] + padded[j + 1] * v[:, None, None]
+    expected = rows[:, i] * (1 - u)[None, :, None] + rows[:, i + 1] * u[None, :, None]
+    # A weight is off by up to 1/256 on each axis, of 255 levels at most; the roundings are those of the test above.
+    assert np.abs(crop(image, *place, side, size, fill) - expected).max() <= 2 * 255 / 256 + 1.3
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(20, 100), st.floats(20, 100), st.floats(10, 46))
+def test_a_warp_without_a_turn_is_a_crop(seed, cx, cy, side):
+    """Training warps, the tracker crops: the network must see the same."""
+    image = np.random.default_rng(seed).integers(0, 256, (110, 120, 3), dtype=np.uint8)
+    offset = np.array([cx - side / 2, cy - side / 2])
+    warped = warp(image, np.eye(2) * side / 24, offset, 24, (1, 2, 3))
+    assert np.abs(warped.astype(int) - crop(image, cx, cy, side, 24, (1, 2, 3))).max() <= 1
+
+
+def test_warp_turns_about_what_it_says():
+    image = ramp(60, 60)
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])  # u to the right is y downwards, v downwards is x to the left
+    patch = warp(image, quarter, np.array([40.0, 10.0]), 20, (255, 255, 255))
+    assert np.array_equal(patch[..., 1], np.broadcast_to(np.arange(10, 30), (20, 20)))
+    assert np.array_equal(patch[..., 0], np.broadcast_to(np.arange(39, 19, -1)[:, None], (20, 20)))
+
+
+def test_warp_far_outside_is_all_fill():
+    assert (warp(ramp(9, 9), np.eye(2), np.array([500.0, -400.0]), 8, (7, 8, 9)) == (7, 8, 9)).all()

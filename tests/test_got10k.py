@@ -57,9 +57,9 @@ def test_frames_are_rgb_and_read_when_asked(tmp_path: Path) -> None:
     (folder / "00000002.png").write_bytes(b"damaged")
     (folder / "00000003.png").unlink()
     assert s.frame(0)[0, 0, 0] == 10
-    with pytest.raises(OSError, match="00000002.png, frame 1 of sequence s: it is not a readable image"):
+    with pytest.raises(OSError, match="frame 1 of sequence s: .*00000002.png cannot be read as an image"):
         s.frame(1)
-    with pytest.raises(OSError, match="00000003.png, frame 2 of sequence s: there is no such file"):
+    with pytest.raises(OSError, match="frame 2 of sequence s: .*00000003.png cannot be read: there is no such file"):
         s.frame(2)
     with pytest.raises(IndexError):
         s.frame(3)

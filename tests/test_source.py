@@ -677,7 +677,7 @@ def test_half_a_jpeg_is_no_image(tmp_path: Path, share: float) -> None:
 
 
 def test_an_image_of_floats_is_refused_with_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "0.tif").write_bytes(cv2.imencode(".tif", np.zeros((4, 4, 3), np.float32))[1].tobytes())
+    (tmp_path / "0.tif").write_bytes(cv2.imencode(".tif", np.zeros((4, 4), np.float32))[1].tobytes())
     with pytest.raises(SourceError, match=r"0\.tif.*float32"):
         open_source(tmp_path)
 

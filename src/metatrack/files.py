@@ -108,3 +108,13 @@ def inside(root: str | Path, name: str, source: object = None) -> Path:
     if not real.is_relative_to(os.path.realpath(root)):
         raise ValueError(f"{out}: {path} is a link to {real}; copy the files there instead")
     return path
+
+
+def same_file(a: str | Path | None, b: str | Path | None) -> bool:
+    """Whether two paths are one file, by whatever names (links of either kind), or would be."""
+    if a is None or b is None:
+        return False
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):  # one of them is not there
+        return os.path.realpath(a) == os.path.realpath(b)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from metatrack.geometry import Image
+from metatrack.images import resize
 
 
 def as_rgb(frame: npt.NDArray[np.generic]) -> Image:
@@ -76,6 +76,5 @@ def letterbox(frame: Image, width: int, height: int) -> Image:
     inner = (max(1, min(width, round(w * scale))), max(1, min(height, round(h * scale))))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas = np.zeros((height, width, 3), np.uint8)
-    resized = cv2.resize(frame, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    canvas[top : top + inner[1], left : left + inner[0]] = resized
+    canvas[top : top + inner[1], left : left + inner[0]] = resize(frame, inner)
     return canvas

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from metatrack.app.problem import Problem, user_input
+from metatrack.app.problem import user_input
 from metatrack.app.track import ModelName, Step, describe, track
 from metatrack.geometry import Box, Image, iou
+from metatrack.images import write_image
 from metatrack.tracking.multi import MultiTracker
 from metatrack.video import BoxRow, draw, filmstrip, open_source, read_boxes
 
@@ -64,7 +64,7 @@ def run(options: DemoOptions) -> int:
 
         summary = track(tracker, source, labels[0].box, boxes=table, video=video, watch=watch)
         print(describe(summary, source, tracker))
-    _write_png(strip, filmstrip([shot for _, shot in shots], columns=STRIP // 2, captions=[name for name, _ in shots]))
+    write_image(strip, filmstrip([shot for _, shot in shots], columns=STRIP // 2, captions=[name for name, _ in shots]))
     print(f"{'overlap':<9}{_overlap(boxes, labels)}")
     for what, path in (("boxes", table), ("video", video), ("pictures", strip)):
         print(f"{what:<9}{path}")
@@ -78,10 +78,3 @@ def _overlap(boxes: dict[int, Box], labels: list[BoxRow]) -> str:
     if not overlaps:
         return "not measured: the run ended before the first labelled frame"
     return f"{np.mean(overlaps):.3f} on average with {len(overlaps)} boxes drawn by hand (lowest {min(overlaps):.3f})"
-
-
-def _write_png(path: Path, picture: Image) -> None:
-    ok, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise Problem(f"{path} cannot be written: OpenCV was built without PNG")
-    path.write_bytes(data.tobytes())  # not imwrite, which fails without a word

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TextIO
 
-import cv2
-import numpy as np
-
 from metatrack import __version__
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.track import ModelName
 from metatrack.compared.trax import format_box, format_message, parse_box, parse_image, parse_message
+from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image
+from metatrack.images import read_image
 from metatrack.tracking.tracker import Tracker
 
 
@@ -90,7 +89,7 @@ def serve(tracker: Tracker, lines: Iterable[str], say: Callable[[str], None]) ->
                     continue
             elif message.type != "frame" or len(message.arguments) != 1 or not (started or target):
                 raise ValueError(f"{line.strip()[:200]!r} was not expected here")
-            say(_answer(tracker, _read(parse_image(message.arguments[0])), target))
+            say(_answer(tracker, as_rgb(read_image(parse_image(message.arguments[0]), upright=False)), target))
             started, target = True, None
     except (ValueError, OSError) as error:
         say(format_message("quit", (), {"trax.reason": error}))
@@ -104,19 +103,6 @@ def _answer(tracker: Tracker, frame: Image, target: Box | None) -> str:
         return format_message("state", [format_box(target)], {"confidence": 1.0})
     box, score, _ = tracker.update(frame)
     return format_message("state", [format_box(box)], {"confidence": score})
-
-
-def _read(path: str) -> Image:
-    """An image file as RGB uint8 ``(H, W, 3)``, its pixels as stored.
-
-    Raises:
-        OSError: it is missing or cannot be decoded.
-    """
-    bgr = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
-        reason = "it is not a readable image" if os.path.isfile(path) else "there is no such file"
-        raise OSError(f"cannot read {path}: {reason}")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @contextmanager

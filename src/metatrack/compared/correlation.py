@@ -11,12 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, check_box
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("this tracker")
 
 Floats = npt.NDArray[np.floating]
 Spectrum = npt.NDArray[np.complexfloating]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +28,9 @@ from metatrack.compared.correlation import (
 from metatrack.compared.hog import hog
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("DSST")
 
 PADDING = 1.0
 """Context around the target, in its sizes: the window is twice as large."""

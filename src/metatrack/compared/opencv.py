@@ -32,10 +32,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import cv2
 import numpy as np
 
 from metatrack.geometry import Box, Image, check_box
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("this tracker")
 
 GIVEN_UP = Box(*(float("nan"),) * 4)
 SEED = 1

@@ -36,12 +36,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import cv2
-
 from metatrack.compared.child import Child, Trouble
 from metatrack.compared.trax import Message, format_box, format_image, format_message, parse_box, parse_message
 from metatrack.geometry import Box, Image, check_box
 from metatrack.hints import hint
+from metatrack.images import write_image
 
 Speech = Literal["lines", "trax"]
 IMAGE_FILES = (".jpg", ".jpeg", ".png")
@@ -240,8 +239,10 @@ def _file_of(frame: Image, file: Path | None, number: int, unspeakable: re.Patte
     with tempfile.TemporaryDirectory(prefix="metatrack-") as folder:
         path = os.path.join(folder, f"{number:08d}.png")
         # Little compression: it would take longer than most trackers.
-        if not cv2.imwrite(path, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise OSError(f"cannot write {path}; is there room in {tempfile.gettempdir()}?")
+        try:
+            write_image(path, frame, compress_level=1)
+        except OSError as error:
+            raise OSError(f"cannot write {path} ({error}); is there room in {tempfile.gettempdir()}?") from error
         yield path
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from metatrack.hints import number_spans
+from metatrack.images import is_image_name
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 SHOWN = 20
 """Missing sequences that an error names, at most."""
 
@@ -32,8 +32,8 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
         return {}
     found = {}
     for name in os.listdir(folder):
-        stem, suffix = os.path.splitext(name)
-        if stem.isdecimal() and suffix.lower() in IMAGE_SUFFIXES:
+        stem = os.path.splitext(name)[0]
+        if stem.isdecimal() and is_image_name(name):
             found[int(stem)] = folder / name
     return found
 

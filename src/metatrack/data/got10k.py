@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
+from metatrack.images import is_image_name
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 SOURCE = "GOT-10k comes from http://got-10k.aitestunion.com (registration); other data can be brought into the same layout"
 
 
@@ -133,8 +133,8 @@ def _read(folder: Path) -> Sequence:
 
 def _frame_stem(name: str) -> str | None:
     """``00000001`` of ``00000001.jpg``; None of a file that is no frame."""
-    stem, suffix = os.path.splitext(name)
-    return stem if stem.isdecimal() and suffix.lower() in IMAGE_SUFFIXES else None
+    stem = os.path.splitext(name)[0]
+    return stem if stem.isdecimal() and is_image_name(name) else None
 
 
 def _labels(path: Path, n: int) -> npt.NDArray[np.int64] | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from metatrack.arrays import Float64
-from metatrack.data.folders import IMAGE_SUFFIXES, SHOWN, root_folder
+from metatrack.data.folders import SHOWN, root_folder
 from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.files import natural_order
+from metatrack.images import image_files
 
 LAYOUT = (
     "a sequence is a folder of images (or with the images in img/) and one text file: a row x,y,w,h per image in the order of "
@@ -46,9 +46,8 @@ def read_plain(root: Path) -> list[Sequence]:
 
 def _images(folder: Path) -> list[Path]:
     for place in (folder, folder / "img"):
-        found = [path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES] if place.is_dir() else []
-        if found:
-            return sorted(found, key=natural_order)
+        if place.is_dir() and (found := image_files(place)):
+            return found
     return []
 
 
@@ -63,7 +62,7 @@ def _read(folder: Path) -> Sequence:
         truth = next(iter(texts.values()))
     boxes = _boxes(truth, len(paths))
     boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
-    return Sequence(folder.resolve().name, tuple(paths), boxes)
+    return Sequence(folder.resolve().name, tuple(paths), boxes, upright=True)
 
 
 def _boxes(truth: Path, count: int) -> Float64:

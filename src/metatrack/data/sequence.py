@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64, UInt8
+from metatrack.frames import as_rgb
+from metatrack.images import read_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,9 @@ class Sequence:
     """Number that the data set gives to the first frame, for display."""
     frame_size: tuple[int, int] | None = None
     """Height and width in pixels, where they are known without reading a frame."""
+    upright: bool = False
+    """Turn images as their EXIF orientation says. A benchmark's boxes belong to the pixels as they are stored; those of one's own
+    data were drawn on what a viewer shows."""
 
     def __post_init__(self) -> None:
         """Checks the shapes."""
@@ -65,13 +68,10 @@ class Sequence:
             IndexError: there is no such frame.
             OSError: the file is missing or not a readable image; the message names it.
         """
-        path = self.frame_paths[i]
-        # The ground truth belongs to the pixels as stored: a camera's note on orientation must not turn them.
-        bgr = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if bgr is None:
-            reason = "it is not a readable image" if path.is_file() else "there is no such file"
-            raise OSError(f"cannot read {path}, frame {i} of sequence {self.name}: {reason}")
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        try:
+            return as_rgb(read_image(self.frame_paths[i], upright=self.upright))
+        except (OSError, TypeError) as error:
+            raise OSError(f"frame {i} of sequence {self.name}: {error}") from error
 
     def __iter__(self) -> Iterator[UInt8]:
         """Reads the frames one by one, as :meth:`frame` does."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.score import metrics
 from metatrack.geometry import Image
+from metatrack.images import encode_image, resize
 from metatrack.report.findings import Findings
 from metatrack.report.look import Look
 from metatrack.video.overlay import filmstrip, outline
@@ -91,7 +91,7 @@ def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks
     height, width = frame.shape[:2]
     scale = min(WIDTH / width, HEIGHT / height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+    canvas = resize(frame, size, sharp=True)
     ratio = np.array([size[0] / width, size[1] / height] * 2)
     truth = sequence.boxes[i]
     if metrics.known(truth):
@@ -110,8 +110,4 @@ def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks
 
 def _jpeg(picture: Image) -> bytes:
     # Colours at full resolution: halved, as is the rule, thin lines lose the colour that says whose they are.
-    how = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)
-    if not encoded:
-        raise OSError(f"a picture of {picture.shape} pixels cannot be written as JPEG")
-    return data.tobytes()
+    return encode_image(picture, ".jpg", quality=QUALITY, subsampling="4:4:4")

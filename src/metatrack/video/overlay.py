@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
+from PIL import ImageDraw, ImageFont
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
+from metatrack.images import resize
 
 TRACKED = (64, 220, 120)
 """RGB of the box of a target that is being followed."""
@@ -33,9 +36,12 @@ COLORS = (
 )
 """RGB of the boxes of several targets: none is near LOST, and neighbours are far apart."""
 
-Rectangle = tuple[float, float, float, float]
+LETTERS = 28
+"""Size of letters in pixels on a picture of 850 pixels, and the smallest that can be read."""
+SMALLEST = 12
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+Rectangle = tuple[float, float, float, float]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def draw(
@@ -205,10 +211,9 @@ def _fill(canvas: Image, rectangle: Rectangle, color: tuple[int, int, int]) -> N
 def _plate(canvas: Image, text: str, place: tuple[float, float, float], paint: tuple[int, int, int], thick: int) -> None:
     """Writes ``text`` on a dark plate above the box (``place``: its left, top and bottom), else below it, else inside it."""
     height, width = canvas.shape[:2]
-    scale = max(0.4, min(height, width) / 850)
-    weight = max(1, round(scale * 1.6))
-    (text_width, text_height), base = cv2.getTextSize(text, _FONT, scale, weight)
-    pad = max(3, round(text_height * 0.5))
+    font = _font(max(SMALLEST, round(LETTERS * min(height, width) / 850)))
+    text_width, text_height = _text_size(text, font)
+    pad = max(3, round(text_height * 0.4))
     plate_width, plate_height = text_width + 3 * pad, text_height + 2 * pad
     left, top, bottom = place
     gap = 2 * thick
@@ -221,9 +226,31 @@ def _plate(canvas: Image, text: str, place: tuple[float, float, float], paint: t
     x0, y0 = round(min(max(0.0, left - thick), max(0, width - plate_width))), round(min(y, max(0, height - plate_height)))
     area = canvas[y0 : y0 + plate_height, x0 : x0 + plate_width]
     if area.size:
-        cv2.addWeighted(area, 0.2, np.full_like(area, INK), 0.8, 0, dst=area)
+        area[:] = np.rint(0.2 * area + 0.8 * np.array(INK))
         area[:, : max(2, pad // 2)] = paint
-        cv2.putText(canvas, text, (x0 + 2 * pad, y0 + pad + text_height), _FONT, scale, PAPER, weight, cv2.LINE_AA)
+        _write(canvas, text, (x0 + 2 * pad, y0 + pad), font, PAPER)
+
+
+@lru_cache(maxsize=32)
+def _font(size: int) -> Font:
+    """The font that comes with Pillow, in pixels."""
+    return ImageFont.load_default(size)
+
+
+def _text_size(text: str, font: Font) -> tuple[int, int]:
+    """Width of a text, and height of any line: the letters' own would make plates jump with what is written on them."""
+    return math.ceil(font.getlength(text)), math.ceil(font.getbbox("Ag0")[3])
+
+
+def _write(canvas: Image, text: str, place: tuple[int, int], font: Font, ink: tuple[int, int, int]) -> None:
+    """Writes a line in place, its top left corner at ``place``; what lies outside the canvas is not seen."""
+    width, height = _text_size(text, font)
+    mask = PIL.Image.new("L", (width + 1, height + 1))
+    ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=font)
+    x, y = place
+    area = canvas[max(0, y) : y + height + 1, max(0, x) : x + width + 1]
+    share = np.asarray(mask, np.float64)[max(0, -y) :, max(0, -x) :][: area.shape[0], : area.shape[1], None] / 255
+    area[:] = np.rint(area + (np.array(ink) - area) * share)
 
 
 def filmstrip(
@@ -254,12 +281,12 @@ def filmstrip(
         raise ValueError(f"{len(frames)} frames, {columns} columns, height {height}: each must be at least 1")
     if captions is not None and len(captions) != len(frames):
         raise ValueError(f"{len(captions)} captions for {len(frames)} frames; give one for each")
-    scale = max(0.35, height / 400)
-    room = 0 if captions is None else round(40 * scale)  # under each frame
+    font = _font(max(SMALLEST, round(height / 13)))
+    room = 0 if captions is None else round(1.5 * _text_size("0", font)[1])  # under each frame
     tiles = [_tile(as_rgb(frame), height, room, background) for frame in frames]
     for tile, caption in zip(tiles, captions or (), strict=captions is not None):
         ink = INK if sum(background) > 382 else PAPER
-        cv2.putText(tile, caption, (1, height + round(28 * scale)), _FONT, scale, ink, max(1, round(scale * 1.5)), cv2.LINE_AA)
+        _write(tile, caption, (1, height + room // 6), font, ink)
     rows = [tiles[i : i + (columns or len(tiles))] for i in range(0, len(tiles), columns or len(tiles))]
     width = max(sum(tile.shape[1] + gap for tile in row) for row in rows) + gap
     canvas = np.full((gap + len(rows) * (height + room + gap), width, 3), background, np.uint8)
@@ -276,5 +303,5 @@ def _tile(frame: Image, height: int, room: int, background: tuple[int, int, int]
     h, w = frame.shape[:2]
     width = max(1, round(w * height / h))
     tile = np.full((height + room, width, 3), background, np.uint8)
-    tile[:height] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if height < h else cv2.INTER_LINEAR)
+    tile[:height] = resize(frame, (width, height))
     return tile

@@ -9,18 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-import cv2
-import numpy as np
-
-from metatrack.files import natural_order
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
+from metatrack.images import IMAGE_SUFFIXES, image_files, read_image
 from metatrack.video._decode import Decoder, upright
+from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
-
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
-"""Files of a folder that are its frames, whatever the case of the letters; the others are passed over."""
 
 
 class FrameSource(Iterator[Image]):
@@ -166,7 +161,7 @@ def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Imag
 
 
 def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
-    files = sorted((p for p in folder.iterdir() if _is_image(p)), key=natural_order)
+    files = image_files(folder)
     if not files:
         raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})")
     _require_frames(str(folder), len(files), start)
@@ -175,43 +170,18 @@ def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
 
 def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Image, None, None]:
     for number, file in enumerate(files[start:end], start):
-        # Not imread: on Windows it cannot open a path that is not in the system's code page.
-        data = np.fromfile(file, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH) if data.size else None
-        if image is None:
-            raise DamagedSourceError(
-                f"{file} cannot be read as an image; replace it, or pass end={number} to use the images before it", number
-            )
         try:
-            frame = as_rgb(image)
+            frame = as_rgb(read_image(file))
+        except OSError as error:
+            raise DamagedSourceError(f"{error}; replace it, or pass end={number} to use the images before it", number) from error
         except TypeError as error:
             raise SourceError(f"{file}: {error}") from error
         yield frame
 
 
 def _open_camera(index: int, start: int, end: int | None, drop: bool) -> FrameSource:
-    camera = cv2.VideoCapture(index)
-    name = f"camera {index}"
-    if not camera.isOpened():
-        camera.release()
-        raise SourceError(f"{name} cannot be opened; check that it is connected, that no other program uses it, and its number")
-    fps = camera.get(cv2.CAP_PROP_FPS)
-    return FrameSource(_read_camera(camera, name, start, end), name, fps if fps > 0 else None, None, start, drop)
-
-
-def _read_camera(camera: cv2.VideoCapture, name: str, start: int, end: int | None) -> Generator[Image, None, None]:
-    number = 0
-    try:
-        while end is None or number < end:
-            ok, image = camera.read()
-            if not ok:
-                message = f"{name} stopped after {number} frames; check that it is connected and that no other program uses it"
-                raise DamagedSourceError(message, number)
-            if number >= start:
-                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-            number += 1
-    finally:
-        camera.release()
+    camera = open_camera(index, start, end)
+    return FrameSource(camera.frames, f"camera {index}", camera.fps, None, start, drop)
 
 
 def _put_back(first: Image, frames: Generator[Image, None, None]) -> Generator[Image, None, None]:
@@ -231,11 +201,6 @@ def _require_frames(label: str, count: int, start: int) -> None:
 def _within(count: int | None, start: int, end: int | None) -> int | None:
     """How many of ``count`` frames a range leaves."""
     return None if count is None else max(0, min(count, count if end is None else end) - start)
-
-
-def _is_image(path: Path) -> bool:
-    # A leading dot: macOS leaves "._0001.jpg" beside "0001.jpg" on foreign disks.
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _without_password(address: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Rng, UInt8
@@ -13,6 +12,9 @@ from metatrack.data.synth.layers import blend, fit, render
 from metatrack.data.synth.look import color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 
 def backgrounds(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[UInt8]:

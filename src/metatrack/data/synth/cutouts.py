@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 OBJECT_SIDE = 256
 """Objects are kept with their longest side at most this long: twice what a frame ever shows of them."""

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from metatrack.images import is_image_name
+
 Subset = Literal["train", "val", "all"]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 TRAIN_SHARE = 0.85
 """Share of the objects, and of the backgrounds, that the subset ``train`` may use; ``val`` has the rest."""
 
@@ -59,5 +60,5 @@ def image_files(roots: Sequence[Path]) -> list[Path]:
     for root in roots:
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder; `metatrack.data.material.fetch_material` fetches usable material")
-    found = {path for root in roots for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
+    found = {path for root in roots for path in root.rglob("*") if is_image_name(path.name)}
     return sorted(found, key=lambda path: (path.name, path.as_posix()))

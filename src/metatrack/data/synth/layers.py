@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, UInt8
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.motion import Motion
 from metatrack.geometry import context_side
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 SUPERSAMPLE = 2
 """Layers are warped at this multiple of the frame's resolution, then averaged: soft edges, and boxes exact to half a pixel."""

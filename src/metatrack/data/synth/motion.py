@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Float64, Rng
 from metatrack.data.synth.cutouts import Cutout
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 
 def walk(rng: Rng, length: int, start: float, step: float, low: float, high: float) -> Float64:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
@@ -14,6 +13,9 @@ from metatrack.data.synth.layers import Actor, Layer, coverage
 from metatrack.data.synth.look import color_table, color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 
 def distractors(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -> list[Actor]:

@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image as PilImage
 
 from metatrack.arrays import UInt8
 from metatrack.data.synth.files import image_files, picture_key
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 MIN_PHOTO_SIDE = 300
 PHOTO_SIDE = 1000

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from metatrack.arrays import Rng, UInt8
 from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, read_object
 from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
 from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 WORK_SIDE = 176
 """Longest side in pixels of the object that one clip warps."""

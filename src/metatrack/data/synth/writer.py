@@ -12,11 +12,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from metatrack.data.synth.composer import Composer
 from metatrack.files import write_atomically
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("the composer of synthetic clips")
 
 
 @dataclass(frozen=True)

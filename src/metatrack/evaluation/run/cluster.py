@@ -30,6 +30,7 @@ from metatrack.evaluation.run.protocols import Protocol
 from metatrack.evaluation.run.store import Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.evaluation.run.worker import Boxes, Job, Report, Trouble, attempt, died, keep, settled
+from metatrack.opencv import single_threaded
 
 TRIES = 3
 """Machines that may die under a unit before it counts as failed."""
@@ -221,9 +222,7 @@ class _Board:
 
 def _track(setting: _Setting, unit: Unit, number: int, sequence: Sequence, probe: Path | None) -> Boxes | Trouble | Unfit:
     """The task: runs a unit on whatever machine it finds itself."""
-    import cv2
-
-    cv2.setNumThreads(1)
+    single_threaded()
     # Relative paths, and modules of the folder in which the user works, mean the same as on the driver, if they are here.
     with suppress(OSError):
         os.chdir(setting.folder)

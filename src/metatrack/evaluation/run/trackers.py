@@ -15,6 +15,7 @@ from typing import Any
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
 from metatrack.evaluation.run.runner import Tracker
+from metatrack.opencv import opencv_version
 from metatrack.tracking.settings import TrackerSettings
 
 
@@ -66,12 +67,11 @@ class Compared:
         return self._factory()(*self._arguments())
 
     def identity(self) -> dict[str, Any]:
-        """Versions of this package and of OpenCV, which all of them use, and what the class itself tells (hashes of files)."""
-        import cv2
-
+        """Versions of this package and of OpenCV, if it is in use, and what the class itself tells (hashes of files)."""
         factory = self._factory()
         own: dict[str, Any] = factory.identity(*self._arguments()) if hasattr(factory, "identity") else {}
-        return {"metatrack": __version__, "opencv": cv2.__version__, "factory": self.factory, **own}
+        opencv = {"opencv": version} if (version := opencv_version()) else {}
+        return {"metatrack": __version__, **opencv, "factory": self.factory, **own}
 
     def _factory(self) -> Callable[..., Tracker]:
         return load_factory(f"metatrack.compared.{self.factory}")

@@ -19,6 +19,7 @@ from metatrack.evaluation.run.runner import run_sequence
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.geometry import Box
+from metatrack.opencv import single_threaded
 
 REPORT_EVERY = 0.25
 """Seconds between two reports of frames."""
@@ -69,9 +70,7 @@ def work(connection: Connection, job: Job) -> None:
     """Receives ``(unit, sequence)`` and sends :class:`Report`, until it receives None or the parent is gone."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
-    import cv2
-
-    cv2.setNumThreads(1)
+    single_threaded()
     connection.send(Report("ready", NO_UNIT))
     while True:
         try:

@@ -1,0 +1,87 @@
+"""Cameras of this machine: by PyAV where its FFmpeg knows the system's devices, else by OpenCV where that is installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+
+from metatrack.geometry import Image
+from metatrack.opencv import require_opencv
+from metatrack.video.errors import DamagedSourceError, SourceError
+
+DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
+"""FFmpeg's name for a system's cameras, and of a camera by its number. Windows counts no cameras: OpenCV does it there."""
+ADVICE = "check that it is connected, that no other program uses it, and its number"
+
+
+class Camera(NamedTuple):
+    """An open camera."""
+
+    fps: float | None
+    frames: Generator[Image, None, None]
+
+
+def open_camera(index: int, start: int, end: int | None) -> Camera:
+    """Opens camera number ``index``, to read its frames ``start`` to ``end`` (not included) one after the other.
+
+    Raises:
+        SourceError: it cannot be opened, or nothing here can open one.
+    """
+    kind, device = DEVICES.get(sys.platform, ("", ""))
+    if kind in av.formats_available:
+        try:
+            container = av.open(device.format(index), "r", format=kind)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(f"camera {index} cannot be opened ({error}); {ADVICE}") from error
+        rate = container.streams.video[0].average_rate
+        return Camera(float(rate) if rate else None, _numbered(_by_pyav(container), f"camera {index}", start, end))
+    try:
+        cv2 = require_opencv(f"camera {index}: PyAV's FFmpeg has no {kind or 'cameras'} here, so it")
+    except ModuleNotFoundError as error:
+        raise SourceError(str(error)) from error
+    camera = cv2.VideoCapture(index)
+    if not camera.isOpened():
+        camera.release()
+        raise SourceError(f"camera {index} cannot be opened; {ADVICE}")
+    fps = float(camera.get(cv2.CAP_PROP_FPS))
+    return Camera(fps if fps > 0 else None, _numbered(_by_opencv(camera), f"camera {index}", start, end))
+
+
+def _by_pyav(container: Any) -> Generator[Image, None, None]:
+    with container:
+        try:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+        except (av.FFmpegError, OSError):
+            return
+
+
+def _by_opencv(camera: Any) -> Generator[Image, None, None]:
+    try:
+        while True:
+            ok, image = camera.read()
+            if not ok:
+                return
+            yield np.ascontiguousarray(image[..., ::-1], np.uint8)  # from BGR
+    finally:
+        camera.release()
+
+
+def _numbered(images: Generator[Image, None, None], name: str, start: int, end: int | None) -> Generator[Image, None, None]:
+    """The frames of the range; a camera has no end of its own, so one that stops is an error."""
+    number = 0
+    try:
+        while end is None or number < end:
+            image = next(images, None)
+            if image is None:
+                message = f"{name} stopped after {number} frames; check that it is connected and that no other program uses it"
+                raise DamagedSourceError(message, number)
+            if number >= start:
+                yield image
+            number += 1
+    finally:
+        images.close()
