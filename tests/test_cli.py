@@ -288,7 +288,7 @@ import sys
 
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "onnx", "PIL", "scipy", "matplotlib"):
+        if name.split(".")[0] in ("torch", "onnx", "cv2", "scipy", "matplotlib"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoTorch())
@@ -313,11 +313,11 @@ def test_missing_torch_names_the_extra(command: str) -> None:
     assert re.fullmatch(rf"error: metatrack {command} needs (torch|onnx), .*: pip install 'metatrack\[train\]'\n", done.stderr)
 
 
-def test_missing_pillow_names_the_extra() -> None:
+def test_missing_opencv_names_the_extra() -> None:
     words = ["data", "synth", "--objects", "a", "--backgrounds", "b", "--out", "c"]
     done = python(f"{NO_TORCH}\nsys.exit(main({words!r}))")
     assert done.returncode == 2
-    assert done.stderr == "error: metatrack data synth needs PIL, which is not installed: pip install 'metatrack[train]'\n"
+    assert done.stderr == "error: metatrack data synth needs cv2, which is not installed: pip install 'metatrack[opencv]'\n"
 
 
 def test_import_is_light() -> None:

@@ -70,7 +70,7 @@ def synth(options: SynthOptions) -> int:
     Raises:
         Problem: a folder or a number cannot be used.
     """
-    with needs_extra("train", "metatrack data synth"):
+    with needs_extra("opencv", "metatrack data synth"):
         from metatrack.data.synth import Composer, write_clips
 
     split = options.split or ("train" if options.subset == "all" else options.subset)
