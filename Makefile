@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck pytest bench benchmark material synth more train-lite train-paper train-lite-no-meta export clean
+.PHONY: help demo test test-all-pythons lint typecheck pytest bench benchmark material synth more train-lite train-paper train-lite-no-meta export clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ demo: $(VENV)/core.stamp  ## track the clip inside the package; results in metat
 	$(BIN)/metatrack demo
 
 test: $(VENV)/dev.stamp lint typecheck pytest  ## ruff, mypy and all tests
+
+test-all-pythons: $(VENV)/dev.stamp  ## the wheel and the tests that need no torch on each Python here; make test-all-pythons ARGS="--only 3.12"
+	$(BIN)/python tools/all_pythons.py --suite $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## ruff
 	$(BIN)/ruff check

@@ -7,9 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+
+settings.register_profile("loaded machine", deadline=None)  # an example may take any time where other work runs beside
+settings.load_profile("loaded machine")
 
 
 class Scene:

@@ -87,7 +87,7 @@ def try_python(python: Path, folder: Path, wheel: Path, oldest: bool = False, su
     inside = make_environment(python, folder, wheel, EXTRAS, oldest)
     said = run([inside, ROOT / "tools" / "smoke.py"], folder).strip()
     if suite:
-        run([inside, *PIP, "install", "pytest>=8,<10", "hypothesis>=6,<7"])
+        run([inside, *PIP, "install", f"{wheel}[opencv]", "pytest>=8,<10", "hypothesis>=6,<7"])
         lines = run([inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]).splitlines()
         said += "; " + lines[-1]
     return said
