@@ -7,11 +7,11 @@ import shutil
 import wave
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 import metatrack
+from metatrack.images import write_image
 
 from .test_cli import DEMO, MODEL, run
 
@@ -30,6 +30,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "header.mp4").write_bytes(data[:200])
     (folder / "empty.mp4").touch()
     (folder / "notes.mp4").write_text("buy milk\n")
+    (folder / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:4.6,\nclip.mp4\n#EXT-X-ENDLIST\n")
+    (folder / "list.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
+    (folder / "pictures").mkdir()
     with wave.open(str(folder / "sound.wav"), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -39,14 +42,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder" / "notes.txt").write_text("buy milk\n")
     (folder / "broken").mkdir()
     for i in range(1, 5):
-        cv2.imwrite(str(folder / "broken" / f"{i:04d}.png"), np.full((120, 160, 3), 40 * i, np.uint8))
+        for name in ("broken", "pictures"):
+            write_image(folder / name / f"{i:04d}.png", np.full((120, 160, 3), 40 * i, np.uint8))
     (folder / "broken" / "0003.png").write_text("buy milk\n")
     return folder
 
 
 def test_the_table_is_read() -> None:
-    assert len(CASES) == 27
-    assert len({case["command"] for case in CASES}) == 27
+    assert len(CASES) == 32
+    assert len({case["command"] for case in CASES}) == 32
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])

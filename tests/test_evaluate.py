@@ -16,9 +16,9 @@ import pytest
 
 import metatrack
 from metatrack.app.evaluate import EvaluationProgress
+from metatrack.claims import claim
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run import worker
-from metatrack.evaluation.run.claims import claim
 from metatrack.evaluation.run.evaluate import Workers, evaluate, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
@@ -306,7 +306,7 @@ def test_an_evaluation_that_has_nothing_to_do_starts_no_process(root: Path, tmp_
 def test_a_claim_is_one_process_s_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "x.lock"
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom metatrack.evaluation.run.claims import claim\n"
+        "import sys, time\nfrom pathlib import Path\nfrom metatrack.claims import claim\n"
         "with claim(Path(sys.argv[1])) as ours:\n    print(ours, flush=True)\n    time.sleep(60)\n"
     )
     words = [sys.executable, "-c", code, str(path)]

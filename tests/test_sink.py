@@ -190,7 +190,7 @@ def test_the_format_of_the_table(tmp_path: Path) -> None:
 def test_each_line_is_there_at_once(tmp_path: Path) -> None:
     path = tmp_path / "boxes.csv"
     with pytest.raises(KeyboardInterrupt), BoxWriter(path) as boxes:
-        assert read_boxes(path) == []
+        assert not path.exists()
         for i in range(3):
             boxes.write(i, (1, 2, 3, 4), 0.5)
             assert len(read_boxes(path)) == i + 1

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -118,3 +119,24 @@ def same_file(a: str | Path | None, b: str | Path | None) -> bool:
         return os.path.samefile(a, b)
     except (OSError, ValueError):  # one of them is not there
         return os.path.realpath(a) == os.path.realpath(b)
+
+
+def require_writable(path: str | Path) -> None:
+    """Checks, before the work begins, that a file can be written, and changes nothing.
+
+    Raises:
+        OSError: its folder does not exist, or cannot be written; or it is a folder itself, or may not be changed.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: it is write-protected; name another file, or allow writing")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):  # the one sure way to know
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PermissionError(f"{path} cannot be written: no file can be made in {path.parent} ({reason})") from error

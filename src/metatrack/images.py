@@ -92,7 +92,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: i
     except PIL.Image.DecompressionBombError as error:
         raise ImageError(f"{name} has too many pixels: {error}") from error
     except Exception as error:  # whatever its many decoders raise, struct.error and SyntaxError among it
-        raise ImageError(f"{name} cannot be read as an image ({_reason(data, error)})") from error
+        raise ImageError(f"{name} cannot be read as an image: {_reason(data, error)}") from error
 
 
 def _reason(data: bytes, error: Exception) -> str:

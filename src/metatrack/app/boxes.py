@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from metatrack.app.problem import Problem
 from metatrack.geometry import Box, check_box
@@ -73,10 +72,3 @@ def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[
         return check_box(given, (height, width))
     except ValueError as error:
         raise Problem(f"{error} (frame {frame} of {name})") from error
-
-
-def same_file(a: str | Path | None, b: str | Path | None) -> bool:
-    """Whether two paths are one file, or would be."""
-    if a is None or b is None or "-" in (a, b):
-        return False
-    return Path(a).resolve() == Path(b).resolve()

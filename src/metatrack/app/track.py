@@ -13,8 +13,9 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from metatrack.app.boxes import first_box, parse_box, same_file
-from metatrack.app.problem import INCOMPLETE, Problem, user_input
+from metatrack.app.boxes import first_box, parse_box
+from metatrack.app.outputs import check_outputs
+from metatrack.app.problem import INCOMPLETE, user_input
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
@@ -43,6 +44,8 @@ class TrackOptions:
     """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on."""
     boxes: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """Table of boxes to write, by frame: frame,x,y,w,h,score,lost (several targets: frame,id,x...). - is standard output."""
+    times: bool = False
+    """Give the table a last column, time: seconds in the source's own time."""
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4")] = None
     """Video to write, with the boxes drawn on it."""
     model: ModelName = "lite"
@@ -55,6 +58,8 @@ class TrackOptions:
     """Number of the frame to stop before."""
     threads: int = 0
     """Threads of the networks; 0 is one for each core."""
+    allow: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PROTOCOL")]] = ()
+    """A further protocol that an address may use, ftp say. Playlists that it leads to may use it, too."""
     engine: Engine = "onnxruntime"
     """What runs the networks; openvino comes with pip install 'metatrack[openvino]', cuda with onnxruntime-gpu."""
 
@@ -118,6 +123,7 @@ def track(
     *first: Box,
     boxes: str | Path | None = None,
     video: Path | None = None,
+    times: bool = False,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Summary:
     """Tracks a whole source and writes what is asked for, each frame before the next one is tracked.
@@ -127,6 +133,7 @@ def track(
         source: where.
         first: the box of each target in the first frame; they get the ids 1, 2, 3 ...
         boxes, video: files to write (``"-"``: standard output), or None.
+        times: the table has the column ``time``.
         watch: called with every step.
 
     Raises:
@@ -137,16 +144,16 @@ def track(
     quiet = boxes == "-" and sys.stdout.isatty()
     with ExitStack() as stack:
         with user_input():
-            table = stack.enter_context(BoxWriter(boxes, ids=several))
-            film = stack.enter_context(VideoWriter(video, rate))
+            table = stack.enter_context(BoxWriter(boxes, several, times))
+            film = stack.enter_context(VideoWriter(video, rate, source.pixel_aspect))
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))
         stop = stack.enter_context(StopRequest())
         try:
             for step in follow(tracker, source, first):
                 for target, result in step.results.items():
-                    table.write(step.number, *result, target if several else None)
+                    table.write(step.number, *result, target if several else None, source.time)
                 if video is not None:
-                    film.write(_drawn(step, several))
+                    film.write(_drawn(step, several), source.time)
                 watch(step)
                 progress.step(step.results)
                 summary.frames += 1
@@ -176,14 +183,14 @@ def run(options: TrackOptions) -> int:
         Problem: the input cannot be used.
     """
     given = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
-    _check_outputs(options)
+    check_outputs(options.source, options.boxes, options.video)
     with user_input():
-        source = open_source(options.source, start=options.start, end=options.end)
+        source = open_source(options.source, start=options.start, end=options.end, allow=options.allow)
     with source:
         first = [first_box(box, options.start, source.name, source.size) for box in given or (None,)]
         with user_input(ModuleNotFoundError):
             tracker = MultiTracker(load_model(options.model, options.threads, engine=options.engine), options.adapt)
-        summary = track(tracker, source, *first, boxes=options.boxes, video=options.video)
+        summary = track(tracker, source, *first, boxes=options.boxes, video=options.video, times=options.times)
     print(describe(summary, source, tracker), file=sys.stderr)
     for what, path in (("boxes", options.boxes), ("video", options.video)):
         if path is not None and path != "-":
@@ -198,6 +205,9 @@ def describe(summary: Summary, source: FrameSource, tracker: MultiTracker) -> st
     of = f" of {source.frame_count}" if source.frame_count and source.frame_count != summary.frames else ""
     end = "; interrupted" if summary.signal else "; stopped early" if of and summary.failure else ""
     size = "x".join(map(str, source.size))
+    if source.pixel_aspect != 1:
+        shown = round(source.size[0] * source.pixel_aspect)
+        size += f" stored, shown as {shown}x{source.size[1]}: boxes are in stored pixels"
     dropped = f", {source.dropped} dropped" if source.dropped else ""
     adapting = "adapting" if tracker.adapt else "not adapting"
     targets = f"{len(summary.lost)} targets in " if len(summary.lost) > 1 else ""
@@ -237,11 +247,3 @@ def _ranges(numbers: list[int], of: int) -> str:
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     shown = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs[:5])
     return f"{len(numbers)} of {of} frames: {shown}" + (", ..." if len(runs) > 5 else "")
-
-
-def _check_outputs(options: TrackOptions) -> None:
-    for path in (options.boxes, options.video):
-        if same_file(path, options.source):
-            raise Problem(f"{path} is the source itself; name another file for the result")
-    if same_file(options.boxes, options.video):
-        raise Problem(f"{options.video} cannot be both the table and the video; name two files")

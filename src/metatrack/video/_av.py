@@ -5,26 +5,59 @@ With 19 files are read and written as with 17 and 18. A stream over http is not:
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import av
 from av.container import InputContainer
 
 VERSION = int(av.__version__.partition(".")[0])
 
 
-def open_input(target: str, options: dict[str, str], timeout: float | None) -> InputContainer:
+CONTAINERS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "nut", "ivf", "wtv", "dv", "gxf"),
+    *("rm", "h264", "hevc", "vvc", "av1", "obu", "m4v", "mjpeg", "h261", "h263", "dirac", "vc1", "yuv4mpegpipe", "swf"),
+    *("gif", "apng", "jpegxl_anim", "png_pipe", "jpeg_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe", "ppm_pipe", "pgm_pipe"),
+    *("wav", "mp3", "aac", "flac", "aiff", "au", "ac3"),  # sound alone, to be refused by its name
+)
+"""Formats of files. Not among them: lists of other files (concat, hls, dash, image2, sdp ...), which lead elsewhere."""
+STREAMS = (*CONTAINERS, "hls", "dash", "rtsp", "rtp", "mpjpeg", "live_flv", "sdp")
+"""Formats behind addresses; what these name in turn must be behind an address, too."""
+SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "srt", "udp", "tcp")
+"""Protocols of addresses. None of them can read a file of this machine."""
+NEEDED = ("tcp", "udp", "tls", "httpproxy", "crypto", "rtp", "rtmp", "http", "https")
+"""Protocols that those are made of."""
+
+
+def open_input(
+    target: str, options: dict[str, str], timeout: float | None, schemes: Collection[str] | None = None
+) -> InputContainer:
     """Opens a file or address to read from, whatever its title and comments are written in.
+
+    FFmpeg chooses a format by contents, and some formats are lists of further files: so formats and protocols are listed.
 
     Args:
         target: an absolute path, or an address.
         options: of FFmpeg's demuxer or protocol.
         timeout: seconds until an address that does not answer is given up; None waits for ever.
+        schemes: protocols that an address may use; None for a file, which is read by itself alone.
 
     Raises:
         av.FFmpegError, OSError, ValueError: it cannot be opened.
     """
     # Up to 18 metadata that is not UTF-8 is an error unless it is told otherwise; 19 has no such argument and always replaces.
     lenient = {"metadata_errors": "replace"} if VERSION < 19 else {}
-    return av.open(target, "r", container_options=options, timeout=timeout, **lenient)  # type: ignore[call-overload,no-any-return]
+    protocols = ("file",) if schemes is None else (*schemes, *NEEDED)
+    limits = {"protocol_whitelist": ",".join(protocols), "format_whitelist": ",".join(CONTAINERS if schemes is None else STREAMS)}
+    return av.open(target, "r", container_options={**options, **limits}, timeout=timeout, **lenient)  # type: ignore[call-overload,no-any-return]
+
+
+def has_format(name: str) -> bool:
+    """Whether this build of FFmpeg reads a format, be it a container's or a device's."""
+    try:
+        av.ContainerFormat(name, "r")
+    except ValueError:
+        return False
+    return True
 
 
 def byte_size(container: InputContainer) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -32,8 +33,8 @@ class Decoder:
     H.264 and HEVC; a container that ends before its announced end; frames that an mp4 or mov lists and does not deliver.
     """
 
-    def __init__(self, target: str, label: str) -> None:
-        """Opens ``target`` (an absolute path, or an address); ``label`` names it in messages.
+    def __init__(self, target: str, label: str, schemes: Collection[str] | None = None) -> None:
+        """Opens ``target``, an absolute path, or an address with the ``schemes`` that it may use; ``label`` names it in messages.
 
         Raises:
             SourceError: it cannot be opened, has no video stream, or is coded in a way that this build of FFmpeg cannot decode.
@@ -44,7 +45,7 @@ class Decoder:
         try:
             self.missing_bytes = 0 if rest else missing_bytes(Path(target))
             # The timeout is for addresses, files never wait.
-            self.container: InputContainer = open_input(target, options, timeout=10.0 if rest else None)
+            self.container: InputContainer = open_input(target, options, 10.0 if rest else None, schemes)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(f"{label} cannot be opened as a video ({_reason(error)}); {_opening_remedy(bool(rest))}") from error
         try:
@@ -78,6 +79,14 @@ class Decoder:
         """Frames per second; the average where the rate varies."""
         rate = self.stream.average_rate or self.stream.guessed_rate
         return float(rate) if rate else None
+
+    def pixel_aspect(self, size: tuple[int, int]) -> Fraction:
+        """Width of a pixel against its height in frames of ``(width, height)``, which may be turned; 1 where that is not said."""
+        aspect = self.stream.sample_aspect_ratio or Fraction(1)
+        if not Fraction(1, 10) <= aspect <= 10:
+            return Fraction(1)
+        turned = (self.stream.height, self.stream.width) == size != (self.stream.width, self.stream.height)
+        return 1 / aspect if turned else aspect
 
     @property
     def frame_count(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Cameras of this machine: by PyAV where its FFmpeg knows the system's devices, else by OpenCV where that is installed."""
+"""Cameras of this machine: by PyAV where its FFmpeg can open them, else by OpenCV where that is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from metatrack.geometry import Image
 from metatrack.opencv import require_opencv
+from metatrack.video._av import has_format
 from metatrack.video.errors import DamagedSourceError, SourceError
 
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
@@ -31,24 +32,27 @@ def open_camera(index: int, start: int, end: int | None) -> Camera:
     Raises:
         SourceError: it cannot be opened, or nothing here can open one.
     """
+    name = f"camera {index}"
     kind, device = DEVICES.get(sys.platform, ("", ""))
-    if kind in av.formats_available:
+    reason = f"PyAV's FFmpeg here knows no cameras{f' ({kind})' if kind else ''}"
+    if kind and has_format(kind):
         try:
             container = av.open(device.format(index), "r", format=kind)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"camera {index} cannot be opened ({error}); {ADVICE}") from error
-        rate = container.streams.video[0].average_rate
-        return Camera(float(rate) if rate else None, _numbered(_by_pyav(container), f"camera {index}", start, end))
+            reason = str(error)
+        else:
+            rate = container.streams.video[0].average_rate
+            return Camera(float(rate) if rate else None, _numbered(_by_pyav(container), name, start, end))
     try:
-        cv2 = require_opencv(f"camera {index}: PyAV's FFmpeg has no {kind or 'cameras'} here, so it")
+        cv2 = require_opencv(f"another way to {name}")
     except ModuleNotFoundError as error:
-        raise SourceError(str(error)) from error
+        raise SourceError(f"{name} cannot be opened ({reason}); {ADVICE}. {error}") from error
     camera = cv2.VideoCapture(index)
     if not camera.isOpened():
         camera.release()
-        raise SourceError(f"camera {index} cannot be opened; {ADVICE}")
+        raise SourceError(f"{name} cannot be opened ({reason}); {ADVICE}")
     fps = float(camera.get(cv2.CAP_PROP_FPS))
-    return Camera(fps if fps > 0 else None, _numbered(_by_opencv(camera), f"camera {index}", start, end))
+    return Camera(fps if fps > 0 else None, _numbered(_by_opencv(camera), name, start, end))
 
 
 def _by_pyav(container: Any) -> Generator[Image, None, None]:

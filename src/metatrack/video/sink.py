@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import secrets
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,16 +17,25 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import OutputContainer
+from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
+from metatrack.claims import hold
+from metatrack.files import require_writable, write_atomically
 from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
 
 DEFAULT_FPS = 25.0
 """Frames per second of a video made of frames that have none, such as a folder's."""
+TICKS = Fraction(90_000)
+"""Units of time in a second of the videos that are written: every usual rate is a whole number of them."""
+BT709, LIMITED = 1, 1
+"""FFmpeg's numbers for the colours of high definition, and for their usual range."""
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """Containers that hold H.264 everywhere."""
 HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
+TIME = "time"
+"""A further column of either table."""
 HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])
 """Of a table of several targets; MOT's text files have the id in the same place."""
 
@@ -33,7 +43,7 @@ HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])
 class VideoWriter:
     """Writes frames to an H.264 video (MPEG-4 where FFmpeg lacks x264), or nowhere.
 
-    The video grows in ``<name>.<process>.part<suffix>`` beside its target and takes the target's place when the ``with`` block
+    The video grows in ``<name>.<random>.part<suffix>`` beside its target and takes the target's place when the ``with`` block
     ends, also by an exception: what was computed is never lost, and an older video stays until there is a new one. A run that is
     killed outright leaves the part file, which plays up to its last seconds. Without a frame nothing is written.
 
@@ -41,15 +51,16 @@ class VideoWriter:
     ...     video.write(np.zeros((4, 4, 3), np.uint8))
     """
 
-    def __init__(self, path: str | Path | None, fps: float | None = None) -> None:
+    def __init__(self, path: str | Path | None, fps: float | None = None, pixel_aspect: Fraction = Fraction(1)) -> None:
         """Checks what can be checked before the work begins.
 
         Args:
             path: target, one of :data:`VIDEO_SUFFIXES`; None writes nothing.
-            fps: frames per second; None is :data:`DEFAULT_FPS`.
+            fps: frames per second, where frames come without a time; None is :data:`DEFAULT_FPS`.
+            pixel_aspect: width of a pixel against its height, for players: :attr:`FrameSource.pixel_aspect`.
 
         Raises:
-            FileNotFoundError: the target's folder does not exist.
+            OSError: the target's folder does not exist or cannot be written.
             ValueError: the suffix is none of those, or ``fps`` is not between 0.01 and 1000.
         """
         rate = DEFAULT_FPS if fps is None else float(fps)
@@ -58,17 +69,21 @@ class VideoWriter:
         self.rate = Fraction(rate).limit_denominator(1001)  # 29.97... is exactly 30000/1001
         self.path = None if path is None else Path(path)
         if self.path is not None:
-            _require_folder(self.path)
+            require_writable(self.path)
             if self.path.suffix.lower() not in VIDEO_SUFFIXES:
                 raise ValueError(f"{self.path} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
-            self._part = self.path.with_name(f"{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+            self._part = self.path.with_name(f"{self.path.stem}.{secrets.token_hex(4)}.part{self.path.suffix}")
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)
-        self._written = 0
+        self._pixel_aspect = pixel_aspect
+        self._next, self._begin = Fraction(0), 0.0  # seconds: earliest time of the next frame, and the first one's
         self._closed = False
 
-    def write(self, frame: npt.NDArray[np.generic]) -> None:
+    def write(self, frame: npt.NDArray[np.generic], time: float | None = None) -> None:
         """Appends a frame, of any kind that :func:`metatrack.video.as_rgb` takes.
+
+        With ``time``, in seconds, a frame is shown as long after the first as its time says (:attr:`FrameSource.time`): so a
+        video of a rate that varies keeps its pace. Without, or where times do not grow, frames follow at the video's rate.
 
         The first frame sets the size; H.264 needs it even, so an odd side gains a copy of its last row or column. Later frames of
         another size are scaled into it, on black.
@@ -86,18 +101,41 @@ class VideoWriter:
         width, height = self._size
         even = np.pad(letterbox(pixels, width, height), ((0, height % 2), (0, width % 2), (0, 0)), "edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        picture.pts, picture.time_base = self._written, 1 / self.rate
-        container.mux(stream.encode(picture))
-        self._written += 1
+        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        picture.time_base = 1 / TICKS
+        picture.pts = round(self._time(time) * TICKS)
+        self._mux(container, stream, picture)
+
+    def _mux(self, container: OutputContainer, stream: VideoStream, picture: av.VideoFrame | None) -> None:
+        for packet in stream.encode(picture):
+            packet.duration = round(TICKS / self.rate)  # counts for the last frame; the others last until the next
+            container.mux(packet)
+
+    def _time(self, time: float | None) -> Fraction:
+        """When a frame is shown, in seconds from the first."""
+        at = self._next
+        if time is not None and math.isfinite(time):
+            if not at:
+                self._begin = time
+            at = max(Fraction(round((time - self._begin) * TICKS), TICKS), at - 1 / self.rate + Fraction(1, 1000) if at else at)
+        self._next = at + 1 / self.rate
+        return at
 
     def _start(self, width: int, height: int) -> tuple[OutputContainer, VideoStream]:
         # Fragments of a second or two make the part file of a killed run playable; a clean close turns them into a plain mp4.
         options = {"flush_packets": "1"} | ({} if self._part.suffix.lower() == ".mkv" else {"movflags": "hybrid_fragmented"})
         container = av.open(str(self._part), "w", container_options=options)
         codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        quality = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "4"}
+        # Without B-frames the first frame is shown at 0; fragments keep no list that would say so otherwise.
+        quality = {"crf": "20", "preset": "veryfast", "bf": "0"} if codec == "libx264" else {"qscale": "4"}
         stream = container.add_stream(codec, rate=self.rate, options=quality | {"g": str(max(1, round(self.rate)))})
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = 1 / TICKS
+        stream.codec_context.sample_aspect_ratio = self._pixel_aspect
+        # Without a tag players guess the matrix from the size, and colours shift.
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED
         self._output, self._size = (container, stream), (width, height)
         return self._output
 
@@ -108,7 +146,7 @@ class VideoWriter:
             return
         container, stream = output
         try:
-            container.mux(stream.encode(None))
+            self._mux(container, stream, None)
         finally:
             container.close()
         os.replace(self._part, self.path)
@@ -146,8 +184,9 @@ class BoxWriter:
     """Writes a CSV table with one line for each frame, or nowhere; each line is on disk before the next frame is tracked.
 
     The columns are ``frame,x,y,w,h,score,lost``: number of the frame from 0, box in pixels from the top-left corner with 3
-    decimals, score with 4, and ``lost`` as 0 or 1. An existing file is replaced from the start on. A table of several targets has
-    one line for each target of each frame, and the target's id behind the frame's number: ``frame,id,x,y,w,h,score,lost``.
+    decimals, score with 4, and ``lost`` as 0 or 1. An existing file is replaced when the first line comes. A table of several
+    targets has one line for each target of each frame, and the target's id behind the frame's number:
+    ``frame,id,x,y,w,h,score,lost``.
 
     >>> with BoxWriter("-") as boxes:
     ...     boxes.write(0, Box(1, 2, 30, 40), 0.9, lost=False)
@@ -159,27 +198,56 @@ class BoxWriter:
     0,1,1.000,2.000,30.000,40.000,0.9000,0
     """
 
-    def __init__(self, path: str | Path | None, ids: bool = False) -> None:
-        """Opens the table and writes its header.
+    def __init__(self, path: str | Path | None, ids: bool = False, times: bool = False) -> None:
+        """Checks that the table can be written; an older one stays as it is until the first line comes.
 
         Args:
             path: target; ``"-"`` is standard output; None writes nothing.
             ids: the table is of several targets and has the column ``id``.
+            times: its last column is ``time``, seconds in the source's own time; empty where a frame has none.
 
         Raises:
-            FileNotFoundError: the target's folder does not exist.
+            OSError: the target's folder does not exist or cannot be written, or another run is writing this very table.
         """
-        self._ids = ids
+        self._ids, self._times = ids, times
+        self._header = ",".join((*(HEADER_WITH_IDS if ids else HEADER), *([TIME] if times else []))) + "\n"
+        self._path = None if path is None or path == "-" else Path(path)
         self._file: TextIO | None = None
-        self._owned = False
+        self._closed = False
         if path == "-":
             self._file = sys.stdout
-        elif path is not None:
-            _require_folder(Path(path))
-            self._file, self._owned = open(path, "w", encoding="utf-8", newline=""), True
-        self._put(HEADER_WITH_IDS if ids else HEADER)
+            self._put(self._header)
+        elif self._path is not None:
+            require_writable(self._path)
+            self._require_alone(self._path)
 
-    def write(self, frame: int, box: Sequence[float], score: float, lost: bool = False, target: int | str | None = None) -> None:
+    @staticmethod
+    def _require_alone(path: Path) -> None:
+        """That nobody is writing the table that is there."""
+        if path.is_file():
+            with path.open("rb") as there:
+                if not hold(there.fileno()):
+                    raise BlockingIOError(f"{path} is being written by another run; wait for it, or name another file")
+
+    def _begin(self, path: Path) -> TextIO:
+        """Puts a table that holds its header in the place of an older one, in one step, and holds it."""
+        self._require_alone(path)
+        write_atomically(path, self._header)
+        file = open(path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
+        if not hold(file.fileno()):
+            file.close()
+            self._require_alone(path)
+        return file
+
+    def write(
+        self,
+        frame: int,
+        box: Sequence[float],
+        score: float,
+        lost: bool = False,
+        target: int | str | None = None,
+        time: float | None = None,
+    ) -> None:
         """Appends the line of frame number ``frame``, and of the target with that id if the table has ids.
 
         Raises:
@@ -197,22 +265,36 @@ class BoxWriter:
             raise ValueError(
                 f"frame {frame}: target {target!r} cannot be an id in a table; it holds a comma, a quote or a line end"
             )
-        self._put((str(int(frame)), *name, *(f"{value:.3f}" for value in (x, y, w, h)), f"{score:.4f}", str(int(lost))))
+        fields = (str(int(frame)), *name, *(f"{value:.3f}" for value in (x, y, w, h)), f"{score:.4f}", str(int(lost)))
+        if self._times:
+            fields += ("" if time is None else f"{time:.6f}",)
+        self._put(",".join(fields) + "\n")
 
-    def _put(self, fields: Sequence[str]) -> None:
+    def _put(self, line: str) -> None:
+        if self._file is None and self._path is not None and not self._closed:
+            self._file = self._begin(self._path)
         if self._file is not None:
-            self._file.write(",".join(fields) + "\n")
+            self._file.write(line)
             self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; standard output stays open. Closing twice is harmless, writing afterwards a ``ValueError``."""
-        if self._owned and self._file is not None:
+        """Closes the file; standard output stays open. Closing twice is harmless, writing afterwards a ``ValueError``.
+
+        A table without a line is its header; it replaces an older one, unless the ``with`` block ended by an error.
+        """
+        if self._path is None:
+            return
+        if not self._closed:
+            self._put("")
+        self._closed = True
+        if self._file is not None:
             self._file.close()
 
     def __enter__(self) -> BoxWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._closed |= kind is not None  # what was there before stays, if nothing has come
         self.close()
 
 
@@ -239,23 +321,17 @@ def read_targets(path: str | Path) -> list[TargetRow]:
 def _read(path: str | Path, header: tuple[str, ...]) -> list[tuple[int, list[str], Box, float, bool]]:
     """Of each line: the frame, what stands between it and the box (an id or nothing), the box, the score, whether it was lost."""
     lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]  # behind the last line's end: nothing, or half a line
-    if not lines or lines[0] != ",".join(header):
+    times = bool(lines) and lines[0] == ",".join((*header, TIME))
+    if not times and (not lines or lines[0] != ",".join(header)):
         other = "; read a table of several targets with read_targets()" if lines and lines[0] == ",".join(HEADER_WITH_IDS) else ""
         raise ValueError(f"{path} does not begin with the line {','.join(header)}; is it a table of boxes?{other}")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         try:
-            frame, *ids, x, y, w, h, score, lost = line.split(",")
+            frame, *ids, x, y, w, h, score, lost = line.split(",")[: -1 if times else None]
             if len(ids) != len(header) - len(HEADER):
                 raise ValueError("another number of fields")
             rows.append((int(frame), ids, Box(float(x), float(y), float(w), float(h)), float(score), bool(int(lost))))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(header)}") from error
     return rows
-
-
-def _require_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")

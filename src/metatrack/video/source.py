@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import IMAGE_SUFFIXES, image_files, read_image
+from metatrack.video._av import SCHEMES
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
+
+
+class Shot(NamedTuple):
+    """A frame on its way from a source."""
+
+    image: Image
+    time: float | None = None
+    """Seconds in the source's own time; None where it has none."""
 
 
 class FrameSource(Iterator[Image]):
@@ -28,24 +40,30 @@ class FrameSource(Iterator[Image]):
         name: what to call the source: the name of the file or folder, ``camera 0``, the address without its password.
         size: ``(width, height)`` of the first frame, as delivered: after rotation.
         fps: frames per second; the average where the rate varies; None for folders and where it is not known.
+        time: seconds of the frame delivered last, in the source's own time; None for folders and cameras, and before the first.
+        pixel_aspect: width of a stored pixel against its height, as a player shows it; 1 nearly always. Frames and boxes are in
+            stored pixels.
         frame_count: how many frames the source declares, within ``start`` and ``end``; None where nothing is declared (mkv, webm,
             streams, cameras). A promise, not a fact: damaged files deliver fewer, and an avi's empty frames are never delivered.
     """
 
     def __init__(
         self,
-        frames: Generator[Image, None, None],
+        frames: Generator[Shot, None, None],
         name: str,
         fps: float | None,
         frame_count: int | None,
         start: int = 0,
         newest: bool = False,
+        pixel_aspect: Callable[[tuple[int, int]], Fraction] = lambda size: Fraction(1),
     ) -> None:
         """``frames`` begins with frame number ``start``; ``newest``: frames that were not asked for in time are dropped."""
         self.name, self.fps, self.frame_count = name, fps, frame_count
         # Reading the first frame at once tells the size that rotation leaves, and finds an empty source where it was opened.
         first = next(frames)
-        self.size: tuple[int, int] = (first.shape[1], first.shape[0])
+        self.size: tuple[int, int] = (first.image.shape[1], first.image.shape[0])
+        self.pixel_aspect = pixel_aspect(self.size)
+        self.time: float | None = None
         self._start = start
         # The first frame of a camera may be old when it is asked for, so it is dropped like any other.
         self._frames = (Newest if newest else ReadAhead)(_put_back(first, frames))
@@ -67,7 +85,9 @@ class FrameSource(Iterator[Image]):
             StopIteration: that was all.
             DamagedSourceError: every frame that could be read was delivered, and the source is damaged.
         """
-        return next(self._frames)
+        shot = next(self._frames)
+        self.time = shot.time
+        return shot.image
 
     def close(self) -> None:
         """Lets go of the file or device; the source ends here. Closing twice is harmless."""
@@ -80,7 +100,9 @@ class FrameSource(Iterator[Image]):
         self.close()
 
 
-def open_source(source: str | Path | int, *, start: int = 0, end: int | None = None, drop: bool = True) -> FrameSource:
+def open_source(
+    source: str | Path | int, *, start: int = 0, end: int | None = None, drop: bool = True, allow: Collection[str] = ()
+) -> FrameSource:
     """Opens a source of frames.
 
     ===============================  ==================================================================================
@@ -88,12 +110,15 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
     ===============================  ==================================================================================
     path of a file                   video or animated image, through PyAV (FFmpeg); a phone's rotation is applied
     path of a folder                 its images in natural order (``2.jpg`` before ``10.jpg``); EXIF orientation is applied
-    ``0``, ``"0"``                   camera 0, through OpenCV, which finds cameras on every system; a file of that
-                                     name is ``"./0"`` or ``Path("0")``
+    ``0``, ``"0"``                   camera 0, through PyAV or, where it cannot, OpenCV if that is installed; a file of
+                                     that name is ``"./0"`` or ``Path("0")``
     ``rtsp://``, ``http://`` ...     a stream or a file elsewhere, through PyAV
     ===============================  ==================================================================================
 
     Rotation is applied in both cases because viewers and annotation tools apply it: a box is drawn on what a person sees.
+
+    A file is read by itself alone: playlists and other lists of files are no videos here, whatever they are called. Addresses are
+    those of :data:`metatrack.video._av.SCHEMES`, and of what ``allow`` adds; a stream's playlist can lead to further addresses.
 
     Live sources never lag. Of a camera or stream (rtsp, rtmp, rtp, srt, udp, tcp; http where neither length nor duration is
     known) each frame delivered is the newest one. Those between are dropped: the source's ``dropped`` counts them, and its
@@ -129,10 +154,15 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
         raise ValueError(f"frames {start} to {end} are no range; start counts from 0 and end, not included, must lie behind it")
     if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
         return _open_camera(int(source), start, end, drop)
-    if isinstance(source, str) and "://" in source:
+    if isinstance(source, str) and (scheme := scheme_of(source)) is not None:
+        if scheme not in SCHEMES and scheme not in allow:
+            raise SourceError(
+                f"{_without_password(source)}: {scheme!r} is no protocol that is read;"
+                f" give the path of a file, or an address that begins with one of {', '.join(SCHEMES)}"
+            )
         address = _without_password(source)
-        return _open_video(source, address, address, start, end, drop)
-    path = Path(source)
+        return _open_video(source, address, address, start, end, drop, (*SCHEMES, *allow))
+    path = local_path(source)
     if path.is_dir():
         return _open_folder(path, start, end)
     if not path.is_file():
@@ -141,17 +171,39 @@ def open_source(source: str | Path | int, *, start: int = 0, end: int | None = N
     return _open_video(str(path.resolve()), str(path), path.name, start, end, drop)
 
 
-def _open_video(target: str, label: str, name: str, start: int, end: int | None, drop: bool) -> FrameSource:
-    decoder = Decoder(target, label)
+def scheme_of(source: str) -> str | None:
+    """The protocol of an address; None of a path, and of the ``file:`` address of one.
+
+    >>> scheme_of("rtsp://camera/1"), scheme_of("clip:1.mp4"), scheme_of("file:///clip.mp4"), scheme_of("concat:file://a|b")
+    ('rtsp', None, None, 'concat')
+    """
+    if "://" not in source or source.lower().startswith("file://"):
+        return None
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*", source)
+    return found[0].lower() if found else ""
+
+
+def local_path(source: str | Path) -> Path:
+    """The path of a file or folder, also of its ``file:`` address."""
+    if isinstance(source, str) and source.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(source).path))
+    return Path(source)
+
+
+def _open_video(
+    target: str, label: str, name: str, start: int, end: int | None, drop: bool, schemes: Collection[str] | None = None
+) -> FrameSource:
+    decoder = Decoder(target, label, schemes)
     count = _within(decoder.frame_count, start, end)
-    return FrameSource(_read_video(decoder, start, end), name, decoder.fps, count, start, decoder.live and drop)
+    frames = _read_video(decoder, start, end)
+    return FrameSource(frames, name, decoder.fps, count, start, decoder.live and drop, decoder.pixel_aspect)
 
 
-def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Image, None, None]:
+def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot, None, None]:
     with decoder.container:
         for number, frame in enumerate(decoder.frames()):
             if number >= start:
-                yield upright(frame)
+                yield Shot(upright(frame), frame.time)
             if number + 1 == end:
                 break
         else:
@@ -168,7 +220,7 @@ def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
     return FrameSource(_read_folder(files, start, end), folder.resolve().name, None, _within(len(files), start, end), start)
 
 
-def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Image, None, None]:
+def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Shot, None, None]:
     for number, file in enumerate(files[start:end], start):
         try:
             frame = as_rgb(read_image(file))
@@ -176,15 +228,21 @@ def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Im
             raise DamagedSourceError(f"{error}; replace it, or pass end={number} to use the images before it", number) from error
         except TypeError as error:
             raise SourceError(f"{file}: {error}") from error
-        yield frame
+        yield Shot(frame)
 
 
 def _open_camera(index: int, start: int, end: int | None, drop: bool) -> FrameSource:
     camera = open_camera(index, start, end)
-    return FrameSource(camera.frames, f"camera {index}", camera.fps, None, start, drop)
+    return FrameSource(_shots(camera.frames), f"camera {index}", camera.fps, None, start, drop)
 
 
-def _put_back(first: Image, frames: Generator[Image, None, None]) -> Generator[Image, None, None]:
+def _shots(images: Generator[Image, None, None]) -> Generator[Shot, None, None]:
+    with closing(images):
+        for image in images:
+            yield Shot(image)
+
+
+def _put_back(first: Shot, frames: Generator[Shot, None, None]) -> Generator[Shot, None, None]:
     with closing(frames):
         yield first
         del first  # else it would stay in memory to the end

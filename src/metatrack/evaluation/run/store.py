@@ -32,9 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64
+from metatrack.claims import claim
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.run.claims import claim
 from metatrack.evaluation.run.protocols import PROTOCOLS, Protocol
 from metatrack.files import natural_order, write_atomically
 

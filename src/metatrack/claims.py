@@ -18,14 +18,35 @@ from pathlib import Path
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 
+    FAR = 1 << 30
+    """A byte that no file of ours has: what is locked on Windows cannot be read by others."""
+
     def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, place, os.SEEK_SET)
 
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def hold(descriptor: int) -> bool:
+    """Locks an open file for its process until it is closed; False, at once, if another holds it.
+
+    Raises:
+        OSError: its file system knows no locks.
+    """
+    try:
+        _lock(descriptor)
+    except (BlockingIOError, PermissionError):  # the second is Windows'
+        return False
+    return True
 
 
 @contextmanager
@@ -42,14 +63,14 @@ def claim(path: Path) -> Iterator[bool]:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError):  # the second is Windows'
-            os.close(descriptor)
-            yield False
-            return
+            ours = hold(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+        if not ours:
+            os.close(descriptor)
+            yield False
+            return
         if _is_at(path, descriptor):
             break
         os.close(descriptor)  # the owner has removed the file between our opening and our locking it

@@ -1,0 +1,63 @@
+"""What a command writes is checked before the first of it is opened: nothing of the user's is ever destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metatrack.app.problem import Problem, user_input
+from metatrack.files import require_writable, same_file
+from metatrack.images import IMAGE_SUFFIXES, image_files
+from metatrack.video.sink import HEADER, HEADER_WITH_IDS, VIDEO_SUFFIXES
+from metatrack.video.source import local_path, scheme_of
+
+
+def check_outputs(source: str | Path, table: str | Path | None, video: str | Path | None) -> None:
+    """Checks the files that a run over a source is to write; a table of ``"-"`` is standard output, and None is no file.
+
+    Raises:
+        Problem: one is the source or an image of it, both are one, or one cannot be written, is of the wrong kind, or holds what
+            metatrack has not written.
+    """
+    files = [Path(path) for path in (table, video) if path is not None and path != "-"]
+    for path in files:
+        _apart_from(path, source)
+    if len(files) == 2 and same_file(*files):
+        raise Problem(f"{video} cannot be both the table and the video; name two files")
+    for path in files:
+        with user_input():
+            require_writable(path)
+    if video is not None and Path(video).suffix.lower() not in VIDEO_SUFFIXES:
+        raise Problem(f"{video} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
+    if table is not None and table != "-":
+        _may_be_replaced(Path(table))
+
+
+def _apart_from(path: Path, source: str | Path) -> None:
+    """That a result does not take the place of what is read."""
+    if isinstance(source, str) and scheme_of(source) is not None:
+        return
+    given = local_path(source)
+    if same_file(path, given):
+        raise Problem(f"{path} is the source itself; name another file for the result")
+    if given.is_dir() and path.suffix.lower() in IMAGE_SUFFIXES and same_file(path.parent, given):
+        raise Problem(f"{path} would be an image of the source {source}; name a file elsewhere for the result")
+    if given.is_dir() and path.is_file() and any(same_file(path, image) for image in _images_like(path, given)):
+        raise Problem(f"{path} is an image of the source {source}; name another file for the result")
+
+
+def _images_like(path: Path, folder: Path) -> Sequence[Path]:
+    """Images of a folder that may be the same file by another name: those of its size."""
+    size = path.stat().st_size
+    return [each for each in image_files(folder) if each.stat().st_size == size]
+
+
+def _may_be_replaced(table: Path) -> None:
+    """That an existing file is a table of boxes, or empty: any other was meant as something else."""
+    if not table.is_file() or table.stat().st_size == 0:
+        return
+    heads = [",".join(header).encode() for header in (HEADER, HEADER_WITH_IDS)]
+    with table.open("rb") as file:
+        begin = file.readline(1000).strip()
+    if not any(begin == head or begin.startswith(head + b",") for head in heads):
+        raise Problem(f"{table} exists and is no table that metatrack wrote; name another file for the results, or delete it")

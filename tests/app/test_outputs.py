@@ -1,0 +1,124 @@
+"""Nothing of the user's is destroyed: outputs are checked, all of them, before the first is opened."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metatrack.app.outputs import check_outputs
+from metatrack.app.problem import Problem
+from metatrack.images import write_image
+from metatrack.video import BoxWriter, read_boxes
+
+CLIP = resources.files("metatrack") / "assets" / "demo.mp4"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A clip, a folder of images, and an older table."""
+    (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
+    (tmp_path / "images").mkdir()
+    for i in range(3):
+        write_image(tmp_path / "images" / f"{i}.png", np.full((8, 8, 3), i, np.uint8))
+    with BoxWriter(tmp_path / "old.csv") as table:
+        table.write(0, (1, 2, 3, 4), 1.0)
+    return tmp_path
+
+
+def state(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "hard.mp4", "soft.mp4"])
+@pytest.mark.parametrize("by_address", [False, True])
+def test_the_source_by_any_name(folder: Path, name: str, by_address: bool) -> None:
+    (folder / "hard.mp4").hardlink_to(folder / "clip.mp4")
+    (folder / "soft.mp4").symlink_to(folder / "clip.mp4")
+    before = state(folder)
+    source = (folder / "clip.mp4").as_uri() if by_address else str(folder / "clip.mp4")
+    with pytest.raises(Problem, match="is the source itself"):
+        check_outputs(source, folder / name, None)
+    with pytest.raises(Problem, match="is the source itself"):
+        check_outputs(source, None, folder / name)
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("name", ["images/0.png", "images/new.jpg", "link.csv"])
+def test_images_of_the_source(folder: Path, name: str) -> None:
+    (folder / "link.csv").hardlink_to(folder / "images" / "1.png")
+    with pytest.raises(Problem, match="image of the source"):
+        check_outputs(folder / "images", folder / name, None)
+
+
+def test_a_table_inside_the_folder_of_images_is_fine(folder: Path) -> None:
+    check_outputs(folder / "images", folder / "images" / "boxes.csv", None)
+
+
+@pytest.mark.parametrize("video", ["out.avi", "no/out.mp4", "images", "old.csv"])
+def test_a_refused_video_leaves_the_older_table(folder: Path, video: str) -> None:
+    before = state(folder)
+    with pytest.raises(Problem, match=video.split("/")[0]):
+        check_outputs(folder / "clip.mp4", folder / "old.csv", folder / video)
+    assert state(folder) == before
+
+
+def test_what_was_meant_as_an_input_is_not_replaced(folder: Path) -> None:
+    (folder / "groundtruth.txt").write_text("1,2,3,4\n")
+    with pytest.raises(Problem, match="is no table that metatrack wrote"):
+        check_outputs(folder / "clip.mp4", folder / "groundtruth.txt", None)
+    check_outputs(folder / "clip.mp4", folder / "old.csv", None)
+    (folder / "empty.csv").touch()
+    check_outputs(folder / "clip.mp4", folder / "empty.csv", None)
+
+
+def test_an_older_table_stays_until_the_first_line(folder: Path) -> None:
+    old = (folder / "old.csv").read_bytes()
+    with pytest.raises(RuntimeError), BoxWriter(folder / "old.csv"):
+        assert (folder / "old.csv").read_bytes() == old
+        raise RuntimeError
+    assert (folder / "old.csv").read_bytes() == old
+    with BoxWriter(folder / "old.csv") as table:
+        assert (folder / "old.csv").read_bytes() == old
+        table.write(7, (1, 2, 3, 4), 0.5)
+        assert [row.frame for row in read_boxes(folder / "old.csv")] == [7]
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "images", "old.csv"]
+
+
+def test_one_table_has_one_writer(folder: Path) -> None:
+    with BoxWriter(folder / "new.csv") as first:
+        first.write(0, (1, 2, 3, 4), 1.0)
+        with pytest.raises(OSError, match=r"new\.csv is being written by another run"):
+            BoxWriter(folder / "new.csv")
+        first.write(1, (1, 2, 3, 4), 1.0)
+    assert [row.frame for row in read_boxes(folder / "new.csv")] == [0, 1]
+    with BoxWriter(folder / "new.csv") as second:
+        second.write(5, (1, 2, 3, 4), 1.0)
+    assert [row.frame for row in read_boxes(folder / "new.csv")] == [5]
+
+
+def test_of_two_that_begin_together_one_is_refused(folder: Path) -> None:
+    first, second = BoxWriter(folder / "new.csv"), BoxWriter(folder / "new.csv")
+    first.write(0, (1, 2, 3, 4), 1.0)
+    with pytest.raises(OSError, match="is being written by another run"):
+        second.write(9, (1, 2, 3, 4), 1.0)
+    first.close()
+    assert [row.frame for row in read_boxes(folder / "new.csv")] == [0]
+
+
+def test_a_folder_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("metatrack.files.tempfile.TemporaryFile", refuse)
+    with pytest.raises(Problem, match=r"boxes\.csv cannot be written: no file can be made in .*Permission denied"):
+        check_outputs(folder / "clip.mp4", folder / "boxes.csv", None)
+
+
+def test_space_is_left_as_it_was(folder: Path) -> None:
+    shutil.rmtree(folder / "images")
+    check_outputs(folder / "clip.mp4", folder / "new.csv", folder / "new.mp4")
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "old.csv"]
