@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("PIL", reason="training needs the train extra")
 
-from metatrack.training.augment import Augmentation, View, cover, motion_blur, resized  # noqa: E402
+from metatrack.geometry import warp  # noqa: E402
+from metatrack.training.augment import Augmentation, View, cover, motion_blur, resample, resized  # noqa: E402
 
 PLAIN = Augmentation(flip=False, gray=False, rotation=0.0, stretch=0.0)
 SIDE = 96
@@ -59,6 +60,14 @@ class TestCut:
         first = 127 - int(2 * 127 / 80)  # column of the frame's first pixel
         assert (foreign[: first - 4, : first - 4] == (10, 200, 30)).all()
         assert (foreign[first + 6 :, first + 6 :] == plain[first + 6 :, first + 6 :]).all()
+
+
+def test_resampling_is_the_trackers_inside_the_image():
+    frame = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    linear, offset = np.array([[0.8, 0.2], [-0.15, 0.9]]), np.array([20.3, 25.6])
+    difference = resample(frame, linear, offset, 60).astype(int) - warp(frame, linear, offset, 60)
+    assert np.abs(difference).max() <= 2
+    assert (resample(frame, np.eye(2), np.array([500.0, 0.0]), 8, (1.2, 2.0, 3.7)) == (1, 2, 4)).all()
 
 
 class TestColor:

@@ -13,7 +13,6 @@ from PIL import Image as Pillow
 from PIL import ImageFilter
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
-from metatrack.geometry import warp as resample
 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
 """Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
@@ -118,6 +117,19 @@ class Augmentation:
             noise = rng.normal(0, rng.uniform(2, 10), patch.shape).astype(np.float32)
             patch = np.clip(patch + noise, 0, 255).astype(np.uint8)
         return patch
+
+
+def resample(
+    image: Image, linear: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], size: int, fill: Seq[float] = (0, 0, 0)
+) -> Image:
+    """As :func:`metatrack.geometry.warp`, in a third of its time; at the image's border nothing is blended."""
+    (a, b), (c, d) = linear.tolist()
+    x, y = offset.tolist()
+    colour = tuple(round(value) for value in fill)
+    warped = Pillow.fromarray(image).transform(
+        (size, size), Pillow.Transform.AFFINE, (a, b, x, c, d, y), Pillow.Resampling.BILINEAR, fillcolor=colour
+    )
+    return np.asarray(warped)
 
 
 def resized(image: Image, size: int) -> Image:
