@@ -41,3 +41,32 @@ class HOG:
     def __call__(self, patches: Image) -> Float32:
         """See :class:`Features`."""
         return hog(patches, self.stride)
+
+
+class Blocks(Protocol):
+    """Patches to maps of several resolutions."""
+
+    channels: tuple[int, ...]
+    """Of each map."""
+    strides: tuple[int, ...]
+    """Side of a cell of each map, in pixels of the patches, the finest first."""
+
+    def __call__(self, patches: Image) -> list[Float32]:
+        """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to maps ``(N, channels, H // stride, W // stride)`` each."""
+        ...
+
+
+class OneBlock:
+    """Features as the only block.
+
+    >>> OneBlock(HOG(6)).strides
+    (6,)
+    """
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self.channels, self.strides = (features.channels,), (features.stride,)
+
+    def __call__(self, patches: Image) -> list[Float32]:
+        """See :class:`Blocks`."""
+        return [self._features(patches)]

@@ -1,0 +1,212 @@
+"""C-COT: a filter on maps of several resolutions, learned and applied as continuous functions.
+
+Danelljan, Robinson, Shahbaz Khan and Felsberg: Beyond Correlation Filters: Learning Continuous Convolution Operators for Visual
+Tracking, ECCV 2016. With J the interpolation of :mod:`metatrack.compared.continuous`, the filter minimises the objective::
+
+    sum_j alpha_j || sum_d f^d * J_d{x_j^d} - y ||^2 + sum_d || w f^d ||^2
+
+over functions on the window, taken as periodic. Settings are those of the authors' released code.
+
+Three things differ. The authors keep 400 samples; here their sums S = sum_j alpha_j conj(A_j) A_j^T and b are kept, which is the same
+problem but for the weight (5 %) that samples left out have there. A step's length is the exact minimum along its direction. And the
+window is such that it holds an odd number of whole cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.compared.conjugate import Direction, conjugate_gradients
+from metatrack.compared.continuous import Joint, Penalty, coefficients, label, resized
+from metatrack.compared.correlation import Found, Spectrum, start
+from metatrack.compared.features import HOG, Blocks, OneBlock
+from metatrack.compared.fourier import highest, inner
+from metatrack.compared.patches import Place, pyramid, scale_factors, scale_limits
+from metatrack.frames import as_rgb
+from metatrack.geometry import Image
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CCOTSettings:
+    """What depends on the features."""
+
+    area: float
+    """Side of the square window, in geometric means of the target's sides."""
+    sides: tuple[float, float]
+    """Least and most pixels along a side of the window; the target is looked at in smaller or larger pixels."""
+    output_sigma: float
+    """Width of the label, in sizes of the target."""
+    learning_rate: float
+    """Weight of a new frame (lambda of the paper)."""
+    edge: float
+    """w at the middle of the target's borders."""
+    first_steps: int
+    """Of conjugate gradients, in the first frame."""
+    scales: int
+    scale_step: float
+    low: float = 1e-4
+    """w in the centre."""
+    steps: int = 5
+    """Of conjugate gradients, in every later frame."""
+    forget: float = 10.0
+    """An old direction counts as if the residual had faded by ``(1 - learning_rate)`` to this power."""
+
+
+HOG_SETTINGS = CCOTSettings(4.0, (150.0, 200.0), 1 / 16, 0.01, 4e-3, 50, 7, 1.01)
+HOG_CELL = 6
+
+
+@dataclass
+class Model:
+    """Everything that belongs to one target. D channels of all blocks, N x N coefficients."""
+
+    place: Place
+    side: int  # of the window in pixels, at scale 1
+    joint: Joint  # S
+    right: Spectrum  # (D, N, N // 2 + 1): the running mean of conj(A) Y
+    penalty: Penalty
+    labels: Spectrum  # (N, N // 2 + 1)
+    filter: Spectrum  # (D, N, N // 2 + 1): it is multiplied with a sample's coefficients, so it is the target's mirror image
+    direction: Direction | None
+    frames: int
+
+
+class CCOT:
+    """Follows place and size; the ratio of height to width stays.
+
+    This is its version on HOG, which the authors call fast. With a network's features: :mod:`metatrack.compared.deep`.
+
+    >>> frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    >>> tracker = CCOT()
+    >>> tracker.init(frame, (60, 40, 30, 30))
+    >>> tracker.update(np.roll(frame, (2, -3), axis=(0, 1))).box
+    Box(x=57.0, y=42.0, w=30.0, h=30.0)
+    """
+
+    settings = HOG_SETTINGS
+
+    def __init__(self) -> None:
+        self.model: Model | None = None
+        self.blocks = self.make_blocks()
+
+    def make_blocks(self) -> Blocks:
+        """The features."""
+        return OneBlock(HOG(HOG_CELL))
+
+    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+        """Starts on a target, forgetting any earlier one.
+
+        Args:
+            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
+            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
+
+        Raises:
+            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
+            TypeError: the frame's dtype has no defined meaning.
+        """
+        target, settings = start(frame, box), self.settings
+        wanted = settings.area * math.sqrt(target.height * target.width)
+        scale = wanted / min(max(wanted, settings.sides[0]), settings.sides[1])
+        place = Place.of(target, scale)
+        side = window_side(wanted / scale, self.blocks.strides[-1])
+        place.limits = scale_limits((side, side), place.base, target.image.shape[:2], settings.scale_step)
+        maps = self.blocks(pyramid(target.image, place, (side, side), [1.0], smooth=False))
+        spectra = [coefficients(faded(block)) for block in maps]
+        joint = Joint([block.shape[-3] for block in spectra], [block.shape[-2] for block in spectra])
+        sample = joint.join(spectra)[0]
+        joint.learn(sample, 1.0)
+        sigma = settings.output_sigma * math.sqrt(math.floor(place.base[0]) * math.floor(place.base[1])) * joint.size / side
+        labels = label(joint.size, sigma)
+        penalty = Penalty(side, place.base, settings.low, settings.edge)
+        right = sample.conj() * labels
+        model = Model(place, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
+        solve(model, settings.first_steps)
+        self.model = model
+
+    def update(self, frame: npt.NDArray[Any]) -> Found:
+        """Finds the target in the next frame, which is not changed.
+
+        Raises:
+            RuntimeError: :meth:`init` has not been called.
+            ValueError, TypeError: the frame is no image (see :meth:`init`).
+        """
+        model, image, settings = self.model, as_rgb(frame), self.settings
+        if model is None:
+            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+        n = model.joint.size
+        factors = scale_factors(settings.scales, settings.scale_step)
+        responses = np.einsum("ndhw,dhw->nhw", self._samples(model, image, factors), model.filter)
+        peaks = highest(responses * np.float32(n * n), n)  # there, spectra are of unnormalised transforms
+        best = max(range(settings.scales), key=lambda i: peaks[i].height)
+        pixels = model.side / n * model.place.scale * float(factors[best])
+        model.place.move(peaks[best].down * pixels, peaks[best].right * pixels, float(factors[best]))
+        self._learn(model, self._samples(model, image, [1.0])[0])
+        return Found(model.place.box(), peaks[best].height)
+
+    def _samples(self, model: Model, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
+        """Features around the target at some scales, faded out: coefficients ``(n, D, N, N // 2 + 1)``."""
+        maps = self.blocks(pyramid(image, model.place, (model.side, model.side), factors, smooth=False))
+        return model.joint.join([coefficients(faded(block)) for block in maps])
+
+    def _learn(self, model: Model, sample: Spectrum) -> None:
+        """Takes a sample into S and b. A new sample weighs 1 / (1 - rate) times the one before; all together weigh 1."""
+        settings = self.settings
+        model.frames += 1
+        rate = settings.learning_rate / (1 - (1 - settings.learning_rate) ** model.frames)
+        model.joint.learn(sample, rate)
+        model.right += np.float32(rate) * (sample.conj() * model.labels - model.right)
+        if model.direction is not None:
+            model.direction.energy /= (1 - settings.learning_rate) ** settings.forget
+        solve(model, settings.steps)
+
+
+def window_side(side: float, cell: int) -> int:
+    """The nearest side that is an odd number of cells.
+
+    >>> window_side(200, 6), window_side(200, 16)
+    (198, 208)
+    """
+    return cell * max(3, 2 * round((side / cell - 1) / 2) + 1)
+
+
+def faded(maps: Float32) -> Float32:
+    """Maps ``(n, C, h, w)``, each of a sample with a mean square of 1, times a cosine window without its zeros."""
+    energy = (maps * maps).mean(axis=(1, 2, 3), keepdims=True)
+    rows, columns = (np.hanning(side + 2)[1:-1].astype(np.float32) for side in maps.shape[2:])
+    return np.asarray(maps / np.sqrt(np.maximum(energy, np.float32(1e-12))) * rows[:, None] * columns)
+
+
+def solve(model: Model, steps: int) -> None:
+    """Steps of conjugate gradients for (S + W^H W) f = b, from the last filter and the last direction: section 3.4."""
+    joint, penalty, width = model.joint, model.penalty, model.joint.size
+
+    def apply(f: Spectrum) -> Spectrum:
+        image = joint.apply(f)
+        for channels, size in joint.blocks:
+            image[channels] += resized(penalty.apply(resized(f[channels], size, size)), width, width)
+        return image
+
+    energies, diagonal = joint.diagonal(), np.ones(model.right.shape, np.float32)
+    for channels, size in joint.blocks:
+        energy = resized(energies[channels], size, size)
+        mixed = 0.99 * (0.5 * energy + 0.5 * energy.mean(axis=0)) + 0.01 * penalty.energy
+        diagonal[channels] += resized(mixed - 1, width, width)  # beyond a block's coefficients, where all is 0, it stays 1
+    model.filter, model.direction = conjugate_gradients(
+        apply,
+        model.right,
+        model.filter,
+        inner=lambda a, b: inner(a, b, width),
+        precondition=lambda r: r / diagonal,
+        steps=steps,
+        direction=model.direction,
+    )
+    column = model.filter[..., 0]  # its halves mirror each other, which rounding must not undo
+    model.filter[..., 0] = (column + np.roll(column[..., ::-1], 1, axis=-1).conj()) / 2
