@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metatrack.compared.ccot import CCOT
 from metatrack.compared.correlation import gaussian_kernel, gaussian_labels, halved, hann, peak, subwindow
 from metatrack.compared.csk import CSK
 from metatrack.compared.dsst import DSST, FACTORS
@@ -25,7 +26,7 @@ from metatrack.geometry import Box, check_box, iou, to_center
 
 from .conftest import Scene
 
-TRACKERS = [CSK, KCF, DSST, SRDCF, MEEM]
+TRACKERS = [CSK, KCF, DSST, SRDCF, MEEM, CCOT]
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -173,11 +173,11 @@ def test_with_its_files(kind: type[Nano] | type[Vit], variable: str, capfd: pyte
 # -- by name
 
 
-@pytest.mark.parametrize("name", ["csrt", "tld", "mil", "mosse", "medianflow"])
+@pytest.mark.parametrize("name", ["csrt", "opencv-tld", "mil", "mosse", "medianflow"])
 def test_by_name(name: str) -> None:
     spec = tracker_spec(name)
     tracker = spec.make()
-    assert isinstance(tracker, OpenCVTracker) and type(tracker).__name__.lower() == name
+    assert isinstance(tracker, OpenCVTracker) and type(tracker).__name__.lower() == name.removeprefix("opencv-")
     assert spec.identity()["opencv"] == cv2.__version__
 
 

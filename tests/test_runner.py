@@ -139,7 +139,9 @@ def test_every_name_is_in_the_help_and_in_the_docs():
         assert named.help
 
 
-@pytest.mark.parametrize("name", ["siamfc", "csk", "kcf", "dsst", "csrt", "tld", "mil", "mosse", "medianflow"])
+@pytest.mark.parametrize(
+    "name", ["siamfc", "csk", "kcf", "dsst", "srdcf", "meem", "tld", "csrt", "opencv-tld", "mil", "mosse", "medianflow"]
+)
 def test_compared_trackers_follow(name, scene):
     spec = trackers.tracker_spec(name)
     json.dumps(spec.identity(), allow_nan=False)
@@ -154,7 +156,8 @@ def test_identities_pin_what_decides_boxes(tmp_path):
     siamfc, plain = (trackers.tracker_spec(name).identity() for name in ("siamfc", "mlt-no-meta"))
     assert siamfc["sha256"] == plain["sha256"] and siamfc["tracking"]["scale_step"] == 1.0375
     assert trackers.tracker_spec("siamfc").make().settings.search_wider is False
-    assert set(trackers.tracker_spec("kcf").identity()) == {"metatrack", "opencv", "factory"}
+    assert set(trackers.tracker_spec("kcf").identity()) == {"metatrack", "factory"}
+    assert set(trackers.tracker_spec("dsst").identity()) == {"metatrack", "opencv", "factory"}
     for name in ("nanotrack_backbone_sim.onnx", "nanotrack_head_sim.onnx"):
         (tmp_path / name).write_bytes(name.encode())
     nano = trackers.tracker_spec(f"nano:{tmp_path}")

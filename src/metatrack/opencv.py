@@ -39,9 +39,3 @@ def single_threaded() -> None:
     _one_thread = True
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-
-
-def opencv_version() -> str | None:
-    """Version of the OpenCV that this process uses; None if it uses none."""
-    version: str | None = getattr(sys.modules.get("cv2"), "__version__", None)
-    return version

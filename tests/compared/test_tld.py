@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-
 from metatrack.compared.cascade import Ferns, Neighbours, blurred, make_grid, pattern, variances
 from metatrack.compared.median_flow import correlation, follow, moved, surroundings
 from metatrack.compared.tld import TLD, Detection, cluster, warped

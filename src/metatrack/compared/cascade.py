@@ -1,7 +1,7 @@
 """TLD's detector: windows of a frame pass three tests, each of them slower and sharper than the one before.
 
-Kalal, Mikolajczyk and Matas: Tracking-Learning-Detection, PAMI 2012, section 5.3: variance, an ensemble of ferns, nearest neighbour.
-Settings are those of the authors' released OpenTLD. Windows are ``(n, 4)`` integers: x, y, w, h.
+Kalal, Mikolajczyk and Matas: Tracking-Learning-Detection, PAMI 2012, section 5.3: variance, an ensemble of ferns, nearest
+neighbour. Settings are those of the authors' released OpenTLD. Windows are ``(n, 4)`` integers: x, y, w, h.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def blurred(image: Image) -> Image:
     smooth = np.pad(image.astype(np.float32), reach, mode="edge")
     for axis in (0, 1):
         size = image.shape[axis]
-        smooth = sum(weight * smooth.take(np.arange(i, i + size), axis) for i, weight in enumerate(weights))  # type: ignore[assignment]
+        smooth = sum(weight * smooth.take(np.arange(i, i + size), axis) for i, weight in enumerate(weights))
     return np.rint(smooth).astype(np.uint8)
 
 

@@ -7,9 +7,9 @@ Tracking, ECCV 2016. With J the interpolation of :mod:`metatrack.compared.contin
 
 over functions on the window, taken as periodic. Settings are those of the authors' released code.
 
-Three things differ. The authors keep 400 samples; here their sums S = sum_j alpha_j conj(A_j) A_j^T and b are kept, which is the same
-problem but for the weight (5 %) that samples left out have there. A step's length is the exact minimum along its direction. And the
-window is such that it holds an odd number of whole cells.
+Three things differ. The authors keep 300 or 400 samples; here their sums S = sum_j alpha_j conj(A_j) A_j^T and b are kept, which
+is the same problem but for samples whose weights had faded to 5 % in all. A step is as long as is best along its direction.
+And the window's side is the nearest that holds an odd number of whole cells.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ class CCOT:
 
     This is its version on HOG, which the authors call fast. With a network's features: :mod:`metatrack.compared.deep`.
 
-    >>> frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    >>> frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     >>> tracker = CCOT()
-    >>> tracker.init(frame, (60, 40, 30, 30))
-    >>> tracker.update(np.roll(frame, (2, -3), axis=(0, 1))).box
-    Box(x=57.0, y=42.0, w=30.0, h=30.0)
+    >>> tracker.init(frame, (120, 80, 60, 60))
+    >>> x, y, w, h = tracker.update(np.roll(frame, (4, -6), axis=(0, 1))).box
+    >>> abs(x - 114) <= 1, abs(y - 84) <= 1, abs(w - 60) <= 1
+    (True, True, True)
     """
 
     settings = HOG_SETTINGS

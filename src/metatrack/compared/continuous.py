@@ -1,14 +1,15 @@
 """Filters on maps of several resolutions, joined as continuous functions: what C-COT computes with.
 
-Danelljan, Robinson, Shahbaz Khan and Felsberg, ECCV 2016 (see :mod:`metatrack.compared.ccot`), section 3. Each map is interpolated to
-a periodic function on [0, 1), known by its Fourier coefficients k = -K .. K, odd in number. Of real functions half of them suffice:
-rows in numpy's order (0, 1 .. K, -K .. -1), columns 0 .. K, so ``(2 K + 1, K + 1)``.
+Danelljan, Robinson, Shahbaz Khan and Felsberg, ECCV 2016 (see :mod:`metatrack.compared.ccot`), section 3. Each map becomes, by
+interpolation, a periodic function on [0, 1), known by its Fourier coefficients k = -K .. K, odd in number. Of real functions half
+of them suffice: rows in numpy's order (0, 1 .. K, -K .. -1), columns 0 .. K, so ``(2 K + 1, K + 1)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ KERNEL = -0.75
 def kernel_transform(f: npt.ArrayLike) -> Floats:
     """Fourier transform of the cubic spline kernel (supplement of the paper; Keys 1981), at frequencies in 1 / cells.
 
-    >>> kernel_transform([0.0, 1.0]).round(6).tolist()
+    >>> np.abs(kernel_transform([0.0, 1.0])).round(6).tolist()
     [1.0, 0.0]
     """
     a, f = KERNEL, np.asarray(f, np.float64)
@@ -54,7 +55,7 @@ def _axis(cells: int) -> npt.NDArray[np.complex128]:
 
 
 def coefficients(maps: Float32) -> Spectrum:
-    """Fourier coefficients of the interpolated functions: ``(..., N, M)`` to ``(..., 2 K + 1, L + 1)``, K and L being their orders.
+    """Fourier coefficients of the interpolated functions: ``(..., N, M)`` to ``(..., 2 K + 1, L + 1)``, K and L their orders.
 
     The coefficient k of the interpolation is DFT(k) b(k), for as many k as one likes: so an even N has the K-th twice.
     """
@@ -66,7 +67,7 @@ def coefficients(maps: Float32) -> Spectrum:
     return np.asarray(spectrum * _axis(rows)[:, None] * _axis(columns)[: order(columns) + 1], np.complex64)
 
 
-def resized(spectrum: Spectrum, rows: int, columns: int) -> Spectrum:
+def resized(spectrum: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
     """Coefficients with zeros added, or the highest left out, to an odd number of rows and to ``columns // 2 + 1`` columns."""
     result = np.zeros((*spectrum.shape[:-2], rows, columns // 2 + 1), spectrum.dtype)
     top, right = min(order(rows), order(spectrum.shape[-2])), min(result.shape[-1], spectrum.shape[-1])
@@ -110,7 +111,7 @@ class Penalty:
         self._squares: dict[int, Float32] = {}
 
     def window(self, cells: int) -> Floats:
-        """w at the places 0, 1 / N .. of the period, ``(N, N)``, for an odd N of at least 2 K + 1."""
+        """The window at the places 0, 1 / N .. of the period, ``(N, N)``, for an odd N of at least 2 K + 1."""
         return np.fft.irfft2(resized(self._coefficients, cells, cells), s=(cells, cells)) * cells**2
 
     def apply(self, filters: Spectrum) -> Spectrum:

@@ -16,9 +16,6 @@ import numpy.typing as npt
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, check_box
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("this tracker")
 
 Floats = npt.NDArray[np.floating]
 Spectrum = npt.NDArray[np.complexfloating]
@@ -71,8 +68,13 @@ def box_around(row: float, column: float, height: float, width: float) -> Box:
 
 
 def grey(image: Image) -> Image:
-    """RGB ``(..., H, W, 3)`` to its luma ``(..., H, W)``, rounded to uint8 as the papers' code does."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    """RGB ``(..., H, W, 3)`` to its luma ``(..., H, W)``, rounded to uint8 as the papers' code does.
+
+    >>> grey(np.array([[[255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)).tolist()
+    [[255, 76, 29]]
+    """
+    red, green, blue = (image[..., channel].astype(np.int32) for channel in range(3))
+    return np.asarray((9798 * red + 19235 * green + 3735 * blue + (1 << 14)) >> 15, np.uint8)  # 0.299, 0.587, 0.114
 
 
 def halved(image: Image) -> Image:
@@ -81,9 +83,13 @@ def halved(image: Image) -> Image:
     inner = 1.5 * near**3 - 2.5 * near**2 + 1  # the cubic convolution kernel (Keys 1981, a = -1/2)
     outer = -0.5 * far**3 + 2.5 * far**2 - 4 * far + 2
     line = np.concatenate([outer[::-1], inner[::-1], inner, outer])
-    line /= line.sum()
-    smooth = cv2.sepFilter2D(image, cv2.CV_32F, line, line, anchor=(3, 3), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(np.clip(np.round(smooth[::2, ::2]), 0, 255), np.uint8)
+    line = (line / line.sum()).astype(np.float32)
+    smooth = np.pad(image, ((3, 4), (3, 4)), mode="symmetric").astype(np.float32)
+    for axis in (1, 0):
+        begins = np.arange(0, image.shape[axis], 2)
+        taps = [weight * smooth.take(begins + i, axis) for i, weight in enumerate(line)]
+        smooth = np.sum(taps, axis=0, dtype=np.float32)
+    return np.asarray(np.clip(np.round(smooth), 0, 255), np.uint8)
 
 
 def subwindow(image: Image, row: float, column: float, height: int, width: int) -> Image:

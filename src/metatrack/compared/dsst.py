@@ -127,6 +127,11 @@ class DSST:
     def __init__(self) -> None:
         self.model: ScaleModel | None = None
 
+    @classmethod
+    def identity(cls) -> dict[str, Any]:
+        """What decides its boxes besides this package."""
+        return {"opencv": cv2.__version__}
+
     def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 

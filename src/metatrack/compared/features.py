@@ -65,7 +65,8 @@ class OneBlock:
 
     def __init__(self, features: Features) -> None:
         self._features = features
-        self.channels, self.strides = (features.channels,), (features.stride,)
+        self.channels: tuple[int, ...] = (features.channels,)
+        self.strides: tuple[int, ...] = (features.stride,)
 
     def __call__(self, patches: Image) -> list[Float32]:
         """See :class:`Blocks`."""

@@ -1,18 +1,20 @@
 """Median flow: a box moves as most of its points do, of those that come back to where they were.
 
-Kalal, Mikolajczyk and Matas: Forward-Backward Error: Automatic Detection of Tracking Failures, ICPR 2010. Optical flow is OpenCV's
-(pyramidal Lucas and Kanade).
+Kalal, Mikolajczyk and Matas: Forward-Backward Error: Automatic Detection of Tracking Failures, ICPR 2010. Optical flow is
+OpenCV's (pyramidal Lucas and Kanade).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from metatrack.geometry import Box, Image
+from metatrack.opencv import require_opencv
+
+cv2 = require_opencv("TLD's optical flow")
 
 Floats = npt.NDArray[np.float32]
 

@@ -1,10 +1,10 @@
 """TLD: a tracker from frame to frame, a detector over the whole frame, and learning where the two contradict each other.
 
-Kalal, Mikolajczyk and Matas: Tracking-Learning-Detection, PAMI 2012. Settings are those of the authors' released OpenTLD; parts are in
-:mod:`metatrack.compared.median_flow` (the tracker) and :mod:`metatrack.compared.cascade` (the detector).
+Kalal, Mikolajczyk and Matas: Tracking-Learning-Detection, PAMI 2012. Settings are those of the authors' released OpenTLD. The
+tracker is :mod:`metatrack.compared.median_flow`, the detector :mod:`metatrack.compared.cascade`.
 
-The comparisons of the ferns and the warps of the target are random there and here: one run is one draw. Here each run begins with the
-same seed. Where the released code does not track targets smaller than 24 pixels, windows here may be as small as the target is.
+The comparisons of the ferns and the warps of the target are random there and here: one run is one draw. Here each run begins with
+the same seed. The detector's windows may be as small as the target, where that is smaller than the released code's 24 pixels.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from metatrack.compared.cascade import MOST, Ferns, Grid, Neighbours, blurred, make_grid, pattern, patterns, variances
 from metatrack.compared.correlation import Found, grey, start
-from metatrack.compared.median_flow import follow
+from metatrack.compared.median_flow import cv2, follow
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.intp]
 
 GIVEN_UP = Box(*(float("nan"),) * 4)
@@ -89,6 +89,11 @@ class TLD:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self.model: Model | None = None
+
+    @classmethod
+    def identity(cls) -> dict[str, Any]:
+        """What decides its boxes besides this package."""
+        return {"opencv": cv2.__version__}
 
     def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
@@ -305,7 +310,7 @@ def warped(image: Image, corners: tuple[int, int, int, int], turn: float, rng: n
     dx, dy = columns - x0, rows - y0
     values = (image[y0, x0] * (1 - dx) + image[y0, x1] * dx) * (1 - dy) + (image[y1, x0] * (1 - dx) + image[y1, x1] * dx) * dy
     noisy = values + NOISE * rng.standard_normal(values.shape, np.float32)
-    return np.rint(noisy).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(noisy).clip(0, 255), np.uint8)
 
 
 def _inside(box: Box, frame: tuple[int, ...]) -> Integers:

@@ -15,7 +15,6 @@ from typing import Any
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
 from metatrack.evaluation.run.runner import Tracker
-from metatrack.opencv import opencv_version
 from metatrack.tracking.settings import TrackerSettings
 
 
@@ -67,11 +66,10 @@ class Compared:
         return self._factory()(*self._arguments())
 
     def identity(self) -> dict[str, Any]:
-        """Versions of this package and of OpenCV, if it is in use, and what the class itself tells (hashes of files)."""
+        """Version of this package, and what the class itself tells (OpenCV's version where it uses that, hashes of files)."""
         factory = self._factory()
         own: dict[str, Any] = factory.identity(*self._arguments()) if hasattr(factory, "identity") else {}
-        opencv = {"opencv": version} if (version := opencv_version()) else {}
-        return {"metatrack": __version__, **opencv, "factory": self.factory, **own}
+        return {"metatrack": __version__, "factory": self.factory, **own}
 
     def _factory(self) -> Callable[..., Tracker]:
         return load_factory(f"metatrack.compared.{self.factory}")
@@ -131,9 +129,11 @@ NAMED: dict[str, Ours | Compared] = {
     "dsst": Compared("dsst:DSST", "correlation filters for place and scale (2014)"),
     "srdcf": Compared("srdcf:SRDCF", "correlation filter with a spatial penalty, on oriented gradients (2015)"),
     "meem": Compared("meem:MEEM", "support vector machines of several times (2014)"),
+    "tld": Compared("tld:TLD", "tracking, learning, detection (2012)"),
+    "ccot-hog": Compared("ccot:CCOT", "continuous filter, on oriented gradients (2016; the published boxes are on a network)"),
     "hdt-vgg16": Compared("hdt:HDT", "hedged correlation filters on VGG-16 (2016; the authors' on VGG-19); extra 'vgg'"),
     "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
-    "tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
+    "opencv-tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
     "mil": Compared("opencv:MIL", "OpenCV's multiple-instance learning (2009)"),
     "mosse": Compared("opencv:MOSSE", "OpenCV's first correlation filter (2010)"),
     "medianflow": Compared("opencv:MedianFlow", "OpenCV's optical flow there and back (2010)"),
