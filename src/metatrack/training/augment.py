@@ -122,7 +122,7 @@ class Augmentation:
 def resample(
     image: Image, linear: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], size: int, fill: Seq[float] = (0, 0, 0)
 ) -> Image:
-    """As :func:`metatrack.geometry.warp`, in a third of its time; at the image's border nothing is blended."""
+    """As :func:`metatrack.geometry.warp`, in less than half of its time; at the image's border nothing is blended."""
     (a, b), (c, d) = linear.tolist()
     x, y = offset.tolist()
     colour = tuple(round(value) for value in fill)
