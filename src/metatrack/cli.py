@@ -39,6 +39,7 @@ COMMANDS = {
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),
     "train average": Command("app.train:AverageOptions", "app.train:average", "train", "average the weights of several runs"),
+    "train probe": Command("app.train:ProbeOptions", "app.train:probe", "train", "measure whether a meta-learner has learnt"),
     "export": Command("app.export:ExportOptions", "app.export:run", "train", "make a model bundle of trained weights"),
     "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
     "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),

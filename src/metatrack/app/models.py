@@ -40,4 +40,6 @@ def _facts(bundle: Bundle) -> tuple[str, ...]:
     card = bundle.card
     size = sum(facts["bytes"] for facts in card["files"].values()) / 1e6
     adapts = "yes" if bundle.graph("adapt") else "no"
+    if "adaptation" in card:
+        adapts = f"yes: {card['adaptation']['sentence']}"
     return card["architecture"]["trunk"], f"{size:.1f}", adapts, card["licence"], card["description"]

@@ -1,7 +1,8 @@
-"""``metatrack train matching``, ``train meta`` and ``train average``: the training loop prints its own progress."""
+"""``metatrack train matching``, ``meta``, ``average`` and ``probe``: the training loop prints its own progress."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,14 @@ from typing import TypeVar
 
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.stop import StopRequest
+from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.engine import load_model
+from metatrack.runtime.torch_engine import read_networks
 from metatrack.training.matching import MatchingConfig, train_matching
 from metatrack.training.meta import MetaConfig, train_meta
+from metatrack.training.mix import load_mix
+from metatrack.training.probe import probe as measure
+from metatrack.training.probe import sentence
 from metatrack.training.run import Outcome, RunConfig, Stop
 from metatrack.training.weights import average_weights
 
@@ -67,4 +74,34 @@ def average(options: AverageOptions) -> int:
     """
     with user_input():
         print(f"mean of {len(options.weights)} runs: {average_weights(options.weights, options.out)}")
+    return 0
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Measures whether a model's kernels fit their own target: against none, another target's, and one bank for all."""
+
+    mix: Path
+    """JSON file of videos that neither of the model's networks has seen (configs/val.json)."""
+    model: str = "lite"
+    """Name of a shipped model, or folder of a bundle."""
+    targets: int = 300
+    """Trajectories, at most; each is one target."""
+    seed: int = 0
+    """Of the choice of frames and of the warps."""
+
+
+def probe(options: ProbeOptions) -> int:
+    """Prints what was measured, as JSON, and the line that ``metatrack models`` shows of it; returns the exit code.
+
+    Raises:
+        Problem: the model has no meta-learner, or the data cannot be used.
+    """
+    with user_input():
+        bundle = open_bundle(options.model)
+        model, networks = load_model(options.model), read_networks(bundle)
+        last = networks.weight.numpy(), networks.bias.numpy()
+        summary = measure(model, last, load_mix(options.mix), options.targets, options.seed).summary()
+    print(json.dumps(summary, indent=2))
+    print(sentence(summary))
     return 0
