@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ SHARED = REPOSITORY.parent / "shared"
 
 settings.register_profile("loaded machine", deadline=None)  # an example may take any time where other work runs beside
 settings.load_profile("loaded machine")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, or in the background: what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Scene:

@@ -30,13 +30,14 @@ SOURCE = str(Path(metatrack.__file__).parents[1])  # the package under test, fro
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": SOURCE}
 
 
-def run(*words: str | Path, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path, cwd: Path | None = None, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "metatrack", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200, check=False)
 
 
 def count_frames(path: Path) -> int:
@@ -223,11 +224,11 @@ def test_interrupted_run_keeps_every_finished_frame(
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits "ignore"
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1200
     while process.poll() is None and time.monotonic() < deadline and not (table.is_file() and table.read_text().count("\n") > 10):
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=1200)
     assert process.returncode == code, said
     text = table.read_text()
     assert text.endswith("\n")
@@ -243,7 +244,7 @@ def test_interrupted_run_keeps_every_finished_frame(
 
 def test_closed_pipe_is_no_traceback() -> None:
     command = f"{sys.executable} -m metatrack track {DEMO} --box {BOX} --end 20 --boxes - --model {MODEL} | head -n 2"
-    done = subprocess.run(command, shell=True, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, shell=True, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200, check=False)
     assert len(done.stdout.splitlines()) == 2
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr

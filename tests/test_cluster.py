@@ -88,7 +88,7 @@ def cluster(log):
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "wait": False}
     nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
     second = nodes.add_node(**node)
-    nodes.wait_for_nodes(timeout=120)
+    nodes.wait_for_nodes(timeout=1200)
     yield SimpleNamespace(address=nodes.address, remove_second=partial(nodes.remove_node, second, allow_graceful=False))
     nodes.shutdown()
     patch.undo()
@@ -158,7 +158,7 @@ def test_interrupted_and_continued_beside_another_evaluation(cluster, root, loca
     process = start()
     wait_for(lambda: contents(tmp_path) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err, err
     done = contents(tmp_path)
     assert 1 <= len(done) < 3 and not list((tmp_path / "locks").iterdir())
@@ -173,7 +173,7 @@ def test_interrupted_and_continued_beside_another_evaluation(cluster, root, loca
         process = start()
         wait_for(lambda: len(contents(tmp_path)) == 2 or process.poll() is not None)
         assert process.poll() is None and not store.is_done(unit)
-    table, err = process.communicate(timeout=120)
+    table, err = process.communicate(timeout=1200)
     assert process.returncode == 0 and " 3\n" in table, err
     assert contents(tmp_path) == {name: text for name, text in contents(local.out).items() if "Slow" in name}
     assert len(log.read_text().split()) - began == 3 - len(done)  # what was done was not done again

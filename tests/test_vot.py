@@ -89,7 +89,7 @@ def test_the_command_by_pipe_and_by_port(image):
     words = [sys.executable, "-m", "metatrack", "vot", "--threads", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(metatrack.__file__).parents[1])}
     text = "".join(format_message(*m) for m in (("initialize", [BOX]), ("frame", [image]), ("quit",)))
-    done = subprocess.run(words, env=environment, input=text, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env=environment, input=text, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0 and [parse_message(line).type for line in done.stdout.splitlines()] == ["hello", "state"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(120)
@@ -101,4 +101,4 @@ def test_the_command_by_pipe_and_by_port(image):
             stream.write(text)
             stream.flush()
             assert [parse_message(line).type for line in stream] == ["hello", "state"]
-        assert process.communicate(timeout=120)[0] == "" and process.returncode == 0
+        assert process.communicate(timeout=1200)[0] == "" and process.returncode == 0

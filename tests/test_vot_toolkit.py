@@ -85,7 +85,7 @@ def vot(workspace: Path, action: str, *words: str) -> str:
     offline = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
     ours = {"PYTHONPATH": str(Path(metatrack.__file__).parents[1]), "OMP_NUM_THREADS": "1", "VOT_RESULTS_BINARY": "0"}
     words = (str(VOT), action, "--workspace", str(workspace), *words)
-    done = subprocess.run(words, env={**os.environ, **offline, **ours}, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(words, env={**os.environ, **offline, **ours}, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

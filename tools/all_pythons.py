@@ -106,7 +106,8 @@ def main() -> int:
         found = {version: find_python(version) for version in options.only or VERSIONS}
         there = {version: python for version, python in found.items() if python is not None}
         plan = [(version, python, False) for version, python in there.items()]
-        plan += [(version, python, True) for version, python in [*there.items()][:1]]
+        # Newer Pythons have no wheels of versions that are older than they are.
+        plan += [(version, python, True) for version, python in there.items() if version == VERSIONS[0]]
         for version in found.keys() - there.keys():
             print(f"Python {version}: not on this machine, not tried")
         for version, python, oldest in plan:

@@ -10,12 +10,13 @@ the server; a file system without locks is an error here and not a silent double
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if sys.platform == "win32":  # pragma: no cover
+try:
+    import fcntl
+except ImportError:  # Windows
     import msvcrt
 
     FAR = 1 << 30
@@ -25,12 +26,11 @@ if sys.platform == "win32":  # pragma: no cover
         place = os.lseek(descriptor, 0, os.SEEK_CUR)
         os.lseek(descriptor, FAR, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         finally:
             os.lseek(descriptor, place, os.SEEK_SET)
 
 else:
-    import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ Only the module of the command that was asked for is imported.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _write_anything()
     try:
         return dispatch(words)
     except Problem as problem:
@@ -63,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, for example
         print(f"error: {error}", file=sys.stderr)
         return INCOMPLETE
+
+
+def _write_anything() -> None:
+    """A console of another alphabet (cp1252, LANG=C) shows what it lacks as an escape, and stops nobody."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a notebook or a test has put something else
+            stream.reconfigure(errors="backslashreplace")
 
 
 def dispatch(words: list[str]) -> int:

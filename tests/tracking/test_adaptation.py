@@ -83,7 +83,7 @@ def work():
 threading.Thread(target=work).start()
 """
         done = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200
         )
         assert done.stdout.split() == ["frames", "29", "32"], done.stderr
 
@@ -104,7 +104,7 @@ if child == 0: os._exit(follow())
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
         done = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=1200
         )
         assert done.stdout.split() == ["32"], done.stderr
 

@@ -72,7 +72,7 @@ def open_bundle(model: str | Path) -> Bundle:
         if not (folder / CARD).is_file():
             raise BundleError(f"no model {str(model)!r}: shipped are {', '.join(shipped) or 'none'}; a folder must hold {CARD}")
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card["format"] != 1:
             raise BundleError(f"{folder / CARD}: format {card['format']} is not known to this version; upgrade metatrack")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
