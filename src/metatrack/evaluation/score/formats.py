@@ -208,7 +208,7 @@ def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, 
     time_file = folder / f"{sequence}_time.txt"
     columns = [times]
     if run > 1:
-        earlier = parse_rows(time_file.read_text(encoding="utf-8"), time_file, columns=range(1, run + 100)) if time_file.is_file() else None
+        earlier = parse_rows(time_file.read_text(), time_file, columns=range(1, run + 100)) if time_file.is_file() else None
         if earlier is None or earlier.shape[1] < run - 1 or len(earlier) != len(times):
             raise ValueError(f"{time_file} does not hold the times of the {run - 1} runs before this one; write them first")
         columns = [*earlier.T[: run - 1], times]
@@ -229,10 +229,10 @@ def read_got10k(folder: Path) -> list[tuple[Float64, Float64 | None]]:
     if not files:
         raise FileNotFoundError(f"{folder} holds no {folder.name}_001.txt")
     time_file = folder / f"{folder.name}_time.txt"
-    times = parse_rows(time_file.read_text(encoding="utf-8"), time_file, columns=range(1, 101)) if time_file.is_file() else np.empty((0, 0))
+    times = parse_rows(time_file.read_text(), time_file, columns=range(1, 101)) if time_file.is_file() else np.empty((0, 0))
     runs: list[tuple[Float64, Float64 | None]] = []
     for i, file in enumerate(files):
-        boxes = parse_rows(file.read_text(encoding="utf-8"), file)
+        boxes = parse_rows(file.read_text(), file)
         runs.append((boxes, times[:, i] if i < times.shape[1] and len(times) == len(boxes) else None))
     return runs
 
