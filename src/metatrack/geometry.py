@@ -26,7 +26,6 @@ MOST_SHRINK = 16
 
 Image = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.floating]
-Words = npt.NDArray[np.uint16]
 
 
 class Box(NamedTuple):
@@ -144,7 +143,15 @@ def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Seque
             part = image[y0 : y0 + ny * shrink, x0 : x0 + nx * shrink]
             image = _average(part, shrink)
             left, top, scale = (left - x0) / shrink, (top - y0) / shrink, scale / shrink
-    return _resample(image, left, top, scale, size, np.round(fill).astype(np.uint8))
+    # Both axes on their own: rows are mixed first, since a row lies in one piece, and of what is left the columns.
+    steps = np.arange(size) + 0.5
+    x, across = _taps(left + scale * steps)
+    y, down = _taps(top + scale * steps)
+    part, x, y = _surrounded(image, x, y, fill)
+    rows = np.ascontiguousarray(part).reshape(len(part), -1)
+    mixed = _mix(rows[y[0]], rows[y[1]], down[:, None])  # (size, 3 w)
+    low, high = (mixed.take(columns.ravel(), axis=1) for columns in 3 * x[..., None] + np.arange(3))
+    return _mix(low, high, np.repeat(across, 3)).reshape(size, size, 3)
 
 
 def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
@@ -157,30 +164,18 @@ def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[f
         size: side of the output in pixels.
         fill: colour of what lies outside the image.
     """
-    height, width = image.shape[:2]
-    u = np.arange(size) + 0.5
-    places = []
-    for row, start, most in zip(linear, offset, (width, height), strict=True):
-        place = row[0] * u[None, :] + row[1] * u[:, None] + (start - 0.5)  # (size, size) pixel centres, hence the halves
-        np.maximum(place, -1.0, out=place)
-        places.append(np.minimum(place, float(most), out=place))
-    first = [np.floor(place).astype(np.intp) for place in places]
-    x0, y0 = (int(each.min()) for each in first)
-    x1, y1 = (int(each.max()) + 2 for each in first)
-    part = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:  # with a line of the fill, or two, wherever the image ends
-        part[:] = np.round(fill)
-    left, top = max(x0, 0), max(y0, 0)
-    inner = image[top : min(y1, height), left : min(x1, width)]
-    part[top - y0 : top - y0 + inner.shape[0], left - x0 : left - x0 + inner.shape[1]] = inner
-    pixels = _four_channels(part).view(np.uint64).reshape(-1)
-    across, down = (np.round((place - each) * 128).astype(np.uint16) for place, each in zip(places, first, strict=True))
-    index = (first[1] - y0) * part.shape[1] + (first[0] - x0)
-    mixed = [
-        _mix(pixels.take(line).view(np.uint16), pixels.take(line + 1).view(np.uint16), np.repeat(across, 4, axis=1), bits=9)
-        for line in (index, index + part.shape[1])
-    ]
-    return _three_channels(_mix(mixed[0], mixed[1], np.repeat(down, 4, axis=1), bits=8).reshape(size, size, 4))
+    steps = np.arange(size) + 0.5
+    (a, b), (c, d) = linear.tolist()
+    x, across = _taps((a * steps + b * steps[:, None] + offset[0]).ravel())  # (2, size * size)
+    y, down = _taps((c * steps + d * steps[:, None] + offset[1]).ravel())
+    part, x, y = _surrounded(image, x, y, fill)
+    pixels = np.ascontiguousarray(part).reshape(-1, 3)
+    across, down = np.repeat(across, 3), np.repeat(down, 3)
+    upper, lower = (
+        _mix(pixels.take(row + x[0], axis=0).ravel(), pixels.take(row + x[1], axis=0).ravel(), across)
+        for row in y * part.shape[1]
+    )
+    return _mix(upper, lower, down).reshape(size, size, 3)
 
 
 def _average(image: Image, shrink: int) -> Image:
@@ -189,7 +184,7 @@ def _average(image: Image, shrink: int) -> Image:
     total = image[::shrink].astype(np.uint16)
     for k in range(1, shrink):
         total += image[k::shrink]
-    # A pixel is a number of 64 bits, see _four_channels; its lowest three sixteens are added at once, as none overflows.
+    # A pixel is read as a number of 64 bits: three channels of 16, and one without a meaning. Numpy adds those at once, and fast.
     held = np.empty(total.size + 1, np.uint16)
     held[:-1] = total.reshape(-1)
     pixels = np.ndarray((ny, nx, shrink), np.uint64, held.data, strides=(6 * nx * shrink, 6 * shrink, 6))
@@ -199,79 +194,49 @@ def _average(image: Image, shrink: int) -> Image:
     mean = total.view(np.uint16).reshape(ny, nx, 4)
     mean += shrink**2 // 2
     mean //= shrink**2
-    return _three_channels(mean)
-
-
-def _three_channels(pixels: Words) -> Image:
-    """``(h, w, 4)`` -> ``(h, w, 3)``: a channel at a time, since numpy is slow where the innermost axis has three numbers."""
-    result = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for channel in range(3):
-        result[..., channel] = pixels[..., channel]
+    result = np.empty((ny, nx, 3), np.uint8)
+    for channel in range(3):  # numpy is slow where the innermost axis has three numbers
+        result[..., channel] = mean[..., channel]
     return result
 
 
-class _Taps(NamedTuple):
-    """The two pixels that each pixel of the output lies between, along one axis."""
-
-    first: npt.NDArray[np.intp]  # (size,), inside the image
-    second: npt.NDArray[np.intp]
-    share: npt.NDArray[np.uint16]  # (size,) weight of the second, in 128ths
-    no_first: npt.NDArray[np.bool_]  # (size,) whether the first lies outside the image
-    no_second: npt.NDArray[np.bool_]
-
-    @classmethod
-    def along(cls, start: float, scale: float, size: int, length: int) -> _Taps:
-        """Those of an axis of ``length`` pixels, whose coordinate at the output's coordinate u is ``start + scale * u``."""
-        place = np.clip(start + scale * (np.arange(size) + 0.5) - 0.5, -2, length + 1)  # pixel centres, hence the halves
-        first = np.floor(place).astype(np.intp)
-        share = np.round((place - first) * 128).astype(np.uint16)
-        second = first + 1
-        outside = [(index < 0) | (index >= length) for index in (first, second)]
-        return cls(first.clip(0, length - 1), second.clip(0, length - 1), share, *outside)
+def _taps(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+    """For coordinates along an axis: the pixels before and behind each, ``(2, n)``, and the second one's weight in 1/256."""
+    fine = np.rint(256 * places - 128).astype(np.int64)  # pixel i has its centre at i + 1/2
+    first = fine >> 8
+    return np.stack([first, first + 1]), (fine & 255).astype(np.uint16)
 
 
-def _resample(image: Image, left: float, top: float, scale: float, size: int, fill: npt.NDArray[np.uint8]) -> Image:
-    """Bilinear, one axis after the other, in whole numbers of 16 bits: exact to a grey level, and fast in numpy.
+def _surrounded(
+    image: Image, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], fill: Sequence[float]
+) -> tuple[Image, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The part of an image that columns ``x`` and rows ``y`` need, with ``fill`` around it where they leave the image.
 
-    The first axis leaves 9 bits (twice the grey level), the second 8; with weights in 128ths neither sum exceeds 16 bits. Pixels
-    have four channels meanwhile, so that one is a number of 32 or 64 bits: numpy gathers those four times as fast as three.
+    Returns:
+        The part, and the columns and rows as they are numbered in it.
     """
     height, width = image.shape[:2]
-    down, across = _Taps.along(top, scale, size, height), _Taps.along(left, scale, size, width)
-    x0, x1 = int(across.first[0]), int(across.second[-1]) + 1
-    above, below = (image[rows, x0:x1] for rows in (down.first, down.second))  # (size, n, 3)
-    above[down.no_first], below[down.no_second] = fill, fill
-    mixed = _mix(_four_channels(above), _four_channels(below), down.share[:, None], bits=9)  # (size, 4 n)
-    pixels = mixed.view(np.uint64)  # (size, n)
-    before, behind = (pixels.take(columns - x0, 1) for columns in (across.first, across.second))  # (size, size)
-    outside = (2 * np.append(fill, 0).astype(np.uint16)).view(np.uint64)
-    before[:, across.no_first], behind[:, across.no_second] = outside, outside
-    mixed = _mix(before.view(np.uint16), behind.view(np.uint16), np.repeat(across.share, 4), bits=8)
-    return _three_channels(mixed.reshape(size, size, 4))
+    x, y = np.clip(x, -1, width), np.clip(y, -1, height)  # a single line of fill does for all that lies outside
+    x0, x1, y0, y1 = int(x.min()), int(x.max()) + 1, int(y.min()), int(y.max()) + 1
+    part = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        line = np.tile(np.round(fill).astype(np.uint8), (x1 - x0, 1))
+        whole = np.repeat(line[None], y1 - y0, axis=0)
+        whole[max(-y0, 0) :, max(-x0, 0) :][: part.shape[0], : part.shape[1]] = part
+        part = whole
+    return part, x - x0, y - y0
 
 
-def _mix(a: Words, b: Words, share: Words, bits: int) -> Words:
-    """``a + (b - a) share / 128``, rounded to a number of bits where ``a`` and ``b`` have one less or one more; changes both.
-
-    Differences are taken modulo 2^16, which the sum undoes.
-    """
-    drop = 6 if bits == 9 else 8
-    b -= a
-    b *= share
-    a <<= 7
-    a += b
-    a += 1 << (drop - 1)
-    a >>= drop
-    return a
-
-
-def _four_channels(rows: Image) -> Words:
-    """``(size, n, 3)`` -> ``(size, 4 n)``: numbers of 32 bits read at steps of three bytes; each fourth byte has no meaning."""
-    size, n, _ = rows.shape
-    held = np.empty(rows.size + 1, np.uint8)
-    held[:-1] = rows.reshape(-1)
-    pixels = np.ndarray((size * n,), np.uint32, held.data, strides=(3,))
-    return pixels.copy().view(np.uint8).reshape(size, 4 * n).astype(np.uint16)
+def _mix(first: Image, second: Image, weight: npt.NDArray[np.uint16]) -> Image:
+    """Values of 0..255 by the second's weight in 1/256, rounded. 16 bits hold all of it: 255 * 256 + 128."""
+    result = first.astype(np.uint16)
+    result *= 256 - weight
+    other = second.astype(np.uint16)
+    other *= weight
+    result += other
+    result += np.uint16(128)
+    result >>= 8
+    return result.astype(np.uint8)
 
 
 def window_start(cells: int, window: int) -> int:
