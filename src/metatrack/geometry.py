@@ -200,7 +200,7 @@ def _average(image: Image, shrink: int) -> Image:
     return result
 
 
-def _taps(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+def _taps(places: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
     """For coordinates along an axis: the pixels before and behind each, ``(2, n)``, and the second one's weight in 1/256."""
     fine = np.rint(256 * places - 128).astype(np.int64)  # pixel i has its centre at i + 1/2
     first = fine >> 8
