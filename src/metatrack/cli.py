@@ -35,6 +35,9 @@ COMMANDS = {
     "import-results": Command(
         "app.import_results:ImportOptions", "app.import_results:run", None, "bring published boxes into an evaluation"
     ),
+    "export-results": Command(
+        "app.export_results:ExportResultsOptions", "app.export_results:run", None, "write boxes as files of other toolkits"
+    ),
     "report": Command("app.report:ReportOptions", "app.report:run", None, "make tables, plots and a page of an evaluation"),
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),

@@ -62,7 +62,7 @@ def run(options: ReportOptions) -> int:
         raise Problem(f"--filmstrips {options.filmstrips} --frames {options.frames}: at least 0 and 1 are needed")
     with user_input():
         store = Store.open(options.folder)
-        trackers = _trackers(store, options.trackers)
+        trackers = chosen_trackers(store, options.trackers)
         if options.tracker is not None and options.tracker not in trackers:
             raise ValueError(f"--tracker: {_unknown(options.tracker, trackers)}")
         sequences, frames = _sequences(store, options)
@@ -82,7 +82,12 @@ def run(options: ReportOptions) -> int:
     return 0
 
 
-def _trackers(store: Store, wanted: str | None) -> list[str]:
+def chosen_trackers(store: Store, wanted: str | None) -> list[str]:
+    """Those of an evaluation that ``--trackers`` names; all where it is None.
+
+    Raises:
+        ValueError: there are none, or none of a name.
+    """
     there = tracker_order(store)
     if not there:
         raise ValueError(f"{store.root} holds no tracker's results; evaluate or import some first")

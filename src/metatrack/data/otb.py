@@ -123,11 +123,6 @@ def zero_based(rows: npt.ArrayLike) -> Float64:
     return np.asarray(rows, np.float64) - [1, 1, 0, 0]
 
 
-def one_based(boxes: npt.ArrayLike) -> Float64:
-    """The inverse of :func:`zero_based`, for writing files that OTB's toolkits read."""
-    return np.asarray(boxes, np.float64) + [1, 1, 0, 0]
-
-
 def _target(name: str, fact: dict[str, Any]) -> OtbTarget:
     return OtbTarget(
         name=name,

@@ -118,7 +118,7 @@ def diagnose(
         convention: of the data set.
 
     Returns:
-        parts that sum to 20/21 less the AUC of ``scores.score_runs``.
+        parts that sum to 20/21 less the AUC of ``scores.score_measured``.
 
     Raises:
         ValueError: a run has another number of boxes than frames.

@@ -1,8 +1,7 @@
 """Result files of trackers: OTB toolkit ``.mat``, benchmark ``.json``, text of any separator, GOT-10k's and LaSOT's folders.
 
-What a file states is a :class:`Trajectory`: its boxes exactly as written, whatever the file's origin. :func:`load_otb` brings
-files in OTB's naming and 1-based boxes to this project's names, frames and 0-based boxes. All writers replace the file
-in one step, so that a reader never sees half of one.
+What a file states is a :class:`Trajectory`: its boxes exactly as written, whatever the file's origin. All writers replace the
+file in one step, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64
-from metatrack.data.otb import OtbTarget, otb_targets, zero_based
+from metatrack.data.otb import OtbTarget
 from metatrack.data.regions import polygons_to_boxes
 from metatrack.data.rows import parse_rows
-from metatrack.evaluation.score.metrics import hold_last
 from metatrack.files import write_atomically
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv")
@@ -44,19 +42,16 @@ class Trajectory:
     """Speed, where the file states it."""
 
 
-def read_trajectories(path: Path) -> list[Trajectory]:
-    """Reads one result file by its suffix; a ``.mat`` or ``.json`` of TRE or SRE holds several runs, other files one.
+def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
+    """Reads the contents of a result file by its suffix; a ``.mat`` or ``.json`` of TRE or SRE holds several runs, others one.
+
+    Args:
+        data: the contents.
+        source: the file's name.
 
     Raises:
-        ValueError: the file is of no known kind, too large, or does not hold what its kind should.
+        ValueError: the file is of no known kind, or does not hold what its kind should.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes is no result file; at most {MAX_BYTES} are read")
-    return parse_trajectories(path.read_bytes(), str(path))
-
-
-def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
-    """As :func:`read_trajectories`, of a file's contents; ``source`` is its name."""
     suffix = Path(source).suffix.lower()
     if suffix == ".mat":
         return [_from_record(record, source) for record in _mat_records(data, source)]
@@ -116,36 +111,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[._]", "-", name).lower()
 
 
-def load_otb(source: Path, targets: Sequence[OtbTarget] | None = None) -> dict[str, Trajectory]:
-    """Published results on OTB, one file a target in a folder or ``.zip``, in any of the formats above.
-
-    Returns:
-        Per target that was found, boxes ``(len(target.frames), 4)``, 0-based. As in the OTB toolkit, a row that is not a box
-        (TLD's NaN when it has given up) repeats the one before it; without that, TLD would lose 0.05 of its published AUC.
-        A file that stops early is continued by NaN, so that the frames it lacks count as failures (STRUCK's ClifBar). Of
-        several runs in a file (TRE) the first, which is the OPE run. Files of other targets are left out.
-
-    Raises:
-        ValueError: a file cannot be read, two files mean the same target, or a file's rows cannot belong to the target's frames.
-    """
-    by_name = {target.name: target for target in (otb_targets() if targets is None else targets)}
-    found: dict[str, Trajectory] = {}
-    for file, data in result_files(source):
-        name = match_target(Path(file).stem, list(by_name))
-        if name is None:
-            continue
-        if name in found:
-            raise ValueError(f"{source}: two files are about {name}, the second is {file}; keep one")
-        trajectory = parse_trajectories(data, file)[0]
-        rows = align_otb(hold_last(trajectory.boxes), by_name[name], f"{source}: {file}")
-        found[name] = replace(trajectory, boxes=zero_based(rows))
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
-
-
 def write_mat(path: Path, trajectories: Sequence[Trajectory]) -> None:
     """Writes an OTB toolkit file: a cell ``results{1..k}`` of structs with res, type, len, fps, annoBegin and startFrame.
 
-    The toolkit expects 1-based boxes: ``metatrack.data.otb.one_based``.
+    The toolkit expects 1-based boxes.
     """
     from scipy.io import savemat  # type: ignore[import-untyped]
 
@@ -165,7 +134,7 @@ def write_mat(path: Path, trajectories: Sequence[Trajectory]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def write_json(path: Path, trajectories: Sequence[Trajectory], tracker: str, sequence: str) -> None:
+def write_json(path: Path, trajectories: Sequence[Trajectory], tracker: str, sequence: str, protocol: str) -> None:
     """Writes the format of the python ``tracker_benchmark``: a list of records, one per run. A NaN box becomes nulls."""
     records = []
     for run in trajectories:
@@ -176,7 +145,7 @@ def write_json(path: Path, trajectories: Sequence[Trajectory], tracker: str, seq
                 "seqName": sequence,
                 "startFrame": start,
                 "endFrame": start + len(run.boxes) - 1,
-                "evalType": "OPE",
+                "evalType": protocol.upper(),
                 "fps": run.fps,
                 "resType": "rect",
                 "res": [[None if np.isnan(value) else float(value) for value in box] for box in run.boxes],
@@ -217,42 +186,11 @@ def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, 
     return folder
 
 
-def read_got10k(folder: Path) -> list[tuple[Float64, Float64 | None]]:
-    """Runs in ``<root>/<tracker>/<sequence>``: boxes ``(n, 4)`` and seconds ``(n,)``, None where no time is given.
-
-    Raises:
-        FileNotFoundError: the folder holds no ``<sequence>_001.txt``.
-        ValueError: a file is damaged.
-    """
-    folder = Path(folder)
-    files = sorted(folder.glob(f"{folder.name}_[0-9][0-9][0-9].txt"))
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no {folder.name}_001.txt")
-    time_file = folder / f"{folder.name}_time.txt"
-    times = parse_rows(time_file.read_text(), time_file, columns=range(1, 101)) if time_file.is_file() else np.empty((0, 0))
-    runs: list[tuple[Float64, Float64 | None]] = []
-    for i, file in enumerate(files):
-        boxes = parse_rows(file.read_text(), file)
-        runs.append((boxes, times[:, i] if i < times.shape[1] and len(times) == len(boxes) else None))
-    return runs
-
-
 def write_lasot(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike) -> Path:
     """Writes ``<root>/<tracker>_tracking_result/<sequence>.txt``, the layout of LaSOT's toolkit; returns the file."""
     path = Path(root) / f"{tracker}_tracking_result" / f"{sequence}.txt"
     write_txt(path, boxes)
     return path
-
-
-def read_lasot(folder: Path) -> dict[str, Float64]:
-    """Boxes per sequence of a folder (or ``.zip``) with one ``<sequence>.txt`` each, as LaSOT's toolkit and pysot have it.
-
-    Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: a file is damaged.
-    """
-    texts = ((name, data) for name, data in result_files(folder) if name.lower().endswith(".txt"))
-    return {Path(name).stem: parse_trajectories(data, name)[0].boxes for name, data in texts}
 
 
 def align_otb(rows: Float64, target: OtbTarget, source: str) -> Float64:

@@ -16,7 +16,7 @@ Conventions shared by all functions here:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -132,26 +132,6 @@ def average_overlap(overlap: npt.ArrayLike) -> float:
 def success_rate(overlap: npt.ArrayLike, threshold: float = 0.5) -> float:
     """Share of frames whose overlap is strictly above one threshold: SR50 with 0.5, SR75 with 0.75."""
     return float(success_curve(overlap, [threshold])[0])
-
-
-class Got10kScores(NamedTuple):
-    """The three numbers that GOT-10k ranks by, each a share in [0, 1]."""
-
-    ao: float
-    sr50: float
-    sr75: float
-
-
-def got10k_scores(overlap_of_sequences: Iterable[npt.ArrayLike]) -> Got10kScores:
-    """AO, SR50 and SR75 over several sequences, each an ``(n,)`` of :func:`overlaps` that STILL HOLDS its first frame.
-
-    The convention of the GOT-10k toolkit (Huang, Zhao, Huang, TPAMI 2021): the first frame of each sequence is dropped, then
-    all frames of all sequences are pooled; frames in which the target is absent are NaN and left out. The toolkit also clips
-    boxes to the frame before overlapping; give clipped boxes to :func:`overlaps` to meet its last digit.
-    """
-    dropped = [np.asarray(values, np.float64)[1:] for values in overlap_of_sequences]
-    pooled = np.concatenate(dropped) if dropped else np.empty(0)
-    return Got10kScores(average_overlap(pooled), success_rate(pooled, 0.5), success_rate(pooled, 0.75))
 
 
 def fps(seconds: npt.ArrayLike) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.score import metrics
-from metatrack.evaluation.score.formats import load_otb
 
 Unknown = Literal["left out", "fails", "passes"]
 
@@ -233,23 +231,12 @@ def _clip(boxes: Float64, frame_size: tuple[int, int] | None) -> Float64:
     return np.stack([x, y, w, h], axis=1)
 
 
-def score_runs(
-    sequence: Sequence,
-    runs: Seq[tuple[int, npt.ArrayLike]],
-    convention: Convention = Convention(),  # noqa: B008 - immutable
-    fps: float = float("nan"),
-    frame_size: tuple[int, int] | None = None,
-) -> Row:
+def score_measured(sequence: Sequence, measured: Measured, fps: float = float("nan")) -> Row:
     """Scores the runs of a sequence, their frames pooled, as OTB's toolkit does for TRE and SRE (``genPerfMat``).
 
     Where the truth is known in no frame but the first, as in GOT-10k's test split, all scores are NaN: the one frame that a
-    tracker cannot miss would give it 0.952. Arguments and errors as for :func:`measure`.
+    tracker cannot miss would give it 0.952.
     """
-    return score_measured(sequence, measure(sequence, runs, convention, frame_size), fps)
-
-
-def score_measured(sequence: Sequence, measured: Measured, fps: float = float("nan")) -> Row:
-    """As :func:`score_runs`, of runs that are measured already."""
     normalized = metrics.normalized_precision_curve(measured.normalized)
     return Row(
         sequence=sequence.name,
@@ -264,26 +251,3 @@ def score_measured(sequence: Sequence, measured: Measured, fps: float = float("n
         fps=fps,
         attributes=sequence.attributes,
     )
-
-
-def score(sequence: Sequence, boxes: npt.ArrayLike, fps: float = float("nan")) -> Row:
-    """Scores the boxes ``(n, 4)``, 0-based, of one pass over a sequence of n frames.
-
-    Raises:
-        ValueError: the numbers of frames differ.
-    """
-    return score_runs(sequence, [(0, boxes)], fps=fps)
-
-
-def published_table(name: str, source: Path, sequences: Seq[Sequence]) -> Table:
-    """The table of result files published on OTB, on the same targets.
-
-    Raises:
-        ValueError: no results for one of the sequences, or a file that cannot be read.
-    """
-    found = load_otb(source)
-    missing = [sequence.name for sequence in sequences if sequence.name not in found]
-    if missing:
-        raise ValueError(f"{source} holds no results for {', '.join(missing)}")
-    rows = (score(s, found[s.name].boxes, found[s.name].fps or float("nan")) for s in sequences)
-    return Table(name, tuple(rows))
