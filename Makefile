@@ -50,8 +50,8 @@ synth: $(VENV)/train.stamp material  ## synthetic clips for training and validat
 PICTURES = --objects $(DATA)/material/usr/share/tuxpaint/stamps --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers
 
 more:  ## further stills and clips, from public repositories mirrored in $(MIRROR) (tools/collect)
-	MIRROR=$(MIRROR) MORE_OUT=$(DATA)/more $(BIN)/python tools/collect/stills.py
-	MIRROR=$(MIRROR) $(BIN)/python tools/collect/video.py
+	$(BIN)/python -m tools.collect.stills --mirror $(MIRROR) --out $(DATA)/more
+	$(BIN)/python -m tools.collect.video --mirror $(MIRROR) --out $(DATA)/more/got10k --sheets $(DATA)/more/sheets-video
 	$(BIN)/metatrack data synth --objects $(DATA)/more/cutouts --backgrounds $(DATA)/more/photos $(DATA)/material/usr/share/backgrounds \
 		$(DATA)/material/usr/share/wallpapers --out $(DATA)/synth-photos --subset train --clips 1500 --length 8 --seed 11
 MIRROR ?= mirror

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.options import Options
-    from metatrack.evaluation.run.runner import Tracker
+    from metatrack.evaluation.run.runner import TrackerLike
 
 REFERENCE = "csrt"
 """What ratios are taken against."""
@@ -28,13 +28,13 @@ class Contender:
     note: str = ""
     """What a reader has to know of it."""
 
-    def make(self, threads: int) -> Tracker:
+    def make(self, threads: int) -> TrackerLike:
         """A new tracker with so many threads.
 
         Raises:
             ValueError, ImportError: something that it needs is not there.
         """
-        tracker: Tracker = MAKERS[self.kind](self, threads)
+        tracker: TrackerLike = MAKERS[self.kind](self, threads)
         return tracker
 
 

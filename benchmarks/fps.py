@@ -14,7 +14,7 @@ from benchmarks.clip import Clip, read_clip
 from benchmarks.contenders import REFERENCE, Contender, contenders, reason
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number, percent, spread
-from metatrack.evaluation.run.runner import Tracker
+from metatrack.evaluation.run.runner import TrackerLike
 from metatrack.geometry import Box, iou
 
 Item = TypeVar("Item")
@@ -40,7 +40,7 @@ class Runner:
     """A contender that could be made."""
 
     contender: Contender
-    tracker: Tracker
+    tracker: TrackerLike
     passes: list[Pass]
 
 
@@ -89,7 +89,7 @@ def in_turn(items: Sequence[Item], n: int) -> list[Item]:
     return [*items[first:], *items[:first]]
 
 
-def follow(tracker: Tracker, clip: Clip, count: int) -> Pass:
+def follow(tracker: TrackerLike, clip: Clip, count: int) -> Pass:
     """Follows the target from its first box through the first frames."""
     frames = clip.frames[:count]
     tracker.init(frames[0], clip.box)

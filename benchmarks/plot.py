@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-
 from metatrack.report.look import COLORS
 
 if TYPE_CHECKING:

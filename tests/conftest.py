@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = REPOSITORY.parent / "shared"
+SHARED = Path(os.environ.get("METATRACK_SHARED") or REPOSITORY.parent / "shared")
+"""The development data: beside the repository, or where METATRACK_SHARED says."""
 
 settings.register_profile("loaded machine", deadline=None)  # an example may take any time where other work runs beside
 settings.load_profile("loaded machine")
@@ -60,5 +62,5 @@ def scene() -> Scene:
 def shared() -> Path:
     """The development data beside the repository; a test that needs it skips where it is absent."""
     if not SHARED.is_dir():
-        pytest.skip(f"needs the development data in {SHARED}")
+        pytest.skip(f"needs the development data in {SHARED} (or set METATRACK_SHARED)")
     return SHARED

@@ -12,8 +12,7 @@ import pytest
 
 import metatrack
 from metatrack.images import write_image
-
-from .test_cli import DEMO, MODEL, run
+from tests.app.test_cli import DEMO, MODEL, run
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "bad-input.md"
 ROW = re.compile(r"\| (?P<what>[^|]+) \| `(?P<command>[^`]+)` \| (?P<message>[^|]+) \| (?P<code>\d) \|")

@@ -15,8 +15,7 @@ from metatrack.app.problem import Problem
 from metatrack.geometry import SEARCH_SIZE, iou
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Model
-
-from .conftest import Scene
+from tests.conftest import Scene
 
 
 def test_without_the_package_the_remedy_is_named(monkeypatch):

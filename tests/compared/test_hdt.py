@@ -14,8 +14,7 @@ from metatrack.compared.features import HOG
 from metatrack.compared.hdt import HDT, kernel
 from metatrack.compared.hedge import Hedge, hedged, old_share
 from metatrack.geometry import iou
-
-from ..conftest import Scene
+from tests.conftest import Scene
 
 
 def vgg(*layers: str) -> networks.Network:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from metatrack.compared.meem import MEEM, frame_score, phi, pool
 from metatrack.compared.prototypes import PROTOTYPES, Machine, Samples, costs, no_prototypes, train, within_budget
 from metatrack.compared.rank import binary_maps, box_mean, rank, to_lab
-
-from ..conftest import Scene
+from tests.conftest import Scene
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from metatrack.compared.correlation import gaussian_labels, subwindow
 from metatrack.compared.patches import resized
-from metatrack.compared.srdcf import SRDCF, View, first_filter, products, solve
+from metatrack.compared.srdcf import SRDCF, SearchWindow, first_filter, products, solve
 from metatrack.geometry import iou
 
 N, CHANNELS = 7, 3
@@ -52,7 +52,7 @@ def test_first_filter_solves_its_equations():
 
 @pytest.mark.parametrize(("size", "cell", "cells"), [((50, 50), 4, 50), ((200, 90), 4, 50), ((37, 38), 4, 37), ((5, 4), 1, 18)])
 def test_window(size, cell, cells):
-    view = View.of(*size)
+    view = SearchWindow.of(*size)
     assert view.cell == cell
     assert view.side // view.cell == cells
     assert view.side * view.scale == pytest.approx(4 * np.sqrt(np.prod(size)), rel=0.5 / cells)

@@ -16,7 +16,7 @@ from metatrack.geometry import iou
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.engine import Maps
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
-from metatrack.tracking.box_search import BoxSearchSettings, View, choose_box
+from metatrack.tracking.box_search import BoxSearchSettings, ContextView, choose_box
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import cosine_window
@@ -31,8 +31,8 @@ def answer(logits: np.ndarray, sides: np.ndarray) -> Maps:
     return Maps(*(each[None].astype(np.float32) for each in (logits, logits, sides)))
 
 
-def view(bias: tuple[float, float] = (1, 1), whole: int = CELLS) -> View:
-    return View((60, 60), bias, STRIDE, whole)
+def view(bias: tuple[float, float] = (1, 1), whole: int = CELLS) -> ContextView:
+    return ContextView((60, 60), bias, STRIDE, whole)
 
 
 def maps(x: float, y: float, w: float, h: float, height: float = 3.0) -> Maps:

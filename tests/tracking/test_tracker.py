@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +19,9 @@ from metatrack.geometry import iou
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
 from metatrack.runtime.engine import load_model
 from metatrack.video import open_source
-from tests.conftest import Scene
+from tests.conftest import REPOSITORY, Scene
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from ..conftest import Scene
+from tests.conftest import Scene
 
 
 def write_split(root, split, count, length=8):

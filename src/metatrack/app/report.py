@@ -19,9 +19,9 @@ from metatrack.files import write_atomically
 from metatrack.hints import hint
 from metatrack.report.filmstrip import Strip, strip
 from metatrack.report.findings import Findings, find
-from metatrack.report.look import Look, looks
 from metatrack.report.page import Contents, html_page, markdown
 from metatrack.report.plots import all_plots
+from metatrack.report.style import LineStyle, line_styles
 from metatrack.report.tables import all_tables
 
 
@@ -70,11 +70,11 @@ def run(options: ReportOptions) -> int:
     # Said before and not after: frames may lie on a slow disk, and two dozen plots take their time.
     shown = f"{len(findings.entries)} trackers on {len(findings.sequences)} sequences"
     print(f"drawing {shown}", file=sys.stderr, flush=True)
-    look = looks([entry.name for entry in findings.entries], findings.focus)
+    styles = line_styles([entry.name for entry in findings.entries], findings.focus)
     out = options.out or store.root / "report"
     with user_input():
-        strips, no_strips = _strips(findings, frames, look, options)
-    contents = Contents(findings, look, all_plots(findings, look), strips, no_strips)
+        strips, no_strips = _strips(findings, frames, styles, options)
+    contents = Contents(findings, styles, all_plots(findings, styles), strips, no_strips)
     _write(out, contents)
     print(f"{out / 'index.html'} shows {shown}", file=sys.stderr)
     if no_strips:
@@ -128,7 +128,7 @@ def _sequences(store: Store, options: ReportOptions) -> tuple[list[Sequence], di
 
 
 def _strips(
-    findings: Findings, frames: Mapping[str, Sequence], look: Mapping[str, Look], options: ReportOptions
+    findings: Findings, frames: Mapping[str, Sequence], styles: Mapping[str, LineStyle], options: ReportOptions
 ) -> tuple[dict[str, Strip], str]:
     """Filmstrips of the worst sequences, and why there are not more of them."""
     if options.filmstrips == 0:
@@ -137,7 +137,7 @@ def _strips(
         return {}, "No filmstrips: they need the frames of the data set; give its folder with --root."
     wanted = findings.worst_first()[: options.filmstrips]
     missing = [sequence.name for sequence in wanted if sequence.name not in frames]
-    strips = {s.name: strip(frames[s.name], findings, look, options.frames) for s in wanted if s.name in frames}
+    strips = {s.name: strip(frames[s.name], findings, styles, options.frames) for s in wanted if s.name in frames}
     notes = []
     if len(wanted) < len(findings.sequences):
         notes.append(f"Filmstrips of the first {len(wanted)} sequences alone (--filmstrips).")

@@ -89,7 +89,7 @@ class Filter:
 
 
 @dataclass
-class View:
+class PlacedWindows:
     """Where the target is, and the windows in which it is looked at. Sizes are heights and widths."""
 
     row: int  # of the target's centre
@@ -107,7 +107,7 @@ class View:
 class ScaleModel:
     """Everything that belongs to one target."""
 
-    view: View
+    view: PlacedWindows
     translation: Filter  # numerator (28, h, w // 2 + 1)
     scaling: Filter  # numerator (17, D)
 
@@ -152,7 +152,7 @@ class DSST:
         smallest = math.ceil(math.log(max(LEAST_WINDOW / side for side in window), SCALE_STEP))
         largest = math.floor(math.log(min(frame_height / base[0], frame_width / base[1]), SCALE_STEP))
         sigma = math.sqrt(base[0] * base[1]) * OUTPUT_SIGMA
-        view = View(
+        view = PlacedWindows(
             math.floor(target.row),
             math.floor(target.column),
             base,
@@ -192,13 +192,13 @@ class DSST:
         return Found(box_around(view.row, view.column, height, width), score)
 
 
-def _filters(view: View, image: Image) -> tuple[Filter, Filter]:
+def _filters(view: PlacedWindows, image: Image) -> tuple[Filter, Filter]:
     """The translation and the scale filter of one frame."""
     translation = Filter.of(view.labels, _translation_sample(view, image), channels=0)
     return translation, Filter.of(SCALE_LABELS, _scale_sample(view, image), channels=1)
 
 
-def _translation_sample(view: View, image: Image) -> Spectrum:
+def _translation_sample(view: PlacedWindows, image: Image) -> Spectrum:
     """Grey and 27 channels of HOG around the target, at its scale: spectra ``(28, h, w // 2 + 1)``."""
     patch = _patch(image, view, view.window, view.scale, view.window)
     features = np.empty((28, *view.window), np.float32)
@@ -207,14 +207,14 @@ def _translation_sample(view: View, image: Image) -> Spectrum:
     return np.fft.rfft2(features * view.hann)
 
 
-def _scale_sample(view: View, image: Image) -> Spectrum:
+def _scale_sample(view: PlacedWindows, image: Image) -> Spectrum:
     """HOG of the target at 33 scales, a signal over scales for each of D features: spectra ``(17, D)``."""
     patches = [_patch(image, view, view.base, view.scale * factor, view.scale_window) for factor in FACTORS]
     features = hog(np.stack(patches), SCALE_CELL).reshape(SCALES, -1)
     return np.fft.rfft(features * SCALE_WINDOW, axis=0)
 
 
-def _patch(image: Image, view: View, size: tuple[int, int], scale: float, to: tuple[int, int]) -> Image:
+def _patch(image: Image, view: PlacedWindows, size: tuple[int, int], scale: float, to: tuple[int, int]) -> Image:
     """What is around the target in a window of ``size`` (height, width) times ``scale``, resized ``to`` another."""
     height, width = (max(1, math.floor(side * scale)) for side in size)
     patch = subwindow(image, view.row, view.column, height, width)

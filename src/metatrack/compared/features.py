@@ -13,7 +13,7 @@ from metatrack.geometry import Image
 Float32 = npt.NDArray[np.float32]
 
 
-class Features(Protocol):
+class FeatureExtractor(Protocol):
     """Patches to maps."""
 
     channels: int
@@ -39,7 +39,7 @@ class HOG:
         self.stride = stride
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`Features`."""
+        """See :class:`FeatureExtractor`."""
         return hog(patches, self.stride)
 
 

@@ -45,7 +45,7 @@ OUTPUT_SIGMA = 0.1
 
 
 @dataclass
-class Model:
+class HdtTarget:
     """Everything that belongs to one target: six filters with 512 channels on a grid of h x w cells."""
 
     row: float  # of the target's centre
@@ -72,7 +72,7 @@ class HDT:
 
     def __init__(self, network: Callable[[Image], list[Float32]] | None = None) -> None:
         self._network = network or vgg16(*LAYERS)
-        self.model: Model | None = None
+        self.model: HdtTarget | None = None
 
     @classmethod
     def identity(cls) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class HDT:
         cells = (window[0] // CELL, window[1] // CELL)
         labels = np.fft.rfft2(gaussian_labels(*cells, OUTPUT_SIGMA * math.sqrt(height * width) / CELL)).astype(np.complex64)
         fade = hann(*cells).astype(np.float32)
-        model = Model(row, column, (height, width), window, fade, labels, [], [], Hedge(FIRST_WEIGHTS))
+        model = HdtTarget(row, column, (height, width), window, fade, labels, [], [], Hedge(FIRST_WEIGHTS))
         model.templates = self._samples(model, image)
         model.alphas = [labels / (kernel(x, x, fade.shape) + REGULARIZATION) for x in model.templates]
         self.model = model
@@ -139,7 +139,7 @@ class HDT:
             model.templates[i] += np.float32(LEARNING_RATE) * (x - model.templates[i])
         return Found(box_around(model.row, model.column, *model.size), float(weights @ heights))
 
-    def _samples(self, model: Model, image: Image) -> list[Spectrum]:
+    def _samples(self, model: HdtTarget, image: Image) -> list[Spectrum]:
         """The layers' maps around the target's last place, resized to the grid and faded out: spectra."""
         patch = resized(subwindow(image, model.row, model.column, *model.window), (INPUT, INPUT))
         rows, columns = model.hann.shape

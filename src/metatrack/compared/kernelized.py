@@ -57,7 +57,7 @@ class KernelSettings:
 
 
 @dataclass
-class View:
+class PlacedWindow:
     """Where the target is, and the window in which it is looked at."""
 
     row: float  # of the target's centre
@@ -74,7 +74,7 @@ class View:
 class KernelModel:
     """Everything that belongs to one target."""
 
-    view: View
+    view: PlacedWindow
     x: Floats  # (C, h, w): the features that it is remembered by
     alpha: Spectrum  # (h, w // 2 + 1): coefficients of the regression
 
@@ -111,7 +111,7 @@ class KernelTracker(ABC):
         rows, columns = (max(least, math.floor(side * (1 + settings.padding))) for side in (height, width))
         cells = (rows // settings.cell, columns // settings.cell)
         sigma = math.sqrt(height * width) * settings.output_sigma / settings.cell
-        view = View(
+        view = PlacedWindow(
             target.row,
             target.column,
             target.height,
@@ -146,13 +146,13 @@ class KernelTracker(ABC):
         model.x = _mean(model.x, x, settings.interpolation)
         return Found(box_around(view.row, view.column, view.height, view.width), score)
 
-    def _sample(self, view: View, image: Image) -> Floats:
+    def _sample(self, view: PlacedWindow, image: Image) -> Floats:
         """Features of the window around the target's last place, faded out towards its border: ``(C, h, w)``."""
         seen = grey(image) if view.shrink == 1 else halved(grey(image))
         features = self.features(subwindow(seen, view.row / view.shrink, view.column / view.shrink, *view.window))
         return features * view.hann.astype(features.dtype)
 
-    def _solve(self, view: View, x: Floats) -> Spectrum:
+    def _solve(self, view: PlacedWindow, x: Floats) -> Spectrum:
         """The ridge regression from all shifts of ``x`` to the labels: equation (7) of 2012, (17) of 2015."""
         kernel = np.fft.rfft2(gaussian_kernel(x, x, self.settings.kernel_sigma))
         return np.asarray(view.labels / (kernel + self.settings.regularization))

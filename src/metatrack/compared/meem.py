@@ -98,7 +98,7 @@ class Expert:
 
 
 @dataclass
-class Model:
+class MeemTarget:
     """Everything that belongs to one target. The box is in pixels of the shrunk and padded frame."""
 
     shrink: float
@@ -121,7 +121,7 @@ class MEEM:
     """
 
     def __init__(self) -> None:
-        self.model: Model | None = None
+        self.model: MeemTarget | None = None
 
     def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
@@ -142,7 +142,7 @@ class MEEM:
         w, h = width * shrink, height * shrink
         ratio = math.sqrt(TEMPLATE_AREA / (w * h))
         template = (max(1, rounded(h * ratio)), max(1, rounded(w * ratio)))
-        model = Model(shrink, ratio, template, Box(x * shrink + PAD, y * shrink + PAD, w, h), (width, height))
+        model = MeemTarget(shrink, ratio, template, Box(x * shrink + PAD, y * shrink + PAD, w, h), (width, height))
         region = _region(model, image, FIRST_SEARCH)
         step = max(1, rounded(min(template) / 4))
         samples = _samples(model, region, step, first=True)
@@ -176,7 +176,7 @@ class MEEM:
         (x, y), (w, h) = ((value - PAD) / model.shrink for value in model.box[:2]), model.given
         return Found(Box(x, y, w, h), score)
 
-    def _learn(self, model: Model, region: Region, score: float) -> None:
+    def _learn(self, model: MeemTarget, region: Region, score: float) -> None:
         rows, columns = region.places
         samples = _samples(model, region, max(1, rounded(math.sqrt(rows * columns / SAMPLE_COUNT))), first=False)
         machine = model.experts[-1].machine
@@ -186,7 +186,7 @@ class MEEM:
         model.experts[-1].machine = train(machine.prototypes, samples)
 
 
-def _region(model: Model, image: Image, search: float) -> Region:
+def _region(model: MeemTarget, image: Image, search: float) -> Region:
     """What is around the last box, moved back into the frame where it leaves it."""
     if model.shrink != 1:
         image = resized(image, (rounded(image.shape[0] * model.shrink), rounded(image.shape[1] * model.shrink)))
@@ -210,7 +210,7 @@ def _span(begin: float, size: float, available: int) -> tuple[int, int]:
     return min(max(rounded(begin), 0), available - whole), whole
 
 
-def _samples(model: Model, region: Region, step: int, first: bool) -> Samples:
+def _samples(model: MeemTarget, region: Region, step: int, first: bool) -> Samples:
     """A grid of places, and the found one: the target where they overlap the found box enough, background where little."""
     rows, columns = (np.arange(0, count, step) for count in region.places)
     own = [(model.box[1 - axis] - start) * model.ratio for axis, start in ((0, region.top), (1, region.left))]

@@ -43,7 +43,7 @@ GIVEN_UP = Box(*(float("nan"),) * 4)
 SEED = 1
 
 
-class Answer(NamedTuple):
+class OpenCVAnswer(NamedTuple):
     """What a tracker says about a frame."""
 
     box: Box
@@ -89,7 +89,7 @@ class OpenCVTracker:
             else:
                 self._tracker.init(_bgr(frame), _whole(inside, width, height))
 
-    def update(self, frame: Image) -> Answer:
+    def update(self, frame: Image) -> OpenCVAnswer:
         """Finds the target in the next frame, ``(H, W, 3)`` uint8 RGB.
 
         Raises:
@@ -100,7 +100,7 @@ class OpenCVTracker:
         self._frames += 1
         with self._explained():
             found, box = self._tracker.update(_bgr(frame))
-        return Answer(Box(*(float(value) for value in box)) if found else GIVEN_UP)
+        return OpenCVAnswer(Box(*(float(value) for value in box)) if found else GIVEN_UP)
 
     @classmethod
     def identity(cls) -> dict[str, Any]:

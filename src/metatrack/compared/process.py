@@ -67,7 +67,7 @@ class ProcessError(RuntimeError):
     """The process has ended, is silent, or says what cannot be understood; its last words are in the message."""
 
 
-class Answer(NamedTuple):
+class ProgramAnswer(NamedTuple):
     """What a tracker says about a frame."""
 
     box: Box
@@ -192,7 +192,7 @@ class ProcessTracker:
         self._talk = _Trax(child) if self.settings.protocol == "trax" else _Lines(child)
         self._ask(frame, lambda talk, path: talk.begin(path, target))
 
-    def update(self, frame: Image) -> Answer:
+    def update(self, frame: Image) -> ProgramAnswer:
         """Asks for the target in the next frame, ``(H, W, 3)`` uint8 RGB.
 
         Raises:
@@ -214,7 +214,7 @@ class ProcessTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, frame: Image, question: Callable[[_Lines | _Trax, str], Answer]) -> Answer:
+    def _ask(self, frame: Image, question: Callable[[_Lines | _Trax, str], ProgramAnswer]) -> ProgramAnswer:
         """Puts a question about a frame; a process that does not answer it is ended."""
         file, self._file = self._file, None
         if self._talk is None:
@@ -256,13 +256,13 @@ class _Lines:
     def __init__(self, child: Child) -> None:
         self.child = child
 
-    def begin(self, path: str, box: Box) -> Answer:
+    def begin(self, path: str, box: Box) -> ProgramAnswer:
         return self._answer(f"init {path} {' '.join(repr(float(value)) for value in box)}\n")
 
-    def next(self, path: str) -> Answer:
+    def next(self, path: str) -> ProgramAnswer:
         return self._answer(f"frame {path}\n")
 
-    def _answer(self, question: str) -> Answer:
+    def _answer(self, question: str) -> ProgramAnswer:
         for line in self.child.unasked():
             raise Trouble(f"says {_short(line)} without being asked; standard output is for answers alone, one for each frame")
         self.child.say(question)
@@ -273,7 +273,7 @@ class _Lines:
             numbers = []
         if len(numbers) not in (4, 5) or any(math.isinf(number) for number in numbers):
             raise Trouble(f"answers {_short(line)}, which is not x y w h, or x y w h score")
-        return Answer(Box(*numbers[:4]), numbers[4] if len(numbers) == 5 else None)
+        return ProgramAnswer(Box(*numbers[:4]), numbers[4] if len(numbers) == 5 else None)
 
 
 class _Trax:
@@ -287,7 +287,7 @@ class _Trax:
         self.child = child
         self._version = 0
 
-    def begin(self, path: str, box: Box) -> Answer:
+    def begin(self, path: str, box: Box) -> ProgramAnswer:
         hello = self._hear("hello").properties
         version = hello.get("trax.version", "1")
         if version not in ("1", "2", "3", "4"):
@@ -304,10 +304,10 @@ class _Trax:
         self.child.say(format_message("initialize", [region]))
         return self.next(path)
 
-    def next(self, path: str) -> Answer:
+    def next(self, path: str) -> ProgramAnswer:
         return self._answer(format_message("frame", [format_image(path)]))
 
-    def _answer(self, question: str) -> Answer:
+    def _answer(self, question: str) -> ProgramAnswer:
         for line in self.child.unasked():
             message = _message(line)
             if message is not None:
@@ -322,9 +322,9 @@ class _Trax:
         except ValueError:
             raise Trouble(f"answers {_short(' '.join(state.arguments))}, which is no region") from None
         try:
-            return Answer(box, float(state.properties["confidence"]))
+            return ProgramAnswer(box, float(state.properties["confidence"]))
         except (KeyError, ValueError):
-            return Answer(box)
+            return ProgramAnswer(box)
 
     def _hear(self, kind: str) -> Message:
         """The next message, whatever else is printed before it."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from metatrack.compared.conjugate import conjugate_gradients
 from metatrack.compared.correlation import Found, Spectrum, Target, gaussian_labels, hann, start
-from metatrack.compared.features import HOG, Features
+from metatrack.compared.features import HOG, FeatureExtractor
 from metatrack.compared.fourier import highest, inner, mirrored, penalty_window, sparse_window
 from metatrack.compared.patches import Place, pyramid, rounded, scale_factors, scale_limits
 from metatrack.frames import as_rgb
@@ -55,7 +55,7 @@ STEPS = 5
 
 
 @dataclass(frozen=True)
-class View:
+class SearchWindow:
     """The window in which a target is looked at."""
 
     cell: int
@@ -66,11 +66,11 @@ class View:
     """Of the window in pixels, a multiple of ``cell``."""
 
     @classmethod
-    def of(cls, height: float, width: float) -> View:
+    def of(cls, height: float, width: float) -> SearchWindow:
         """For a target of this size.
 
-        >>> View.of(50, 50), View.of(100, 100), View.of(20, 20)
-        (View(cell=4, scale=1.0, side=200), View(cell=4, scale=2.0, side=200), View(cell=3, scale=1.0, side=81))
+        >>> SearchWindow.of(50, 50), SearchWindow.of(20, 20)
+        (SearchWindow(cell=4, scale=1.0, side=200), SearchWindow(cell=3, scale=1.0, side=81))
         """
         area = AREA**2 * height * width
         cell = CELL
@@ -81,12 +81,12 @@ class View:
 
 
 @dataclass
-class Model:
+class SrdcfTarget:
     """Everything that belongs to one target, on a grid of n x n cells with d channels."""
 
     place: Place
-    view: View
-    features: Features
+    view: SearchWindow
+    features: FeatureExtractor
     hann: npt.NDArray[np.float32]  # (n, n)
     labels: Spectrum  # (n, n // 2 + 1)
     penalty: npt.NDArray[np.float32]  # (n, n): w^2, mirrored as the filter is
@@ -106,13 +106,13 @@ class SRDCF:
     """
 
     def __init__(self) -> None:
-        self.model: Model | None = None
+        self.model: SrdcfTarget | None = None
 
-    def view(self, target: Target) -> View:
+    def view(self, target: Target) -> SearchWindow:
         """The window for a target."""
-        return View.of(target.height, target.width)
+        return SearchWindow.of(target.height, target.width)
 
-    def features(self, view: View, patch: Image) -> Features:
+    def features(self, view: SearchWindow, patch: Image) -> FeatureExtractor:
         """What the filter is learned on; ``patch`` is that of the first frame, ``(1, H, W, 3)``."""
         return HOG(view.cell)
 
@@ -142,7 +142,7 @@ class SRDCF:
         right = sample.conj() * labels
         energy, first = products(sample), first_filter(sample, right, penalty)
         solved = solve(energy, right, penalty, first)
-        self.model = Model(place, view, features, fade, labels, penalty, energy, right, solved)
+        self.model = SrdcfTarget(place, view, features, fade, labels, penalty, energy, right, solved)
 
     def update(self, frame: npt.NDArray[Any]) -> Found:
         """Finds the target in the next frame, which is not changed.
@@ -164,13 +164,13 @@ class SRDCF:
         return Found(model.place.box(), peaks[best].height)
 
 
-def samples(model: Model, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
+def samples(model: SrdcfTarget, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
     """Features around the target at some scales, faded out towards the border: spectra ``(N, d, n, n // 2 + 1)``."""
     patches = pyramid(image, model.place, (model.view.side, model.view.side), factors)
     return _spectra(model.features(patches) * model.hann)
 
 
-def learn(model: Model, sample: Spectrum) -> None:
+def learn(model: SrdcfTarget, sample: Spectrum) -> None:
     """Running means of S and b, and steps from the last filter: the paper's online update."""
     rate = np.float32(LEARNING_RATE)
     model.energy *= 1 - rate

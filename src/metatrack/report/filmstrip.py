@@ -13,7 +13,7 @@ from metatrack.evaluation.score import metrics
 from metatrack.geometry import Image
 from metatrack.images import encode_image, resize
 from metatrack.report.findings import Findings
-from metatrack.report.look import Look
+from metatrack.report.style import LineStyle
 from metatrack.video.overlay import filmstrip, outline
 
 TRUTH = (255, 255, 255)
@@ -60,13 +60,13 @@ def indices(count: int, frames: int) -> list[int]:
     return [round(k * (count - 1) / frames) for k in range(1, frames + 1)]
 
 
-def strip(sequence: Sequence, findings: Findings, looks: Mapping[str, Look], frames: int) -> Strip:
+def strip(sequence: Sequence, findings: Findings, styles: Mapping[str, LineStyle], frames: int) -> Strip:
     """Draws one sequence.
 
     Args:
         sequence: with frames that can be read.
         findings: the evaluation.
-        looks: of each tracker.
+        styles: of each tracker.
         frames: how many to show, at most.
 
     Raises:
@@ -75,7 +75,7 @@ def strip(sequence: Sequence, findings: Findings, looks: Mapping[str, Look], fra
     stills, pictures, captions = [], [], []
     focus = findings.entry(findings.focus).findings.get(sequence.name)
     for i in indices(len(sequence), frames):
-        picture = _picture(sequence.frame(i), i, sequence, findings, looks)
+        picture = _picture(sequence.frame(i), i, sequence, findings, styles)
         overlap = float("nan")
         if focus is not None and i >= focus.start:
             overlap = float(metrics.overlaps(focus.boxes[i - focus.start][None], sequence.boxes[i][None])[0])
@@ -86,7 +86,7 @@ def strip(sequence: Sequence, findings: Findings, looks: Mapping[str, Look], fra
     return Strip(sequence.name, tuple(stills), _jpeg(filmstrip(pictures, captions=captions, height=240, gap=6)))
 
 
-def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks: Mapping[str, Look]) -> Image:
+def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, styles: Mapping[str, LineStyle]) -> Image:
     """Frame ``i``, scaled first and drawn on then: lines are equally thin in a picture of any size."""
     height, width = frame.shape[:2]
     scale = min(WIDTH / width, HEIGHT / height)
@@ -98,13 +98,13 @@ def _picture(frame: Image, i: int, sequence: Sequence, findings: Findings, looks
         canvas = outline(canvas, truth * ratio, TRUTH, THICK)
     # The worst first and the focus last, so that what matters most is on top.
     for entry in sorted(reversed(findings.entries), key=lambda entry: entry.name == findings.focus):
-        finding, look = entry.findings.get(sequence.name), looks[entry.name]
+        finding, style = entry.findings.get(sequence.name), styles[entry.name]
         if finding is not None and i >= finding.start:
             box: Float64 = finding.boxes[i - finding.start]
             # Lines end beyond their dashes by half their width and the rim; gaps have to show all the same.
-            dashes = (look.dashes[0] * THICK, look.dashes[1] * THICK + 2 * THICK) if look.dashes else None
+            dashes = (style.dashes[0] * THICK, style.dashes[1] * THICK + 2 * THICK) if style.dashes else None
             if metrics.known(box):
-                canvas = outline(canvas, box * ratio, look.rgb, THICK + (entry.name == findings.focus), dashes)
+                canvas = outline(canvas, box * ratio, style.rgb, THICK + (entry.name == findings.focus), dashes)
     return canvas
 
 

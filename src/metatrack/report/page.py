@@ -21,8 +21,8 @@ from metatrack.report import tables
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.filmstrip import Strip
 from metatrack.report.findings import METRIC_TITLES, Findings
-from metatrack.report.look import Look
 from metatrack.report.plots import Plot
+from metatrack.report.style import LineStyle
 from metatrack.report.tables import Cell, Grid, md, number, ranked
 
 
@@ -31,7 +31,7 @@ class Contents:
     """Everything that a page shows."""
 
     findings: Findings
-    looks: Mapping[str, Look]
+    styles: Mapping[str, LineStyle]
     plots: Seq[Plot]
     strips: Mapping[str, Strip]
     """By sequence."""
@@ -114,7 +114,7 @@ details > summary { cursor: pointer; color: var(--mark); margin: .5rem 0; }
 def html_page(contents: Contents) -> str:
     """The whole page."""
     findings = contents.findings
-    keys = {e.name: tables.swatch(contents.looks[e.name].color, contents.looks[e.name].border) for e in findings.entries}
+    keys = {e.name: tables.swatch(contents.styles[e.name].color, contents.styles[e.name].border) for e in findings.entries}
     sections = [("overall", "Overall", _overall(contents, keys))]
     attributes = _attributes(contents, keys)
     sections += [("attributes", "By attribute", attributes)] if attributes else []

@@ -19,7 +19,7 @@ import numpy as np
 from metatrack.evaluation.score.scores import THRESHOLDS
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.findings import Entry, Findings, Group
-from metatrack.report.look import Look
+from metatrack.report.style import LineStyle
 from metatrack.report.tables import loss_parts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PART_COLORS = {"lost": "#332288", "position": "#44AA99", "scale": "#DDCC77", "as
 """Of P. Tol's muted scheme; none of the trackers' colours, so that nobody takes a part for a tracker."""
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "metatrack",  # ids in SVG are random without it
-    "svg.fonttype": "path",  # looks the same wherever it is opened
+    "svg.fonttype": "path",  # is the same wherever it is opened
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -89,12 +89,12 @@ class Plot:
     """What is to be said below it."""
 
 
-def all_plots(findings: Findings, looks: Mapping[str, Look]) -> list[Plot]:
+def all_plots(findings: Findings, styles: Mapping[str, LineStyle]) -> list[Plot]:
     """Every plot for which there is anything to show.
 
     Args:
         findings: the evaluation.
-        looks: of each tracker.
+        styles: of each tracker.
     """
     kinds = ["success", "precision", *(["norm_precision"] if findings.data_set == "lasot" else [])]
     planned: list[tuple[str, Group]] = [(kind, findings.everything) for kind in kinds]
@@ -103,10 +103,10 @@ def all_plots(findings: Findings, looks: Mapping[str, Look]) -> list[Plot]:
     plots: list[Plot] = []
     for (kind, group), name in zip(planned, names):
         if any(entry.table(group).weights(CURVES[kind].metric).any() for entry in findings.entries):
-            plots.append(curve_plot(findings, looks, kind, group, name))
+            plots.append(curve_plot(findings, styles, kind, group, name))
     if "auc" in findings.metrics:
         if any(_speed(entry, findings) > 0 for entry in findings.entries):
-            plots.append(speed_plot(findings, looks))
+            plots.append(speed_plot(findings, styles))
         plots.append(diagnosis_plot(findings))
     return plots
 
@@ -128,12 +128,12 @@ def file_names(names: list[str]) -> list[str]:
     return made
 
 
-def curve_plot(findings: Findings, looks: Mapping[str, Look], kind: str, group: Group, name: str) -> Plot:
+def curve_plot(findings: Findings, styles: Mapping[str, LineStyle], kind: str, group: Group, name: str) -> Plot:
     """Success or precision of all trackers on a group: the legend is ordered by the score in it.
 
     Args:
         findings: the evaluation.
-        looks: of each tracker.
+        styles: of each tracker.
         kind: one of :data:`CURVES`.
         group: of its sequences the mean curve is drawn.
         name: of the files.
@@ -152,7 +152,7 @@ def curve_plot(findings: Findings, looks: Mapping[str, Look], kind: str, group: 
             has = f", {entry.count(group)}" if entry.count(group) else ""
             _draw(
                 axes,
-                looks[entry.name],
+                styles[entry.name],
                 entry.name == findings.focus,
                 thresholds,
                 getattr(entry.mean_curves(group), curve.curve),
@@ -172,10 +172,10 @@ def curve_plot(findings: Findings, looks: Mapping[str, Look], kind: str, group: 
     return Plot(name, title, kind, svg, png, group)
 
 
-def _draw(axes: Axes, look: Look, focus: bool, x: Any, y: Any, **more: Any) -> None:
-    (line,) = axes.plot(x, y, color=look.color, linewidth=2.4 if focus else 1.5, **more)
-    if look.dashes:
-        line.set_dashes(look.dashes)
+def _draw(axes: Axes, style: LineStyle, focus: bool, x: Any, y: Any, **more: Any) -> None:
+    (line,) = axes.plot(x, y, color=style.color, linewidth=2.4 if focus else 1.5, **more)
+    if style.dashes:
+        line.set_dashes(style.dashes)
 
 
 def _speed(entry: Entry, findings: Findings) -> float:
@@ -183,7 +183,7 @@ def _speed(entry: Entry, findings: Findings) -> float:
     return 0.0 if math.isnan(fps) else fps
 
 
-def speed_plot(findings: Findings, looks: Mapping[str, Look]) -> Plot:
+def speed_plot(findings: Findings, styles: Mapping[str, LineStyle]) -> Plot:
     """Frames per second, on a logarithmic axis, against AUC; hollow where the speed was measured elsewhere."""
     group = findings.everything
     points = [(_speed(entry, findings), entry.table(group).mean("auc"), entry) for entry in findings.entries]
@@ -193,7 +193,7 @@ def speed_plot(findings: Findings, looks: Mapping[str, Look]) -> Plot:
     with _figure(4.8, 3.2) as figure:
         axes = figure.add_subplot()
         for fps, auc, entry in shown:
-            color = looks[entry.name].color
+            color = styles[entry.name].color
             axes.plot(
                 [fps],
                 [auc],

@@ -16,7 +16,7 @@ from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpd
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Found, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.engine import Maps, Model
@@ -147,7 +147,7 @@ class BoxSearch:
         )
         return [type(maps)(*(part[i : i + 1] for part in maps)) for i in range(len(targets))]
 
-    def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Found:
+    def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_box`."""
         cx, cy = place or target.center[:2]
         cell = target.side / SEARCH_SIZE * self.model.stride
@@ -174,15 +174,15 @@ class BoxSearch:
         side: float,
         distractors: Sequence[tuple[float, float]],
         window: float,
-    ) -> Found:
+    ) -> Candidate:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
-        view = View((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
+        view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
         return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor)
 
 
 @dataclass(frozen=True)
-class View:
+class ContextView:
     """How a context shows a target."""
 
     size: tuple[float, float]  # the target's last width and height, in pixels of the context
@@ -193,12 +193,12 @@ class View:
 
 def choose_box(
     maps: Maps,
-    view: View,
+    view: ContextView,
     settings: BoxSearchSettings,
     window: float,
     distractors: Sequence[tuple[float, float]] = (),
     factor: float = 1.0,
-) -> Found:
+) -> Candidate:
     """Place, size and shape of the target from a box head's answer for one context.
 
     Boxes whose size or shape differs from the last one's pay a penalty (as in SiamRPN, Li et al., CVPR 2018), and so do those far
@@ -236,7 +236,7 @@ def choose_box(
     left, top, right, bottom = (float(mean) for mean in (sides[:, rows, columns] * weight).sum((1, 2)))
     axis = _axis(cells, stride)
     x, y = float(weight.sum(0) @ axis[columns]), float(weight.sum(1) @ axis[rows])
-    return Found(
+    return Candidate(
         displacement=((x + (right - left) / 2) / stride, (y + (bottom - top) / 2) / stride),
         growth=((left + right) / view.bias[0] / size[0], (top + bottom) / view.bias[1] / size[1]),
         rate=settings.size_rate * float(certainty[row, column]),
@@ -246,7 +246,7 @@ def choose_box(
     )
 
 
-def _shape_factor(sides: Float32, view: View, penalty: float) -> Floats:
+def _shape_factor(sides: Float32, view: ContextView, penalty: float) -> Floats:
     """Factor on the score of each box ``(r, r)``: 1 for the last one's size and shape, less for others."""
     w, h = (sides[:2] + sides[2:]) / np.array(view.bias, np.float32)[:, None, None]
     p = (w + h) / 2

@@ -14,7 +14,7 @@ from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Found, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.engine import Model
@@ -83,7 +83,7 @@ class ScaleSearch:
     def respond_together(self, targets: Sequence[TargetState[Float32]], features: Float32) -> None:
         """The graph takes one target at a time."""
 
-    def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Found:
+    def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_scale`."""
         responses = response.reshape(-1, *response.shape[2:])
         found, scale = choose_scale(responses, self.settings, self.window if place is None else 0.0)
@@ -97,7 +97,7 @@ class ScaleSearch:
         return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
 
 
-def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: float) -> tuple[Found, int]:
+def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: float) -> tuple[Candidate, int]:
     """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
 
     Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
@@ -124,7 +124,7 @@ def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: floa
     middle = cells * up / 2 - 0.5
     displacement = ((column + left - middle) / up, (row + top - middle) / up)
     factor = settings.scales[scale]
-    return Found(displacement, (factor, factor), settings.damping, clean[scale], float(clean[scale].max())), scale
+    return Candidate(displacement, (factor, factor), settings.damping, clean[scale], float(clean[scale].max())), scale
 
 
 def upsampled(response: Float32, factor: int) -> Float32:

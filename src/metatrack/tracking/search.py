@@ -30,7 +30,7 @@ class SearchSettings(Checked):
     """Smallest and largest size, as factors of the first, as in SiamFC."""
 
 
-class Found(NamedTuple):
+class Candidate(NamedTuple):
     """The best answer of one search."""
 
     displacement: tuple[float, float]  # of the target's centre from the context's, x, y in cells of that context
@@ -67,7 +67,7 @@ class Searcher(Protocol):
     def respond_together(self, targets: Sequence[TargetState[Any]], features: Float32) -> Sequence[Any] | None:
         """The responses for several targets with a context each, from one call; None where that gains nothing."""
 
-    def find(self, target: TargetState[Any], response: Any, place: tuple[float, float] | None = None) -> Found:
+    def find(self, target: TargetState[Any], response: Any, place: tuple[float, float] | None = None) -> Candidate:
         """Scale and place of the highest response under the cosine window.
 
         Args:

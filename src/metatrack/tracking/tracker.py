@@ -23,7 +23,7 @@ from metatrack.tracking.memory import Memory
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
 from metatrack.tracking.scale_search import ScaleSearch
-from metatrack.tracking.search import Found, Searcher
+from metatrack.tracking.search import Candidate, Searcher
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.target import TargetState
 
@@ -149,7 +149,7 @@ class Tracker:
     def _unseen(self, score: float) -> bool:
         return score < self.settings.redetection.below
 
-    def _remember_distractors(self, found: Found, score: float) -> None:
+    def _remember_distractors(self, found: Candidate, score: float) -> None:
         """Takes over where distractors are; none counts any more when the target has long been away."""
         target, cell = self.started, self._cell
         now = [Distractor(target.center.cx + x * cell, target.center.cy + y * cell, target.frame) for x, y in found.distractors]
@@ -163,7 +163,7 @@ class Tracker:
         """Side of a cell of a whole context, in image pixels."""
         return self.started.side / SEARCH_SIZE * self.model.stride
 
-    def _moved(self, found: Found, patches: Patches, score: float) -> Center:
+    def _moved(self, found: Candidate, patches: Patches, score: float) -> Center:
         """The new place, in the frame, and the damped, clamped new size."""
         target, cell = self.started, self._cell * found.zoom
         old, (low, high) = target.center, self.settings.search.size_limits
@@ -182,7 +182,7 @@ class Tracker:
             return None
         return redetect(self.started, patches, self.model, self.searcher, settings.min_score)
 
-    def _remember(self, features: Float32, found: Found, score: float) -> None:
+    def _remember(self, features: Float32, found: Candidate, score: float) -> None:
         """Offers the frame to the memory if the target is seen and the context is whole, as the meta-learner knows them."""
         settings = self.settings
         absent = settings.redetection.enabled and self._unseen(score)

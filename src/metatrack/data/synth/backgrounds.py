@@ -9,7 +9,7 @@ import numpy as np
 from metatrack.arrays import Rng, UInt8
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.layers import blend, fit, render
-from metatrack.data.synth.look import color_tables
+from metatrack.data.synth.light import color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
 from metatrack.opencv import require_opencv

@@ -10,12 +10,12 @@ import numpy as np
 from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.synth.backgrounds import backgrounds as draw_backgrounds
 from metatrack.data.synth.config import ComposerConfig
+from metatrack.data.synth.distractors import covers as draw_covers
+from metatrack.data.synth.distractors import distractors as draw_distractors
 from metatrack.data.synth.files import Subset
 from metatrack.data.synth.layers import Actor, Layer, blend
-from metatrack.data.synth.look import camera, color_tables
+from metatrack.data.synth.light import camera, color_tables
 from metatrack.data.synth.motion import Motion
-from metatrack.data.synth.others import covers as draw_covers
-from metatrack.data.synth.others import distractors as draw_distractors
 from metatrack.data.synth.stock import Stock
 
 

@@ -41,7 +41,7 @@ class Actor:
     """An object of a clip: how it looks and where it is in each frame."""
 
     cutout: Cutout
-    tables: list[UInt8]  # of each frame, (1, 256, 3): see metatrack.data.synth.look.color_table
+    tables: list[UInt8]  # of each frame, (1, 256, 3): see metatrack.data.synth.light.color_table
     motion: Motion
     contexts: Float64  # (length,), context side in pixels
     centers: Float64  # (length, 2), x and y of the box's centre in pixels

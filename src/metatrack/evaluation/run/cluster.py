@@ -29,7 +29,7 @@ from metatrack.evaluation.run.evaluate import POLL, Agenda, EvaluationError
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.evaluation.run.store import Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import Boxes, Job, Report, Trouble, attempt, died, keep, settled
+from metatrack.evaluation.run.worker import Boxes, Job, NoResult, Report, attempt, died, keep, settled
 from metatrack.opencv import single_threaded
 
 TRIES = 3
@@ -179,23 +179,23 @@ class Cluster:
         task = self.tasks.pop(reference)
         unit, frames = task.unit, self.frames.pop(task.unit, 0)
         with task.claim:
-            came_to: Boxes | Trouble
+            came_to: Boxes | NoResult
             try:
                 came_to = self._result(reference)
             except (NodeDiedError, ObjectLostError) as error:
                 if task.number < TRIES:
                     self._send(_Task(unit, task.number + 1, task.claim.pop_all()), sequences)
                     return Report("frames", unit, -frames)
-                came_to = Trouble(f"the machines on which it ran died, {TRIES} times in a row", f"{error}\n")
+                came_to = NoResult(f"the machines on which it ran died, {TRIES} times in a row", f"{error}\n")
             return keep(self.job.store, unit, came_to)
 
-    def _result(self, reference: Any) -> Boxes | Trouble:
+    def _result(self, reference: Any) -> Boxes | NoResult:
         try:
-            came_to: Boxes | Trouble | Unfit = ray.get(reference)
+            came_to: Boxes | NoResult | Unfit = ray.get(reference)
         except (NodeDiedError, ObjectLostError):
             raise
         except TaskCancelledError as error:  # a tracker's KeyboardInterrupt, for one
-            return Trouble("the run was cancelled", f"{error}\n")
+            return NoResult("the run was cancelled", f"{error}\n")
         except RayTaskError as error:  # not the tracker's: its errors are results
             raise EvaluationError(f"a machine of the cluster cannot run metatrack ({error.cause}); install it there") from error
         except RayError as error:
@@ -220,7 +220,7 @@ class _Board:
         return new
 
 
-def _track(setting: _Setting, unit: Unit, number: int, sequence: Sequence, probe: Path | None) -> Boxes | Trouble | Unfit:
+def _track(setting: _Setting, unit: Unit, number: int, sequence: Sequence, probe: Path | None) -> Boxes | NoResult | Unfit:
     """The task: runs a unit on whatever machine it finds itself."""
     single_threaded()
     # Relative paths, and modules of the folder in which the user works, mean the same as on the driver, if they are here.

@@ -22,7 +22,7 @@ class Output(Protocol):
         """Where the target is: ``x, y, w, h`` in pixels, 0-based."""
 
 
-class Tracker(Protocol):
+class TrackerLike(Protocol):
     """What can be evaluated: an object with these two methods. Frames are ``(H, W, 3)`` uint8 RGB."""
 
     def init(self, frame: Image, box: Box, /) -> object:
@@ -41,7 +41,7 @@ class ReadsFiles(Protocol):
 
 
 def run_sequence(
-    tracker: Tracker,
+    tracker: TrackerLike,
     sequence: Sequence,
     start: int = 0,
     first_box: Callable[[tuple[int, int]], Box] | None = None,

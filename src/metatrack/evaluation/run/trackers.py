@@ -14,7 +14,7 @@ from typing import Any
 
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
-from metatrack.evaluation.run.runner import Tracker
+from metatrack.evaluation.run.runner import TrackerLike
 from metatrack.tracking.settings import TrackerSettings
 
 
@@ -29,7 +29,7 @@ class Ours:
     settings: TrackerSettings | None = None
     """None takes the model card's."""
 
-    def make(self) -> Tracker:
+    def make(self) -> TrackerLike:
         """A new one."""
         from metatrack.tracking.tracker import Tracker as MetaTracker
 
@@ -61,7 +61,7 @@ class Compared:
     folder: str | None = None
     """That folder, once it is known."""
 
-    def make(self) -> Tracker:
+    def make(self) -> TrackerLike:
         """A new one."""
         return self._factory()(*self._arguments())
 
@@ -71,7 +71,7 @@ class Compared:
         own: dict[str, Any] = factory.identity(*self._arguments()) if hasattr(factory, "identity") else {}
         return {"metatrack": __version__, "factory": self.factory, **own}
 
-    def _factory(self) -> Callable[..., Tracker]:
+    def _factory(self) -> Callable[..., TrackerLike]:
         return load_factory(f"metatrack.compared.{self.factory}")
 
     def _arguments(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class Program:
 
     file: Path
 
-    def make(self) -> Tracker:
+    def make(self) -> TrackerLike:
         """A new one; its process starts with the first frame."""
         from metatrack.compared.process import ProcessTracker, read_settings
 
@@ -108,7 +108,7 @@ class Factory:
     spec: str
     """``package.module:factory``."""
 
-    def make(self) -> Tracker:
+    def make(self) -> TrackerLike:
         """A new one."""
         return load_factory(self.spec)()
 
@@ -156,7 +156,7 @@ class TrackerSpec:
     origin: str
     """One of :data:`NAMED` (with ``:FOLDER`` where files are needed), ``package.module:factory``, or path of a JSON file."""
 
-    def make(self) -> Tracker:
+    def make(self) -> TrackerLike:
         """A new tracker. If it has a method ``close``, that is to be called in the end.
 
         Raises:
@@ -242,7 +242,7 @@ def tracker_specs(texts: list[str]) -> list[TrackerSpec]:
     return specs
 
 
-def load_factory(spec: str) -> Callable[..., Tracker]:
+def load_factory(spec: str) -> Callable[..., TrackerLike]:
     """``package.module:name`` to that callable.
 
     Raises:
@@ -255,5 +255,5 @@ def load_factory(spec: str) -> Callable[..., Tracker]:
     factory = getattr(importlib.import_module(module), name, None)
     if not callable(factory):
         raise ValueError(f"module {module} holds no callable {name!r}")
-    made: Callable[..., Tracker] = factory
+    made: Callable[..., TrackerLike] = factory
     return made

@@ -57,7 +57,7 @@ class Boxes(NamedTuple):
     """``(n,)``, of each frame."""
 
 
-class Trouble(NamedTuple):
+class NoResult(NamedTuple):
     """Why a run came to nothing."""
 
     reason: str
@@ -102,7 +102,7 @@ def settled(job: Job, unit: Unit) -> Report | None:
 
 def attempt(
     tracker: TrackerSpec, protocol: Protocol, unit: Unit, sequence: Sequence, send: Callable[[Report], None]
-) -> Boxes | Trouble:
+) -> Boxes | NoResult:
     """Runs the unit and writes nothing; ``send`` is told of the frames."""
     progress = _Progress(unit, send)
 
@@ -116,18 +116,18 @@ def attempt(
         finally:
             getattr(made, "close", lambda: None)()  # those that hold more than memory have one
     except Exception as error:  # whatever a tracker raises: the others go on
-        return Trouble(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+        return NoResult(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
 
 
-def died(how: str) -> Trouble:
+def died(how: str) -> NoResult:
     """Why a run came to nothing whose process ended; ``how`` is its exit code or whatever is known."""
     reason = f"the process in which it ran died ({how}): a crash in native code, memory, or an outside kill"
-    return Trouble(reason, "No traceback: the process could not write one.\n")
+    return NoResult(reason, "No traceback: the process could not write one.\n")
 
 
-def keep(store: Store, unit: Unit, came_to: Boxes | Trouble) -> Report:
+def keep(store: Store, unit: Unit, came_to: Boxes | NoResult) -> Report:
     """Writes what an attempt came to."""
-    if isinstance(came_to, Trouble):
+    if isinstance(came_to, NoResult):
         store.write_error(unit, *came_to)
         return Report("failed", unit, reason=came_to.reason)
     store.write(unit, *came_to)

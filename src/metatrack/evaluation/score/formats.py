@@ -161,28 +161,20 @@ def write_txt(path: Path, boxes: npt.ArrayLike, separator: str = ",", digits: in
     write_atomically(path, text.encode())
 
 
-def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, seconds: npt.ArrayLike, run: int = 1) -> Path:
+def write_got10k(root: Path, tracker: str, sequence: str, boxes: npt.ArrayLike, seconds: npt.ArrayLike) -> Path:
     """Writes ``<root>/<tracker>/<sequence>/<sequence>_001.txt`` and ``<sequence>_time.txt``; returns the folder.
 
-    Boxes 0-based with 4 decimals, times in seconds a frame, as the GOT-10k server takes them. A time file holds one column per
-    run; writing run 2 asks for the file of run 1.
+    Boxes with 4 decimals, times in seconds a frame, as the GOT-10k server takes them.
 
     Raises:
-        ValueError: numbers of boxes and times differ, or the time file does not hold the runs before this one.
+        ValueError: numbers of boxes and times differ.
     """
     rows, times = np.asarray(boxes, np.float64), np.asarray(seconds, np.float64)
     if len(rows) != len(times):
         raise ValueError(f"{sequence}: {len(rows)} boxes but {len(times)} times")
     folder = Path(root) / tracker / sequence
-    time_file = folder / f"{sequence}_time.txt"
-    columns = [times]
-    if run > 1:
-        earlier = parse_rows(time_file.read_text(), time_file, columns=range(1, run + 100)) if time_file.is_file() else None
-        if earlier is None or earlier.shape[1] < run - 1 or len(earlier) != len(times):
-            raise ValueError(f"{time_file} does not hold the times of the {run - 1} runs before this one; write them first")
-        columns = [*earlier.T[: run - 1], times]
-    write_txt(folder / f"{sequence}_{run:03d}.txt", rows)
-    write_txt(time_file, np.stack(columns, axis=1), digits=8)
+    write_txt(folder / f"{sequence}_001.txt", rows)
+    write_txt(folder / f"{sequence}_time.txt", times[:, None], digits=8)
     return folder
 
 

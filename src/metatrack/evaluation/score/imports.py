@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True)
-class Source:
+class ResultSource:
     """Where one tracker's results are."""
 
     tracker: str
@@ -42,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Result:
+class ImportedRun:
     """One tracker on one sequence of n frames."""
 
     boxes: Float64
@@ -57,7 +57,7 @@ class Result:
 class Imported:
     """What a source holds."""
 
-    results: dict[str, Result]
+    results: dict[str, ImportedRun]
     """By sequence, in the order of the data set."""
     others: int
     """Files about none of the sequences."""
@@ -65,7 +65,7 @@ class Imported:
     """What decides the boxes: a hash of all files, those of other sequences included, so that more of the data set may follow."""
 
 
-def find_sources(paths: Seq[Path], sequences: Seq[Sequence], tracker: str | None = None) -> list[Source]:
+def find_sources(paths: Seq[Path], sequences: Seq[Sequence], tracker: str | None = None) -> list[ResultSource]:
     """Which trackers' results there are, sorted by name.
 
     - Files are all of one tracker, which must be named.
@@ -95,19 +95,19 @@ def find_sources(paths: Seq[Path], sequences: Seq[Sequence], tracker: str | None
         what = "files and folders cannot be mixed" if places else "whose are single files? Name the tracker: --tracker NAME"
         raise ValueError(f"{files[0]}: {what}")
     if files:
-        return [Source(check_name(str(tracker)), tuple(files))]
+        return [ResultSource(check_name(str(tracker)), tuple(files))]
     sources = _named(places)
     if tracker is None:
-        return [Source(check_name(source.tracker), source.paths) for source in sources]
+        return [ResultSource(check_name(source.tracker), source.paths) for source in sources]
     if len(sources) > 1:
         chosen = [source for source in sources if tracker in {source.tracker, *(_name(path) for path in source.paths)}]
         if not chosen:
             raise ValueError(f"no results of {tracker!r}; there are {', '.join(source.tracker for source in sources)}")
         sources = chosen
-    return [Source(check_name(tracker), tuple(path for source in sources for path in source.paths))]
+    return [ResultSource(check_name(tracker), tuple(path for source in sources for path in source.paths))]
 
 
-def load_results(source: Source, sequences: Seq[Sequence], data_set: str, first_pixel: int | None = None) -> Imported:
+def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, first_pixel: int | None = None) -> Imported:
     """Reads one tracker's results on the sequences at hand.
 
     Of several runs (GOT-10k's ``_001``, ``_002``; a ``.mat`` of TRE) the first counts. Times are read from
@@ -160,7 +160,7 @@ def load_results(source: Source, sequences: Seq[Sequence], data_set: str, first_
             else:
                 aligned, count = _align(rows, sequence, data_set, f"{source.tracker}: {file}"), min(len(rows), len(sequence))
             seconds = _seconds(times.get(name), trajectory.fps, len(sequence))
-            results[name] = Result(aligned - [first, first, 0, 0], seconds, count)
+            results[name] = ImportedRun(aligned - [first, first, 0, 0], seconds, count)
     sha256 = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
     identity = {"imported": {"files": len(digests), "first_pixel": first, "sha256": sha256}}
     return Imported(results, others, identity)
@@ -205,7 +205,7 @@ def _name(path: Path) -> str:
     return name.removesuffix("_tracking_result")
 
 
-def _named(places: list[Path]) -> list[Source]:
+def _named(places: list[Path]) -> list[ResultSource]:
     full = [_name(path) for path in places]
     short = [name.partition("__")[0] or name for name in full]
     names = [cut if short.count(cut) == 1 else name for cut, name in zip(short, full)]
@@ -213,10 +213,10 @@ def _named(places: list[Path]) -> list[Source]:
     if twice is not None:
         where = " and ".join(str(path) for path, name in zip(places, names) if name == twice)
         raise ValueError(f"two sets of results are named {twice!r}: {where}; import them one by one with --tracker")
-    return sorted((Source(name, (path,)) for name, path in zip(names, places)), key=lambda source: source.tracker.lower())
+    return sorted((ResultSource(name, (path,)) for name, path in zip(names, places)), key=lambda source: source.tracker.lower())
 
 
-def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
+def _contents(source: ResultSource) -> Iterator[tuple[str, bytes]]:
     for path in source.paths:
         if path.is_file() and path.suffix.lower() in SUFFIXES:
             if path.stat().st_size > MAX_BYTES:

@@ -11,6 +11,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.score import scores, summary
 from metatrack.evaluation.score.scores import CONVENTIONS, Convention, Row, Table
+from tests.evaluation.helpers import score, score_runs
 from tests.fake_trackers import make_sequence
 
 
@@ -25,11 +26,11 @@ STILL_AUC = (20 + 14 + 9 + 5 + 3) / (5 * 21)
 
 
 def test_scores_of_a_perfect_and_of_a_still_tracker(sequence):
-    perfect = scores.score(sequence, sequence.boxes, fps=50.0)
+    perfect = score(sequence, sequence.boxes, fps=50.0)
     assert (perfect.auc, perfect.precision, perfect.fps) == (pytest.approx(20 / 21), 1.0, 50.0)
     assert (perfect.ao, perfect.sr50, perfect.sr75, perfect.frames) == (1.0, 1.0, 1.0, 4)
     assert (perfect.sequence, perfect.attributes) == ("moving", {"FM"})
-    still = scores.score(sequence, STILL)
+    still = score(sequence, STILL)
     assert still.auc == pytest.approx(STILL_AUC)
     assert still.precision == 1.0  # at most 8 px off
     # normalised errors 0, 0.2, 0.4, 0.6, 0.8 at most 0.2: two of five; over 0..0.5 they pass 51, 31, 11, 0, 0 of 51 thresholds
@@ -43,12 +44,12 @@ def test_scores_of_a_perfect_and_of_a_still_tracker(sequence):
 def test_a_tracker_that_gives_up_keeps_its_last_box_and_the_first_frame_counts_as_found(sequence):
     boxes = np.array(STILL, float)
     boxes[2:] = np.nan
-    assert scores.score(sequence, boxes) == scores.score(sequence, STILL)
+    assert score(sequence, boxes) == score(sequence, STILL)
     boxes = np.array(STILL, float)
     boxes[0] = (30, 30, 2, 2)  # as SRE may give it
-    assert scores.score(sequence, boxes).auc == pytest.approx(STILL_AUC)
+    assert score(sequence, boxes).auc == pytest.approx(STILL_AUC)
     with pytest.raises(ValueError, match=r"moving: boxes of shape \(4, 4\) for 5 frames"):
-        scores.score(sequence, STILL[1:])
+        score(sequence, STILL[1:])
 
 
 def test_frames_without_a_target(sequence):
@@ -56,14 +57,14 @@ def test_frames_without_a_target(sequence):
     boxes[2:4] = np.nan
     gap = Sequence("gap", sequence.frame_paths, boxes)
     runs = [(0, sequence.boxes)]
-    left_out = scores.score_runs(gap, runs)
+    left_out = score_runs(gap, runs)
     assert (left_out.auc, left_out.precision, left_out.frames) == (pytest.approx(20 / 21), 1.0, 2)
     # LaSOT divides by all five frames, of which three can be passed
-    lasot = scores.score_runs(gap, runs, CONVENTIONS["lasot"])
+    lasot = score_runs(gap, runs, CONVENTIONS["lasot"])
     assert lasot.auc == pytest.approx(3 / 5 * 20 / 21)
     assert lasot.precision == lasot.norm_precision == pytest.approx(3 / 5)
     assert (lasot.ao, lasot.frames) == (1.0, 2)
-    uav = scores.score_runs(gap, runs, CONVENTIONS["uav123"])
+    uav = score_runs(gap, runs, CONVENTIONS["uav123"])
     assert (uav.auc, uav.precision, uav.norm_precision) == (pytest.approx(3 / 5 * 20 / 21), 1.0, 1.0)
 
 
@@ -71,19 +72,19 @@ def test_got10k_cuts_boxes_to_the_frame():
     truth = np.tile([0.0, 0, 20, 20], (2, 1))
     sequence = Sequence("edge", ("", ""), truth)
     # beyond the right and lower edge of a frame of 20 x 20, so uncut 400 / 900
-    row = scores.score_runs(sequence, [(0, [[0, 0, 20, 20], [0, 0, 30, 30]])], Convention(clip=True), frame_size=(20, 20))
+    row = score_runs(sequence, [(0, [[0, 0, 20, 20], [0, 0, 30, 30]])], Convention(clip=True), frame_size=(20, 20))
     assert row.ao == 1.0
     assert row.auc == pytest.approx((20 + 9) / 42)  # uncut: 0.444 passes 9 of 21
     # begins left of it: moved to 0, not narrowed, so 20 of 20
-    row = scores.score_runs(sequence, [(0, [[0, 0, 20, 20], [-5, 0, 20, 20]])], Convention(clip=True), frame_size=(20, 20))
+    row = score_runs(sequence, [(0, [[0, 0, 20, 20], [-5, 0, 20, 20]])], Convention(clip=True), frame_size=(20, 20))
     assert row.ao == 1.0
     with pytest.raises(ValueError, match="give its size"):
-        scores.score_runs(sequence, [(0, truth)], Convention(clip=True))
+        score_runs(sequence, [(0, truth)], Convention(clip=True))
 
 
 def test_runs_of_a_sequence_are_pooled(sequence):
     # 5 frames of the still tracker and 2 of a perfect one: (51 + 2 * 20) / (7 * 21)
-    row = scores.score_runs(sequence, [(0, STILL), (3, sequence.boxes[3:])])
+    row = score_runs(sequence, [(0, STILL), (3, sequence.boxes[3:])])
     assert row.auc == pytest.approx((STILL_AUC * 5 * 21 + 40) / (7 * 21))
     assert row.frames == 4 + 1
     assert row.ao == pytest.approx((8 / 12 + 6 / 14 + 4 / 16 + 2 / 18 + 1) / 5)
@@ -92,7 +93,7 @@ def test_runs_of_a_sequence_are_pooled(sequence):
 def test_a_sequence_whose_truth_is_withheld_has_no_score(sequence):
     boxes = sequence.boxes.copy()
     boxes[1:] = np.nan
-    withheld = scores.score(Sequence("test", sequence.frame_paths, boxes), sequence.boxes, fps=9.0)
+    withheld = score(Sequence("test", sequence.frame_paths, boxes), sequence.boxes, fps=9.0)
     assert all(math.isnan(getattr(withheld, metric)) for metric in scores.METRICS)
     assert (withheld.frames, withheld.fps) == (0, 9.0)
 
@@ -147,20 +148,8 @@ def test_summary_files(tmp_path, sequence):
     assert "fps" not in (store.root / "summary.json").read_text() + (store.root / "summary.csv").read_text()
 
 
-# -- published results
-
-
-def test_published_results(shared):
-    otb = shared / "data" / "otb"
-    if not (otb / "sequences").is_dir():
-        pytest.skip(f"no OTB sequences in {otb}")
-    from metatrack.data.otb import read_otb
-
-    skiing = [s for s in read_otb(otb / "sequences") if s.name == "Skiing"]
-    table = scores.published_table("SiamFC-3s", otb / "results" / "SiamFC-3s__cfnet17.zip", skiing)
-    assert (round(table.mean("auc"), 3), round(table.mean("precision"), 3)) == (0.087, 0.136)
-
-
-def test_published_results_that_lack_a_sequence(sequence, shared):
-    with pytest.raises(ValueError, match="holds no results for moving"):
-        scores.published_table("x", shared / "data" / "otb" / "results" / "CSK__zhangzheng.zip", [sequence])
+def test_got10k_drops_first_frames_and_pools_the_rest():
+    # AO of the sequences without their first frames: 0.7 over two frames and 0.8 over one: 2.2 / 3, not their mean 0.75
+    table = Table("x", (Row("a", 0, 0, 0, 0, 0.7, 0.5, 0.5, 2), Row("b", 0, 0, 0, 0, 0.8, 1.0, 1.0, 1)))
+    assert table.mean("ao") == pytest.approx(2.2 / 3)
+    assert table.mean("sr50") == pytest.approx(2 / 3)

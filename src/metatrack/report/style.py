@@ -17,7 +17,7 @@ DASH_STYLES = ("solid", "dashed", "dotted", "double")
 """The nearest borders that HTML has."""
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     """How a tracker's lines and boxes are drawn."""
 
     color: str
@@ -33,15 +33,15 @@ class Look(NamedTuple):
         return red, green, blue
 
 
-def looks(trackers: Seq[str], focus: str) -> dict[str, Look]:
+def line_styles(trackers: Seq[str], focus: str) -> dict[str, LineStyle]:
     """Of each tracker: the focus has the first colour, then the order that is given counts. Beyond 28 they repeat.
 
-    >>> [look.color for look in looks(["a", "b"], "b").values()]
+    >>> [style.color for style in line_styles(["a", "b"], "b").values()]
     ['#0072B2', '#D55E00']
     """
     order = [focus, *(tracker for tracker in trackers if tracker != focus)]
     made = {}
     for i, tracker in enumerate(order):
         kind = i // len(COLORS) % len(DASHES)
-        made[tracker] = Look(COLORS[i % len(COLORS)], DASHES[kind], DASH_STYLES[kind])
+        made[tracker] = LineStyle(COLORS[i % len(COLORS)], DASHES[kind], DASH_STYLES[kind])
     return {tracker: made[tracker] for tracker in trackers}

@@ -144,17 +144,6 @@ def test_no_frame_at_all_has_no_score(values):
 # -- GOT-10k, speed
 
 
-def test_got10k_drops_first_frames_and_pools_the_rest():
-    # without their first frames: [0.5, 0.9] and [0.8]; AO = 2.2 / 3; above 0.5: 2 of 3; above 0.75: 2 of 3
-    scores = m.got10k_scores([[1.0, 0.5, 0.9], [1.0, 0.8]])
-    assert scores == pytest.approx((2.2 / 3, 2 / 3, 2 / 3))
-    # a mean over sequences would be (0.7 + 0.8) / 2 = 0.75, so the two conventions are told apart
-    assert scores.ao != pytest.approx(0.75)
-    # an absent frame is left out: [0.9], [0.8]
-    assert m.got10k_scores([[1.0, NAN, 0.9], [1.0, 0.8]]) == pytest.approx((0.85, 1.0, 1.0))
-    assert all(math.isnan(score) for score in m.got10k_scores([]))
-
-
 def test_fps_is_updates_over_their_time():
     # the initialisation's 10 s do not count: 4 updates in 0.1 + 0.1 + 0.1 + 0.7 = 1 s
     assert m.fps([10, 0.1, 0.1, 0.1, 0.7]) == pytest.approx(4.0)

@@ -20,11 +20,10 @@ from metatrack.compared.kcf import KCF
 from metatrack.compared.meem import MEEM
 from metatrack.compared.srdcf import SRDCF
 from metatrack.data.otb import read_otb
-from metatrack.evaluation.score.formats import load_otb
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, check_box, iou, to_center
-
-from .conftest import Scene
+from tests.conftest import Scene
+from tests.evaluation.helpers import published_results
 
 TRACKERS = [CSK, KCF, DSST, SRDCF, MEEM, CCOT]
 
@@ -321,11 +320,11 @@ def test_agrees_with_published_boxes(shared, kind, file, target, frames, away):
     if not sequences.is_dir() or not results.is_file():
         pytest.skip(f"needs {sequences} and {results}")
     (sequence,) = (s for s in read_otb(sequences) if s.name == target)
-    published = load_otb(results)[target].boxes
+    theirs = published_results(results)[target].boxes
     tracker = kind()
     tracker.init(sequence.frame(0), sequence.boxes[0])
     distances = []
     for i in range(1, frames):
-        (x, y, *_), (true_x, true_y, *_) = to_center(tracker.update(sequence.frame(i)).box), to_center(published[i])
+        (x, y, *_), (true_x, true_y, *_) = to_center(tracker.update(sequence.frame(i)).box), to_center(theirs[i])
         distances.append(math.hypot(x - true_x, y - true_y))
     assert np.mean(distances) <= away

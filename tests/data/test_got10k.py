@@ -12,8 +12,9 @@ import pytest
 from metatrack.data.got10k import read_got10k, read_stills
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import context_side
+from tests.conftest import SHARED
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "train"
+REAL = SHARED / "data" / "train"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the development data are not at {REAL}")
 
 

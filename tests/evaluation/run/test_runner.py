@@ -12,6 +12,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run import trackers
 from metatrack.evaluation.run.runner import run_sequence
 from metatrack.geometry import Box, iou
+from tests.conftest import REPOSITORY
 from tests.fake_trackers import Perfect, Still, make_sequence
 
 
@@ -133,7 +134,7 @@ def test_every_name_is_in_the_help_and_in_the_docs():
     from metatrack.app import evaluate
 
     source = Path(evaluate.__file__).read_text()
-    documented = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    documented = (REPOSITORY / "docs" / "evaluation.md").read_text()
     for name, named in trackers.NAMED.items():
         assert re.search(rf"\b{name}\b", source) and f"`{name}" in documented, name
         assert named.help

@@ -20,8 +20,9 @@ import metatrack
 from metatrack.compared.trax import parse_box
 from metatrack.data.vot import read_vot
 from metatrack.geometry import iou
+from tests.conftest import REPOSITORY
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 NAMED = os.environ.get("METATRACK_VOT_VENV")
 VOT = Path(NAMED or ROOT / ".venv-vot") / ("Scripts" if os.name == "nt" else "bin") / "vot"
 FRAMES = 16

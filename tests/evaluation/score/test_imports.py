@@ -15,14 +15,14 @@ from metatrack.app.report import ReportOptions
 from metatrack.app.report import run as run_report
 from metatrack.cli import main
 from metatrack.data.datasets import read_dataset
-from metatrack.data.otb import one_based, otb_targets, read_otb
+from metatrack.data.otb import otb_targets, read_otb
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.score.formats import Trajectory, write_got10k, write_json, write_lasot, write_mat, write_txt
 from metatrack.evaluation.score.imports import check_name, find_sources, load_results
 from metatrack.evaluation.score.summary import tracker_order
+from tests.evaluation.helpers import FAKES, command, finish, start
 from tests.fake_trackers import make_sequence
-from tests.test_evaluate import FAKES, command, finish, start
 
 # AUC and P@20 over the 15 targets whose frames are at hand (../shared/data/otb/sequences).
 PUBLISHED = {
@@ -155,14 +155,14 @@ def test_otb_s_exceptions_and_its_first_pixel(otb: Path, tmp_path: Path, rows: s
     folder.mkdir()
     for sequence in read_otb(otb):
         target = next(target for target in otb_targets() if target.name == sequence.name)
-        stated = one_based(sequence.boxes)
+        stated = sequence.boxes + [1, 1, 0, 0]
         if rows == "all":
             stated = np.concatenate([np.ones((target.skip, 4)), stated, np.ones((target.video_end - target.end, 4))])
         if kind == "mat":
             pytest.importorskip("scipy")
             write_mat(folder / f"{sequence.name.lower()}_Best.mat", [Trajectory(stated, 1, 50.0)])
         elif kind == "json":
-            write_json(folder / f"{sequence.name}.json", [Trajectory(stated, 1, 50.0)], "Best", sequence.name)
+            write_json(folder / f"{sequence.name}.json", [Trajectory(stated, 1, 50.0)], "Best", sequence.name, "ope")
         else:
             write_txt(folder / f"{sequence.name}.txt", stated, "\t")
     if kind == "mat" and rows == "all":  # TRE: the first run is that of OPE

@@ -22,12 +22,13 @@ from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.evaluate import EvaluationError, evaluate, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import Job, Trouble
+from metatrack.evaluation.run.worker import Job, NoResult
 from metatrack.evaluation.score.summary import tables, write_summary
+from tests.conftest import REPOSITORY
 from tests.fake_trackers import make_sequence
 
 FAKES = "tests.fake_trackers"
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 LIMIT = 300
 """Seconds after which a test that hangs is ended."""
 
@@ -245,7 +246,7 @@ def test_machines_that_cannot_be_used(tmp_path) -> None:
     unknown = TrackerSpec("perfect", "no_such_module:make")
     assert "No module named 'no_such_module' (tracker perfect; its files must be at the same path" in reason(unknown, {}, first)
     setting = _Setting(here, [], "ope", {"perfect": perfect}, {"perfect": perfect.identity()}, None)
-    assert not isinstance(_track(setting, unit, 1, sequence, first), Trouble) and os.getcwd() == here
+    assert not isinstance(_track(setting, unit, 1, sequence, first), NoResult) and os.getcwd() == here
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.layers import Actor, Layer, coverage
-from metatrack.data.synth.look import color_table, color_tables
+from metatrack.data.synth.light import color_table, color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
 from metatrack.opencv import require_opencv

@@ -21,6 +21,7 @@ from metatrack.geometry import iou
 from metatrack.video import SourceError, open_source, read_boxes
 from metatrack.video.overlay import color_of
 from metatrack.video.sink import read_targets
+from tests.conftest import REPOSITORY
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
 BOX = "185,120,69,87"
@@ -373,7 +374,7 @@ def test_export_replaces_nothing_but_a_bundle(tmp_path: Path) -> None:
 
 
 def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert code is not None
     (tmp_path / "clip.mp4").write_bytes(DEMO.read_bytes())

@@ -7,31 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import metatrack
 from metatrack.app.evaluate import EvaluationProgress
 from metatrack.claims import claim
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run import worker
 from metatrack.evaluation.run.evaluate import Workers, evaluate, plan
 from metatrack.evaluation.run.store import Store, Unit
-from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.evaluation.score.summary import tables, write_summary
+from tests.evaluation.helpers import FAKES, PATHS, SCORES, command, contents, finish, spec, start, wait_for
 from tests.fake_trackers import make_sequence
-
-FAKES = "tests.fake_trackers"
-PATHS = os.pathsep.join([str(Path(metatrack.__file__).parents[1]), str(Path(__file__).parents[1])])
-SCORES = ("summary.json", "summary.csv")
-
-
-def spec(name: str) -> TrackerSpec:
-    return TrackerSpec(name.lower(), f"{FAKES}:{name}")
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +33,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(root: Path, out: Path, trackers: str, *more: str) -> list[str]:
-    words = ["evaluate", "--dataset", "plain", "--root", str(root), "--out", str(out), "--trackers", trackers, *more]
-    return [sys.executable, "-m", "metatrack", *words]
-
-
-def start(words: list[str], log: Path, slow: float = 0.0, meet: int = 1) -> subprocess.Popen[str]:
-    fakes = {"FAKE_LOG": str(log), "FAKE_SLOW": str(slow), "FAKE_MEET": str(meet)}
-    environment = {**os.environ, **fakes, "PYTHONPATH": PATHS, "NO_COLOR": "1"}
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=1200)
-    finally:
-        process.kill()
-    return process.returncode, out, err
-
-
-def contents(out: Path, *names: str) -> dict[str, bytes]:
-    files = [out / name for name in names] + sorted((out / "boxes").rglob("*.txt"))
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-
-
 @pytest.fixture(scope="module")
 def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an evaluation of Slow leaves that nothing disturbs."""
@@ -74,13 +40,6 @@ def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     code, _, err = finish(start(command(root, out, f"{FAKES}:Slow"), out / "log"))
     assert code == 0, err
     return contents(out, *SCORES)
-
-
-def wait_for(condition, seconds: float = 1200) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
 
 
 # -- interruptions

@@ -1,0 +1,113 @@
+"""The JSON file that describes a program, and programs in an evaluation."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metatrack.compared.process import ProcessSettings, ProcessTracker, read_settings
+from metatrack.evaluation.run.evaluate import evaluate, plan
+from metatrack.evaluation.run.store import Store
+from metatrack.evaluation.run.trackers import tracker_spec
+from tests.compared.programs import BOX, FRAME, LINES, posix
+from tests.fake_trackers import make_sequence
+
+
+def write(path: Path, **given: object) -> Path:
+    path.write_text(json.dumps(given))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "'command' is missing; it must be a list of the program and its arguments, as in "),
+        ({"command": "python3 x.py"}, "'command' is 'python3 x.py'; it must be a list"),
+        ({"command": []}, "it must be a list"),
+        ({"command": ["x", 1]}, "it must be a list"),
+        ({"command": ["x"], "protocl": "trax"}, "unknown 'protocl'; did you mean 'protocol'"),
+        ({"command": ["x"], "gpu": 1}, "unknown 'gpu'; known are command, protocol, env, folder, timeout_s"),
+        ({"command": ["x"], "protocol": "TraX"}, "'protocol' is 'TraX'; it must be 'lines' or 'trax'"),
+        ({"command": ["x"], "env": {"A": 1}}, "'env' is {'A': 1}; it must be names, each with a text"),
+        ({"command": ["x"], "env": {"A": "\0"}}, "it must be names, each with a text"),
+        ({"command": ["x"], "env": {"A=B": "1"}}, "it must be names, each with a text"),
+        ({"command": ["x"], "folder": 3}, "'folder' is 3; it must be a folder's path"),
+        ({"command": ["x"], "timeout_s": 0}, "'timeout_s' is 0; it must be a number of seconds"),
+        ({"command": ["x"], "timeout_s": True}, "it must be a number of seconds"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path: Path, given: dict[str, object], message: str) -> None:
+    path = write(tmp_path / "x.json", **given)
+    with pytest.raises(ValueError) as caught:
+        read_settings(path)
+    assert str(caught.value).startswith(str(path)) and message in str(caught.value)
+
+
+def test_files_that_are_not_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for text, message in (("{", "is not a JSON file"), ("[1]", "does not describe a tracker"), ("\udcff", "is not a JSON file")):
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=message):
+            read_settings(path)
+    with pytest.raises(FileNotFoundError):
+        read_settings(tmp_path / "none.json")
+
+
+def test_programs_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("")
+    for command, message in (
+        ("no-such-program", "'no-such-program' is not there on the PATH$"),
+        ("./here", "'./here' is not there as a program at "),  # not executable
+        ("here", "on the PATH; one beside the JSON file is ./here"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ProcessTracker(ProcessSettings((command,)), tmp_path)
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        ProcessTracker(ProcessSettings((sys.executable,), folder="nowhere"), tmp_path)
+
+
+@posix
+def test_folder_environment_and_path(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    script = inner / "tracker"
+    answer = "os.environ['SIZE'], *'234', os.path.exists('tracker') * 1"
+    script.write_text(f"#!{sys.executable}\nimport os\nfor _ in open(0): print({answer}, flush=True)\n")
+    script.chmod(0o755)
+    for command, more in (("./tracker", {}), ("tracker", {"PATH": str(inner)})):
+        path = write(tmp_path / "x.json", command=[command], folder="inner", env={"SIZE": "7", **more})
+        with tracker_spec(str(path)).make() as tracker:
+            tracker.init(FRAME, BOX)
+            assert tracker.update(FRAME) == ((7, 2, 3, 4), 1)
+
+
+def test_in_an_evaluation(tmp_path: Path) -> None:
+    """By the worker, which ends each process; a tracker that fails leaves its reason."""
+    (tmp_path / "tracker.py").write_text(textwrap.dedent(LINES))
+    (tmp_path / "bad.py").write_text("raise SystemExit('no GPU')")
+    good = write(tmp_path / "good.json", command=[sys.executable, "tracker.py"], timeout_s=30)
+    bad = write(tmp_path / "bad.json", command=[sys.executable, "bad.py"], env={"API_KEY": "secret"})
+    sequences = [make_sequence(tmp_path / "data", name, 4) for name in "ab"]
+    specs = [tracker_spec(str(good)), tracker_spec(f"broken={bad}")]
+    store = Store(tmp_path / "out", "plain", "ope")
+    units = plan(store, [spec.name for spec in specs], sequences)
+    failures = evaluate(store, specs, units, sequences)
+    assert [failure.unit.tracker for failure in failures] == ["broken"] * 2
+    assert failures[0].reason.endswith("has ended with exit code 1 (frame 0 of its run); its last words: no GPU")
+    np.testing.assert_array_equal(store.read_boxes(units[0]), sequences[0].boxes)
+    program = specs[0].identity()["program"]
+    expected = {"command": (sys.executable, "tracker.py"), "protocol": "lines", "env": None, "folder": "."}
+    assert {**program, "env": None} == expected
+    other = specs[1].identity()["program"]
+    assert other["env"] != program["env"]
+    assert not any("secret" in path.read_text() for path in (tmp_path / "out").rglob("*.json"))
+    write(good, command=[sys.executable, "tracker.py"], timeout_s=90)  # decides no box
+    store.pin_tracker("good", specs[0].identity())
+    write(good, command=[sys.executable, "tracker.py", "--fast"])
+    with pytest.raises(ValueError, match="another tracker good"):
+        store.pin_tracker("good", specs[0].identity())
