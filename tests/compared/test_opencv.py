@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from metatrack.compared import opencv
-from metatrack.compared.opencv import CSRT, MIL, MOSSE, TLD, MedianFlow, Nano, OpenCVTracker, Vit
+from metatrack.compared.opencv import CSRT, MIL, MOSSE, MedianFlow, Nano, OpenCVTLD, OpenCVTracker, Vit
 from metatrack.evaluation.run.trackers import NAMED, Compared, tracker_spec
 from metatrack.geometry import iou
 from tests.conftest import Scene
 
-ALL = [CSRT, MIL, MOSSE, TLD, MedianFlow]
+ALL = [CSRT, MIL, MOSSE, OpenCVTLD, MedianFlow]
 FRAMES = 20
 
 
@@ -92,7 +92,7 @@ def test_boxes_inside_the_frame(box: tuple[float, ...], whole: tuple[int, ...], 
     frame = np.zeros((240, 320, 3), np.uint8)
     MIL().init(frame, box)
     assert given["box"] == whole
-    TLD().init(frame, box)  # takes fractions
+    OpenCVTLD().init(frame, box)  # takes fractions
     x, y, w, h = given["box"]
     assert x >= 0 and y >= 0 and 0 < w and x + w <= 320 and 0 < h and y + h <= 240
     for wrong in ((0, 0, 0, 5), (400, 0, 5, 5), (np.nan, 0, 5, 5)):
@@ -122,7 +122,7 @@ def test_what_opencv_refuses_is_said_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [CSRT, TLD])
+@pytest.mark.parametrize("kind", [CSRT, OpenCVTLD])
 def test_an_opencv_without_contrib(kind: type[OpenCVTracker], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "TrackerCSRT")
     monkeypatch.delattr(cv2, "legacy")

@@ -65,7 +65,7 @@ HOG_CELL = 6
 
 
 @dataclass
-class Model:
+class CcotTarget:
     """Everything that belongs to one target. D channels of all blocks, N x N coefficients."""
 
     place: Place
@@ -95,7 +95,7 @@ class CCOT:
     settings = HOG_SETTINGS
 
     def __init__(self) -> None:
-        self.model: Model | None = None
+        self.model: CcotTarget | None = None
         self.blocks = self.make_blocks()
 
     def make_blocks(self) -> Blocks:
@@ -128,7 +128,7 @@ class CCOT:
         labels = label(joint.size, sigma)
         penalty = Penalty(side, place.base, settings.low, settings.edge)
         right = sample.conj() * labels
-        model = Model(place, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
+        model = CcotTarget(place, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
         solve(model, settings.first_steps)
         self.model = model
 
@@ -152,12 +152,12 @@ class CCOT:
         self._learn(model, self._samples(model, image, [1.0])[0])
         return Found(model.place.box(), peaks[best].height)
 
-    def _samples(self, model: Model, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
+    def _samples(self, model: CcotTarget, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
         """Features around the target at some scales, faded out: coefficients ``(n, D, N, N // 2 + 1)``."""
         maps = self.blocks(pyramid(image, model.place, (model.side, model.side), factors, smooth=False))
         return model.joint.join([coefficients(faded(block)) for block in maps])
 
-    def _learn(self, model: Model, sample: Spectrum) -> None:
+    def _learn(self, model: CcotTarget, sample: Spectrum) -> None:
         """Takes a sample into S and b. A new sample weighs 1 / (1 - rate) times the one before; all together weigh 1."""
         settings = self.settings
         model.frames += 1
@@ -185,7 +185,7 @@ def faded(maps: Float32) -> Float32:
     return np.asarray(maps / np.sqrt(np.maximum(energy, np.float32(1e-12))) * rows[:, None] * columns)
 
 
-def solve(model: Model, steps: int) -> None:
+def solve(model: CcotTarget, steps: int) -> None:
     """Steps of conjugate gradients for (S + W^H W) f = b, from the last filter and the last direction: section 3.4."""
     joint, penalty, width = model.joint, model.penalty, model.joint.size
 

@@ -63,7 +63,7 @@ class OneBlock:
     (6,)
     """
 
-    def __init__(self, features: Features) -> None:
+    def __init__(self, features: FeatureExtractor) -> None:
         self._features = features
         self.channels: tuple[int, ...] = (features.channels,)
         self.strides: tuple[int, ...] = (features.stride,)

@@ -137,7 +137,7 @@ class MIL(OpenCVTracker):
     origin = "TrackerMIL"
 
 
-class TLD(OpenCVTracker):
+class OpenCVTLD(OpenCVTracker):
     """Tracking, learning, detection."""
 
     origin = "legacy.TrackerTLD"

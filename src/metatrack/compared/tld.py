@@ -63,7 +63,7 @@ class Detection(NamedTuple):
 
 
 @dataclass
-class Model:
+class TldTarget:
     """Everything that belongs to one target."""
 
     grid: Grid
@@ -88,7 +88,7 @@ class TLD:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self.model: Model | None = None
+        self.model: TldTarget | None = None
 
     @classmethod
     def identity(cls) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class TLD:
         overlap = iou(grid.windows, np.asarray(first))
         variance = variances(image, grid.windows)
         least = float(variance[overlap.argmax()]) / 2
-        model = Model(grid, Ferns(rng), Neighbours(), rng, least, first, image)
+        model = TldTarget(grid, Ferns(rng), Neighbours(), rng, least, first, image)
         smooth = blurred(image)
         positive, closest = _views(model, smooth, overlap, FIRST_WARPS, FIRST_TURN, at_least_one=True)
         background = rng.permutation(np.flatnonzero((overlap < FAR) & (variance > least)))
@@ -175,7 +175,7 @@ class Seen(NamedTuple):
     patterns: npt.NDArray[np.float32]  # (m, 225)
 
 
-def _track(model: Model, image: Image) -> tuple[Box | None, float]:
+def _track(model: TldTarget, image: Image) -> tuple[Box | None, float]:
     """Where median flow sees the target, and how similar it is there."""
     if model.box is None:
         return None, 0.0
@@ -193,7 +193,7 @@ def _best(posteriors: npt.NDArray[np.float32], threshold: float) -> Integers:
     return above[np.argsort(-posteriors[above], kind="stable")[:MOST]]
 
 
-def _fuse(model: Model, tracked: Box | None, score: float, detection: Detection) -> tuple[Box | None, float]:
+def _fuse(model: TldTarget, tracked: Box | None, score: float, detection: Detection) -> tuple[Box | None, float]:
     """The box of a frame, of what tracker and detector say (the "integrator"); after a jump the way is not valid."""
     clusters = cluster(detection) if len(detection.boxes) else detection
     if tracked is None:
@@ -233,7 +233,7 @@ def cluster(detection: Detection) -> Detection:
     return Detection(np.array(boxes), np.array([detection.similarities[group].mean() for group in groups]))
 
 
-def _learn(model: Model, image: Image, smooth: Image, seen: Seen) -> None:
+def _learn(model: TldTarget, image: Image, smooth: Image, seen: Seen) -> None:
     """P-N learning, section 5.6: near windows are the target, whatever ferns say; far ones that were taken for it are not."""
     box = model.box or GIVEN_UP
     own = pattern(image, box)[None]
@@ -253,7 +253,7 @@ def _learn(model: Model, image: Image, smooth: Image, seen: Seen) -> None:
     )
 
 
-def _learn_ferns(model: Model, positive: Integers, negative: Integers) -> None:
+def _learn_ferns(model: TldTarget, positive: Integers, negative: Integers) -> None:
     """Codes of the target and of the background, in random order."""
     codes = np.concatenate([positive, negative])
     targets = np.arange(len(codes)) < len(positive)
@@ -262,7 +262,7 @@ def _learn_ferns(model: Model, positive: Integers, negative: Integers) -> None:
         model.ferns.learn(codes[order], targets[order], model.posterior)
 
 
-def _codes(model: Model, smooth: Image, windows: Integers) -> Integers:
+def _codes(model: TldTarget, smooth: Image, windows: Integers) -> Integers:
     """Codes ``(n, 10)`` of windows of the grid, in any order."""
     codes = np.zeros((len(windows), 10), np.intp)
     for part, size in model.grid.scales():
@@ -273,7 +273,7 @@ def _codes(model: Model, smooth: Image, windows: Integers) -> Integers:
 
 
 def _views(
-    model: Model, smooth: Image, overlap: Floats, warps: int, turn: float, at_least_one: bool = False
+    model: TldTarget, smooth: Image, overlap: Floats, warps: int, turn: float, at_least_one: bool = False
 ) -> tuple[Integers, int]:
     """Codes of the windows closest to the target, as they are and warped, and the closest window."""
     order = np.argsort(-overlap, kind="stable")[:CLOSEST]

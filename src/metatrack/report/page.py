@@ -23,7 +23,7 @@ from metatrack.report.filmstrip import Strip
 from metatrack.report.findings import METRIC_TITLES, Findings
 from metatrack.report.plots import Plot
 from metatrack.report.style import LineStyle
-from metatrack.report.tables import Cell, Grid, md, number, ranked
+from metatrack.report.tables import Cell, ReportTable, md, number, ranked
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _article(sequence: Sequence, contents: Contents, keys: dict[str, str]) -> st
     return f'<article><h3>{escape(sequence.name)}</h3><p class="note">{escape(facts)}</p>{film}{grid}</article>'
 
 
-def sequence_grid(sequence: Sequence, findings: Findings) -> Grid:
+def sequence_grid(sequence: Sequence, findings: Findings) -> ReportTable:
     """The scores of all trackers on one sequence, and what each fault costs there."""
     parts = tables.loss_parts(findings) if "auc" in findings.metrics else ()
     rows = []
@@ -228,7 +228,7 @@ def sequence_grid(sequence: Sequence, findings: Findings) -> Grid:
         lost = [Cell(number(getattr(finding.loss, part))) for part in parts]
         rows.append((Cell(entry.name), *scores, *lost))
     head = ("tracker", *(METRIC_TITLES[metric] for metric in findings.metrics), *(TITLES[part] for part in parts))
-    return Grid(sequence.name, head, tuple(rows))
+    return ReportTable(sequence.name, head, tuple(rows))
 
 
 def _inline(data: bytes, kind: str) -> str:
@@ -257,7 +257,7 @@ def markdown(contents: Contents) -> str:
         grid = tables.by_sequence(findings, "auc")
         rows = {row[0].text: row for row in grid.rows[:-1]}
         ordered = tuple(rows[sequence.name] for sequence in findings.worst_first())
-        lines += [tables.to_markdown(Grid(grid.title, grid.head, (*ordered, grid.rows[-1])))]
+        lines += [tables.to_markdown(ReportTable(grid.title, grid.head, (*ordered, grid.rows[-1])))]
     strips = [contents.strips[sequence.name] for sequence in findings.worst_first() if sequence.name in contents.strips]
     for strip in strips:
         lines += [_picture(strip.sequence, f"filmstrips/{quote(strip.sequence)}.jpg"), "", md(strip.sequence), ""]

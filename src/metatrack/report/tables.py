@@ -31,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ReportTable:
     """A table: a title, the head, and a row of cells each, of which the first names the row."""
 
     title: str
@@ -70,7 +70,7 @@ def number(value: float, digits: int = 3) -> str:
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def overall(findings: Findings) -> Grid:
+def overall(findings: Findings) -> ReportTable:
     """A row for each tracker: means with 95 % intervals, frames per second, and how many sequences it has."""
     group, metrics = findings.everything, findings.metrics
     tables = [entry.table(group) for entry in findings.entries]
@@ -89,7 +89,7 @@ def overall(findings: Findings) -> Grid:
         count = f"{len(table.rows)} of {len(group.sequences)}" if not complete[i] else str(len(table.rows))
         rows.append((*cells, Cell(count)))
     head = ("tracker", *(METRIC_TITLES[metric] for metric in metrics), "fps", "sequences")
-    return Grid("Overall", head, tuple(rows), _overall_note(findings), "overall")
+    return ReportTable("Overall", head, tuple(rows), _overall_note(findings), "overall")
 
 
 def _overall_note(findings: Findings) -> str:
@@ -101,14 +101,14 @@ def _overall_note(findings: Findings) -> str:
     return " ".join(notes)
 
 
-def by_attribute(findings: Findings, metric: str) -> Grid:
+def by_attribute(findings: Findings, metric: str) -> ReportTable:
     """A row for each attribute, a column for each tracker."""
     rows = [_row(f"{group.title} ({len(group.sequences)})", findings, group, metric) for group in findings.attributes]
     rows.append(_row(f"all ({len(findings.sequences)})", findings, findings.everything, metric))
     return _matrix(findings, f"{METRIC_TITLES[metric]} by attribute", "attribute", rows, f"attributes-{metric}")
 
 
-def by_sequence(findings: Findings, metric: str) -> Grid:
+def by_sequence(findings: Findings, metric: str) -> ReportTable:
     """A row for each sequence, a column for each tracker."""
     groups = [Group(sequence.name, sequence.name, (sequence.name,)) for sequence in findings.sequences]
     rows = [_row(group.title, findings, group, metric) for group in groups]
@@ -122,10 +122,10 @@ def _row(name: str, findings: Findings, group: Group, metric: str) -> tuple[Cell
     return (Cell(name), *(Cell(number(value), mark) for value, mark in zip(values, marks)))
 
 
-def _matrix(findings: Findings, title: str, first: str, rows: list[tuple[Cell, ...]], label: str) -> Grid:
+def _matrix(findings: Findings, title: str, first: str, rows: list[tuple[Cell, ...]], label: str) -> ReportTable:
     lacking = [entry.name for entry in findings.entries if not entry.complete(findings.everything)]
     note = f"Means of {', '.join(lacking)} are over fewer sequences where some are lacking, and not ranked." if lacking else ""
-    return Grid(title, (first, *(entry.name for entry in findings.entries)), tuple(rows), note, label)
+    return ReportTable(title, (first, *(entry.name for entry in findings.entries)), tuple(rows), note, label)
 
 
 def loss_parts(findings: Findings) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def loss_parts(findings: Findings) -> tuple[str, ...]:
     return tuple(part for part in Loss._fields if part != "absent" or findings.absent)
 
 
-def diagnosis(findings: Findings) -> Grid:
+def diagnosis(findings: Findings) -> ReportTable:
     """A row for each tracker: what each fault costs of its AUC. The smallest loss is the best.
 
     The parts are not ranked: who has lost the target in every frame has no wrong scale in any.
@@ -154,13 +154,13 @@ def diagnosis(findings: Findings) -> Grid:
     ]
     head = ("tracker", "AUC", "loss", *(TITLES[part] for part in parts))
     note = "A perfect tracker reaches an AUC of 20/21 = 0.952; the parts sum to what is missing. A lost frame has no other fault."
-    return Grid("What the AUC is lost to", head, tuple(rows), note, "diagnosis")
+    return ReportTable("What the AUC is lost to", head, tuple(rows), note, "diagnosis")
 
 
 # -- ways to write them
 
 
-def to_markdown(grid: Grid) -> str:
+def to_markdown(grid: ReportTable) -> str:
     """A table for GitHub: the best bold, the second underlined."""
     lines = [_line(map(md, grid.head)), _line(["---", *["---:"] * (len(grid.head) - 1)])]
     for row in grid.rows:
@@ -185,7 +185,7 @@ def md(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(text, quote=False))
 
 
-def to_latex(grid: Grid) -> str:
+def to_latex(grid: ReportTable) -> str:
     """A table environment with booktabs' rules: the best bold, the second underlined, intervals small in a line below."""
     lines = [
         r"\begin{table}",
@@ -225,7 +225,7 @@ def tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
 
-def to_html(grid: Grid, colors: dict[str, str] | None = None) -> str:
+def to_html(grid: ReportTable, colors: dict[str, str] | None = None) -> str:
     """A table that scrolls sideways inside its frame.
 
     Args:
@@ -313,7 +313,7 @@ def _full(value: float) -> float | None:
 
 def all_tables(findings: Findings) -> dict[str, str]:
     """Name of each file and its contents."""
-    levels: dict[str, list[Grid]] = {
+    levels: dict[str, list[ReportTable]] = {
         "overall": [overall(findings)],
         "attributes": [by_attribute(findings, metric) for metric in findings.metrics] if findings.attributes else [],
         "sequences": [by_sequence(findings, metric) for metric in findings.metrics],

@@ -133,7 +133,7 @@ NAMED: dict[str, Ours | Compared] = {
     "ccot-hog": Compared("ccot:CCOT", "continuous filter, on oriented gradients (2016; the published boxes are on a network)"),
     "hdt-vgg16": Compared("hdt:HDT", "hedged correlation filters on VGG-16 (2016; the authors' on VGG-19); extra 'vgg'"),
     "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
-    "opencv-tld": Compared("opencv:TLD", "OpenCV's tracking, learning, detection (2012)"),
+    "opencv-tld": Compared("opencv:OpenCVTLD", "OpenCV's tracking, learning, detection (2012)"),
     "mil": Compared("opencv:MIL", "OpenCV's multiple-instance learning (2009)"),
     "mosse": Compared("opencv:MOSSE", "OpenCV's first correlation filter (2010)"),
     "medianflow": Compared("opencv:MedianFlow", "OpenCV's optical flow there and back (2010)"),
