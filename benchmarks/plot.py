@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+
 from metatrack.report.style import COLORS
 
 if TYPE_CHECKING:
