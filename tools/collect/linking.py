@@ -24,7 +24,7 @@ class Frame(NamedTuple):
 class Step(NamedTuple):
     """A target in one frame."""
 
-    index: int
+    frame: int
     """Of the frame in its video."""
     name: str
     box: Rectangle
@@ -58,7 +58,7 @@ def link(video: list[Frame], gap: int, least: float) -> list[list[Step]]:
     live: list[list[Step]] = []
     done: list[list[Step]] = []
     for i, frame in enumerate(video):
-        ended = [frame.number - video[track[-1].index].number > gap for track in live]
+        ended = [frame.number - video[track[-1].frame].number > gap for track in live]
         done += [track for track, over in zip(live, ended) if over]
         live = [track for track, over in zip(live, ended) if not over]
         scores = np.array([[_score(video, track, i, *each, least) for each in frame.objects] for track in live])
@@ -79,7 +79,7 @@ def _score(video: list[Frame], track: list[Step], i: int, name: str, box: Rectan
     x, y, w, h = last.box
     if len(track) > 1:
         before = track[-2]
-        now, then, earlier = (video[k].number for k in (i, last.index, before.index))
+        now, then, earlier = (video[k].number for k in (i, last.frame, before.frame))
         pace = (now - then) / max(1, then - earlier)
         x += pace * (x + w / 2 - before.box[0] - before.box[2] / 2)
         y += pace * (y + h / 2 - before.box[1] - before.box[3] / 2)

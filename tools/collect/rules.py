@@ -31,7 +31,7 @@ def held(image: UInt8) -> Callable[[], UInt8 | None]:
 
 def decoded(data: bytes, most: int | None = None) -> list[UInt8]:
     """The frames of a video file, BGR."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in islice(container.decode(video=0), most)]
 
 

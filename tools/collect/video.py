@@ -143,9 +143,9 @@ def crop(image: UInt8, box: Rectangle) -> tuple[UInt8, Rectangle]:
         image, cx, cy, rx, ry = small, cx * kx, cy * ky, scale / kx, scale / ky
     half = SIZE / 2
     matrix = np.array([[rx, 0, half - rx * cx - 0.5 + 0.5 * rx], [0, ry, half - ry * cy - 0.5 + 0.5 * ry]])
-    border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": fill}
-    made = np.asarray(cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, **border), np.uint8)
-    return made, (half - w * scale / 2, half - h * scale / 2, w * scale, h * scale)
+    size, linear, constant = (SIZE, SIZE), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
+    made = cv2.warpAffine(image, matrix, size, flags=linear, borderMode=constant, borderValue=fill)
+    return np.asarray(made, np.uint8), (half - w * scale / 2, half - h * scale / 2, w * scale, h * scale)
 
 
 def appearance(patch: UInt8, box: Rectangle) -> Float32:
@@ -160,18 +160,18 @@ def pick(video: list[Frame], track: list[Step], stride: int) -> list[Step]:
     """Steps of a track that are worth a crop: large enough, of a usual shape, and not behind another object; 24 at most."""
     chosen_steps: list[Step] = []
     for step in track:
-        number, _, objects = video[step.index]
+        number, _, objects = video[step.frame]
         short, long = sorted(step.box[2:])
         hidden = any(
             covered(step.box, other) > 0.4 and overlap(step.box, other) < 0.95 and covered(other, step.box) < 0.95
             for _, other in objects
         )
-        late = not chosen_steps or number - video[chosen_steps[-1].index].number >= stride
+        late = not chosen_steps or number - video[chosen_steps[-1].frame].number >= stride
         if short >= 16 and long / short <= 6 and not hidden and late:
             chosen_steps.append(step)
     if len(chosen_steps) <= LONGEST:
         return chosen_steps
-    if video[chosen_steps[-1].index].number - video[chosen_steps[0].index].number > LONGEST * 30:
+    if video[chosen_steps[-1].frame].number - video[chosen_steps[0].frame].number > LONGEST * 30:
         return chosen_steps[:LONGEST]
     return [chosen_steps[int(k)] for k in np.linspace(0, len(chosen_steps) - 1, LONGEST)]
 
@@ -187,7 +187,7 @@ def trajectory(video: list[Frame], track: list[Step], source: VideoSource) -> li
     crops: list[tuple[UInt8, Rectangle]] = []
     previous: Float32 | None = None
     for step in steps:
-        image = video[step.index].read()
+        image = video[step.frame].read()
         if image is None or _hardly_in(step.box, image.shape):
             continue
         patch, box = crop(image, step.box)
@@ -268,7 +268,7 @@ def sheet(out: Path, names: list[str]) -> UInt8:
         boxes = np.loadtxt(out / "train" / name / "groundtruth.txt", delimiter=",", ndmin=2)
         shown = []
         for k in np.linspace(0, len(boxes) - 1, 6).astype(int):
-            image = cv2.imread(str(out / "train" / name / f"{k + 1:08d}.jpg"))
+            image = np.asarray(cv2.imread(str(out / "train" / name / f"{k + 1:08d}.jpg")), np.uint8)
             x, y, w, h = boxes[k]
             cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), (0, 255, 0), 2)
             shown.append(cv2.resize(image[65:265, 65:265], (120, 120), interpolation=cv2.INTER_AREA))
