@@ -9,6 +9,8 @@ from collections.abc import Collection
 
 import av
 from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 VERSION = int(av.__version__.partition(".")[0])
 
@@ -64,3 +66,8 @@ def byte_size(container: InputContainer) -> int | None:
     """Bytes of the whole file; None where they are not known. Up to 18 PyAV says a negative number then, from 19 on None."""
     size: int | None = container.size
     return size if size is not None and size > 0 else None
+
+
+def seconds(frame: VideoFrame, stream: VideoStream) -> float | None:
+    """When a frame is shown; None where its stream carries no times. 17.0 leaves the last frames out of a decoder without a unit."""
+    return None if frame.pts is None or stream.time_base is None else float(frame.pts * stream.time_base)

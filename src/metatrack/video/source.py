@@ -16,6 +16,7 @@ from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import IMAGE_SUFFIXES, image_files, read_image
 from metatrack.video._av import SCHEMES
+from metatrack.video._av import seconds
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
@@ -203,7 +204,7 @@ def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot
     with decoder.container:
         for number, frame in enumerate(decoder.frames()):
             if number >= start:
-                yield Shot(upright(frame), frame.time)
+                yield Shot(upright(frame), seconds(frame, decoder.stream))
             if number + 1 == end:
                 break
         else:
