@@ -69,5 +69,5 @@ def byte_size(container: InputContainer) -> int | None:
 
 
 def seconds(frame: VideoFrame, stream: VideoStream) -> float | None:
-    """When a frame is shown; None where its stream carries no times. 17.0 leaves the last frames out of a decoder without a unit."""
+    """When a frame is shown; None where its stream carries no times. 17.0 gives what waited in the decoder no unit of its own."""
     return None if frame.pts is None or stream.time_base is None else float(frame.pts * stream.time_base)

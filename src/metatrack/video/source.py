@@ -15,8 +15,7 @@ from urllib.request import url2pathname
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import IMAGE_SUFFIXES, image_files, read_image
-from metatrack.video._av import SCHEMES
-from metatrack.video._av import seconds
+from metatrack.video._av import SCHEMES, seconds
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
