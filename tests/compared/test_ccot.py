@@ -155,9 +155,9 @@ def test_solution_minimises_the_objective():
 
 def test_maps_are_normalised_and_fade_without_zeros():
     maps = np.random.default_rng(0).uniform(0, 9, (2, 3, 5, 5)).astype(np.float32)
-    result = faded(maps)
+    result = faded(maps, 3.0)
     assert result.min() > 0
-    np.testing.assert_allclose(result, faded(7 * maps), rtol=1e-5)
+    np.testing.assert_allclose(result, faded(7 * maps, 3.0), rtol=1e-5)
     assert (result[0, :, 2, 2] ** 2 / maps[0, :, 2, 2] ** 2 * (maps[0] ** 2).mean()) == pytest.approx(np.ones(3))
 
 

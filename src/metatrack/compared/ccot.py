@@ -82,7 +82,7 @@ class CcotTarget:
 class CCOT:
     """Follows place and size; the ratio of height to width stays.
 
-    This is its version on HOG, which the authors call fast. With a network's features: :mod:`metatrack.compared.deep`.
+    This is its version on HOG, which the authors call fast. With a network's features: :mod:`metatrack.compared.deepccot`.
 
     >>> frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     >>> tracker = CCOT()
@@ -120,7 +120,7 @@ class CCOT:
         side = window_side(wanted / scale, self.blocks.strides[-1])
         place.limits = scale_limits((side, side), place.base, target.image.shape[:2], settings.scale_step)
         maps = self.blocks(pyramid(target.image, place, (side, side), [1.0], smooth=False))
-        spectra = [coefficients(faded(block)) for block in maps]
+        spectra = [coefficients(block) for block in self._faded(maps)]
         joint = Joint([block.shape[-3] for block in spectra], [block.shape[-2] for block in spectra])
         sample = joint.join(spectra)[0]
         joint.learn(sample, 1.0)
@@ -155,7 +155,10 @@ class CCOT:
     def _samples(self, model: CcotTarget, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
         """Features around the target at some scales, faded out: coefficients ``(n, D, N, N // 2 + 1)``."""
         maps = self.blocks(pyramid(image, model.place, (model.side, model.side), factors, smooth=False))
-        return model.joint.join([coefficients(faded(block)) for block in maps])
+        return model.joint.join([coefficients(block) for block in self._faded(maps)])
+
+    def _faded(self, maps: list[Float32]) -> list[Float32]:
+        return [faded(block, energy) for block, energy in zip(maps, self.blocks.energies)]
 
     def _learn(self, model: CcotTarget, sample: Spectrum) -> None:
         """Takes a sample into S and b. A new sample weighs 1 / (1 - rate) times the one before; all together weigh 1."""
@@ -178,11 +181,11 @@ def window_side(side: float, cell: int) -> int:
     return cell * max(3, 2 * round((side / cell - 1) / 2) + 1)
 
 
-def faded(maps: Float32) -> Float32:
-    """Maps ``(n, C, h, w)``, each of a sample with a mean square of 1, times a cosine window without its zeros."""
-    energy = (maps * maps).mean(axis=(1, 2, 3), keepdims=True)
+def faded(maps: Float32, energy: float) -> Float32:
+    """Maps ``(n, C, h, w)``, each sample's with the same mean energy of a cell, times a cosine window without its zeros."""
+    found = (maps * maps).sum(axis=1, keepdims=True).mean(axis=(2, 3), keepdims=True)
     rows, columns = (np.hanning(side + 2)[1:-1].astype(np.float32) for side in maps.shape[2:])
-    return np.asarray(maps / np.sqrt(np.maximum(energy, np.float32(1e-12))) * rows[:, None] * columns)
+    return np.asarray(maps * np.sqrt(np.float32(energy) / np.maximum(found, np.float32(1e-12))) * rows[:, None] * columns)
 
 
 def solve(model: CcotTarget, steps: int) -> None:

@@ -50,6 +50,8 @@ class Blocks(Protocol):
     """Of each map."""
     strides: tuple[int, ...]
     """Side of a cell of each map, in pixels of the patches, the finest first."""
+    energies: tuple[float, ...]
+    """What the squares of a cell of each map shall sum up to, on average: its weight beside other maps and beside penalties."""
 
     def __call__(self, patches: Image) -> list[Float32]:
         """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to maps ``(N, channels, H // stride, W // stride)`` each."""
@@ -67,6 +69,7 @@ class OneBlock:
         self._features = features
         self.channels: tuple[int, ...] = (features.channels,)
         self.strides: tuple[int, ...] = (features.stride,)
+        self.energies: tuple[float, ...] = (float(features.channels),)
 
     def __call__(self, patches: Image) -> list[Float32]:
         """See :class:`Blocks`."""

