@@ -8,7 +8,6 @@ one are moved by up to half a pixel, and the mean counts.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,8 @@ from metatrack.data.otb import read_otb
 from metatrack.data.sequence import Sequence as Video
 from metatrack.evaluation.score.metrics import auc, bootstrap_interval, center_errors, overlaps, precision_at, success_curve
 from metatrack.hints import hint
-from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Engine, Model, Precision
+from metatrack.runtime.load import load_model
+from metatrack.runtime.processor import Engine, Precision, usable_cores
 from metatrack.tracking.tracker import Tracker
 
 SHAKEN = 0.5
@@ -51,7 +50,7 @@ class Way:
         """A tracker with one thread."""
         if self.nano is not None:
             return Nano(self.nano)
-        return Tracker(Model(open_bundle(self.model), 1, self.precision, self.engine), self.adapt, self.settings)
+        return Tracker(load_model(self.model, 1, self.precision, self.engine), self.adapt, self.settings)
 
 
 FULL: dict[str, Any] = {"near_size": 255}
@@ -138,7 +137,7 @@ def main(options: AccuracyOptions) -> None:
     videos = read_otb(options.root)
     jobs = [(way, video, options.starts) for way in ways for video in sorted(videos, key=len, reverse=True)]
     found: dict[str, dict[str, list[Score]]] = {way.name: {} for way in ways}
-    with multiprocessing.get_context("spawn").Pool(options.jobs or os.cpu_count()) as pool:
+    with multiprocessing.get_context("spawn").Pool(options.jobs or usable_cores()) as pool:
         for name, video, values in pool.imap_unordered(follow, jobs):
             found[name][video] = values
     scores = {name: np.array([values[video.name] for video in videos]) for name, values in found.items()}

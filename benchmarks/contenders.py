@@ -74,7 +74,7 @@ def reason(error: Exception) -> str:
 
 
 def _ours(contender: Contender, threads: int, precision: Any = "auto", engine: Any = "onnxruntime") -> Any:
-    from metatrack.runtime.engine import load_model
+    from metatrack.runtime.load import load_model
     from metatrack.tracking.tracker import Tracker
 
     return Tracker(load_model(contender.argument, threads, precision, engine), contender.adapt)
@@ -95,15 +95,13 @@ def _siamfc_torch(contender: Contender, threads: int) -> Any:
     from metatrack.model.matching import MatchingNetwork
     from metatrack.tracking.tracker import Tracker
     from metatrack.training.precision import choose_precision
-    from metatrack.training.validation import TorchModel
+    from metatrack.training.validation import model_of
     from metatrack.training.weights import channels_last, load_matching
-
-    class SiamFC(TorchModel):
-        has_boxes = False  # SiamFC has none: it reads the response alone
 
     torch.set_num_threads(threads)
     network = load_matching(Path(contender.argument)) if contender.argument else MatchingNetwork().eval()
-    return Tracker(SiamFC(channels_last(network), None, choose_precision("float32")), adapt=False, settings=SETTINGS)
+    model = model_of(channels_last(network), None, choose_precision("float32"), boxes=False)
+    return Tracker(model, adapt=False, settings=SETTINGS)
 
 
 def _opencv(contender: Contender, threads: int) -> Any:

@@ -16,7 +16,8 @@ from benchmarks.peaks import best_seconds
 from benchmarks.targets import boxes, follow_together
 from metatrack.geometry import SEARCH_SIZE
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Model
+from metatrack.runtime.load import build_model, load_model
+from metatrack.runtime.model import Model
 from metatrack.tracking.appearance import BoxAppearance
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker
@@ -49,7 +50,7 @@ def measure(options: Options) -> Section:
         f" product of matrices in half precision. *Networks alone*: contexts in ({number(context / 1e6)} million operations each)"
         " and maps of the head out, both in the CPU's memory."
     )
-    models = {CPU: Model(open_bundle(name), options.thread_count), **models}
+    models = {CPU: load_model(name, options.thread_count), **models}
     rows = [line for count in TARGETS for line in lines(count, throughput(models, clip, count, options), update / peak)]
     if TORCH_GPU in models and models[TORCH_GPU].has_boxes:
         rows += [alone(models[TORCH_GPU], clip, count, context / peak) for count in TARGETS]
@@ -62,13 +63,11 @@ def engines(name: str, threads: int) -> tuple[dict[str, Model], list[str]]:
     models: dict[str, Model] = {}
     missing = []
     try:
-        models[ORT_GPU] = Model(open_bundle(name), threads, engine="cuda")
+        models[ORT_GPU] = load_model(name, threads, engine="cuda")
     except ValueError as error:
         missing.append(f"{error}; then this command again with `--only gpu`.")
     try:
-        from metatrack.runtime.torch_engine import TorchModel
-
-        models[TORCH_GPU] = TorchModel(name, "cuda")
+        models[TORCH_GPU] = build_model(open_bundle(name), engine="torch", device="cuda")
     except (ModuleNotFoundError, ValueError) as error:
         missing.append(f"{error}. On a machine with a GPU: `pip install 'metatrack[train]'`, and this command with `--only gpu`.")
     return models, missing
@@ -144,8 +143,7 @@ def named(count: int) -> str:
 
 def operations(name: str, clip: Clip, threads: int) -> tuple[float, float]:
     """What a target costs in a mean update of the clip, and what one context costs in trunk and head: see :class:`Work`."""
-    model = Model(open_bundle(name), threads, "float32")
-    recorders = record(model)
+    model, recorders = record(load_model(name, threads, "float32"))
     tracker = Tracker(model)
     tracker.init(clip.frames[0], clip.box)
     for recorder in recorders.values():

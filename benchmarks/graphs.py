@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import inliner
 
-from metatrack.runtime.engine import Model
+from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.runtime.model import Model
+from metatrack.runtime.onnx_graph import OnnxGraph
 
-Array = npt.NDArray[Any]
 OPERANDS = {
     "Conv": (0, 1),
     "ConvInteger": (0, 1),
@@ -64,27 +64,22 @@ class Calls:
 
 @dataclass
 class Recorder:
-    """Stands in for a session of onnxruntime: the same answers, and it remembers what it was asked, and for how long."""
+    """Stands in for a graph: the same answers, and it remembers what it was asked, and for how long."""
 
-    session: ort.InferenceSession
+    graph: OnnxGraph
     calls: dict[tuple[Any, ...], Calls] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def run(self, outputs: list[str] | None, feeds: dict[str, Array]) -> list[Array]:
-        """As the session's."""
+    def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
+        """As the graph's."""
         begin = time.perf_counter()
-        answer: list[Array] = self.session.run(outputs, feeds)
+        answer = self.graph.run(feeds)
         self.seconds += time.perf_counter() - begin
         shapes = tuple((name, value.shape) for name, value in sorted(feeds.items()))
         if shapes not in self.calls:
             self.calls[shapes] = Calls({name: value.copy() for name, value in feeds.items()})
         self.calls[shapes].count += 1
         return answer
-
-    @property
-    def file(self) -> Path:
-        """The graph's file."""
-        return Path(self.session._model_path)
 
     def reset(self) -> None:
         """Forgets how often and how long, not the inputs."""
@@ -93,22 +88,28 @@ class Recorder:
             calls.count = 0
 
 
-def record(model: Model) -> dict[str, Recorder]:
-    """Puts a recorder in the place of each of a model's sessions, whatever graphs its bundle has; by the graphs' names."""
-    recorders = {}
-    for name, session in vars(model).items():
-        if isinstance(session, ort.InferenceSession):
-            recorders[name.strip("_")] = Recorder(session)
-    for name, recorder in recorders.items():
-        setattr(model, f"_{name}", recorder)
-    return recorders
+def record(model: Model) -> tuple[Model, dict[str, Recorder]]:
+    """The model with a recorder around each of its graphs, which are onnxruntime's, and the recorders by the graphs' names.
+
+    Raises:
+        TypeError: another engine runs the graphs.
+    """
+    recorders: dict[str, Recorder] = {}
+
+    def wrap(name: str, graph: Graph) -> Recorder:
+        if not isinstance(graph, OnnxGraph):
+            raise TypeError(f"only onnxruntime's graphs have a file whose operations can be counted, not {model.engine}'s")
+        recorders[name] = Recorder(graph)
+        return recorders[name]
+
+    return model.wrapped(wrap), recorders
 
 
 def work(recorder: Recorder) -> Work:
     """What the recorded calls cost, in all."""
     total = Work()
     for calls in recorder.calls.values():
-        total = total.plus(count(recorder.file, calls.feeds) * calls.count)
+        total = total.plus(count(recorder.graph.path, calls.feeds) * calls.count)
     return total
 
 

@@ -11,14 +11,9 @@ from typing import NamedTuple
 from benchmarks.options import Options
 from benchmarks.page import Section, Table, percent
 from metatrack import __version__
-from metatrack.app.bench import processor
+from metatrack.runtime.processor import instructions, processor, usable_cores
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FLAGS = (
-    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
-)
-"""Instructions that decide how fast networks run."""
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "opencv-contrib-python-headless", "av", "torch")
 CPU = Path("/sys/devices/system/cpu/cpu0")
 
@@ -44,12 +39,12 @@ class Activity(NamedTuple):
 
 def describe(options: Options, before: Activity, after: Activity) -> Section:
     """The table on top of the page."""
-    cores, usable = os.cpu_count() or 1, Options().thread_count
+    cores, usable = os.cpu_count() or 1, usable_cores()
     packages = [f"{name} {found}" for name in PACKAGES if (found := installed(name))]
     rows = [
         ("processor", processor()),
         ("cores", f"{usable} of {cores} usable; {options.thread_count} threads for every engine"),
-        ("instructions", ", ".join(flag for flag in FLAGS if flag in flags()) or "unknown"),
+        ("instructions", ", ".join(sorted(instructions())) or "unknown"),
         ("caches of a core", caches() or "unknown"),
         ("memory", memory()),
         ("governor", _read(CPU / "cpufreq/scaling_governor").strip() or "not told (a virtual machine, for example)"),
@@ -69,12 +64,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def flags() -> set[str]:
-    """The instructions that the processor names."""
-    lines = _read("/proc/cpuinfo").splitlines()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
 
 
 def caches() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import tyro
 from metatrack.app.problem import Problem
 from metatrack.hints import hint
 from metatrack.runtime.bundle import shipped_models
+from metatrack.runtime.processor import usable_cores
 
 PARTS = {
     "fps": "frames per second, end to end",
@@ -93,7 +93,7 @@ class Options:
     @property
     def thread_count(self) -> int:
         """Threads: what was asked for, or one for each core. More than the cores at hand would wait for each other."""
-        return self.threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        return self.threads or usable_cores()
 
     def check(self) -> None:
         """Refuses what cannot be run.

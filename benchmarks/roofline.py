@@ -12,8 +12,8 @@ from benchmarks.graphs import Recorder, Work, record, work
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number, percent
 from benchmarks.peaks import Peaks, find_peaks
-from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Model
+from metatrack.runtime.load import load_model
+from metatrack.runtime.model import Model
 from metatrack.tracking.tracker import Tracker
 
 PEAK_ROUNDS = 3
@@ -74,9 +74,9 @@ def measure(options: Options) -> Section:
 def run(options: Options, clip: Clip) -> dict[str, list[Point]]:
     """Every model's graphs, in the order of their time."""
     updates = len(clip.frames) - 1
-    models = variants(options)
-    recorders = {name: record(model) for name, model in models.items()}
-    trackers = {name: Tracker(model) for name, model in models.items()}
+    models = {name: record(model) for name, model in variants(options).items()}
+    recorders = {name: own for name, (_, own) in models.items()}
+    trackers = {name: Tracker(model) for name, (model, _) in models.items()}
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for tracker in trackers.values():
         follow(tracker, clip, WARM)
@@ -101,10 +101,10 @@ def variants(options: Options) -> dict[str, Model]:
     """Every model as the tracker takes it, and those of them that run in 8 bits in float32, too."""
     models: dict[str, Model] = {}
     for name in options.model_names:
-        bundle, short = open_bundle(name), Path(name).name
-        models[short] = Model(bundle, options.thread_count)
+        short = Path(name).name
+        models[short] = load_model(name, options.thread_count)
         if models[short].precision == "int8":
-            models[f"{short}, float32"] = Model(bundle, options.thread_count, "float32")
+            models[f"{short}, float32"] = load_model(name, options.thread_count, "float32")
     return models
 
 

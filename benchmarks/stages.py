@@ -10,7 +10,8 @@ from benchmarks.clip import Clip, read_clip
 from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
-from metatrack.app.bench import Clock, TimedModel, Timing, lesson, timed_calls
+from metatrack.app.bench import Clock, Timing, lesson, timed_calls, timed_model
+from metatrack.runtime.load import load_model
 from metatrack.tracking import box_search, scale_search
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.patches import Patches
@@ -89,7 +90,7 @@ def make(options: Options) -> list[Setup]:
     setups = []
     for name in options.model_names:
         clock = Clock()
-        model = TimedModel(name, options.thread_count, clock)
+        model = timed_model(load_model(name, options.thread_count), clock)
         for adapt in (True, False) if model.can_adapt else (False,):
             title = Path(name).name + ("" if adapt or not model.can_adapt else ", no adaptation")
             setups.append(Setup(title, Tracker(model, adapt), clock, []))

@@ -13,7 +13,8 @@ from benchmarks.fps import in_turn
 from benchmarks.options import Options
 from benchmarks.page import Section, Table, median, number, percent, spread
 from metatrack.geometry import Box
-from metatrack.runtime.engine import Model, load_model
+from metatrack.runtime.load import load_model
+from metatrack.runtime.model import Model
 from metatrack.tracking.multi import MultiTracker
 from metatrack.tracking.tracker import Tracker
 

@@ -55,15 +55,14 @@ def random_inputs(network, n=2):
 
 def test_locate_answers_with_equation_4_and_kernels_of_zeros_change_nothing(network):
     (template, target, search), size = random_inputs(network)
-    weight, bias = network.last.folded()
-    gain, offset = network.log_gain.exp(), network.bias
+    readout = network.readout()
     kernels = torch.randn(2, 32, network.trunk.channels) * 0.1
     with torch.no_grad():
-        run = lambda w: locate(network.box, template, target, search, weight, bias, w, gain, offset, size)  # noqa: E731
+        run = lambda w: locate(network.box, template, target, search, readout, w, size)  # noqa: E731
         for added in (kernels, kernels[:, :0]):
             response, _, sides = run(added)
             for i in range(2):
-                expected = adapted_response(template[i : i + 1], search[i : i + 1], weight, bias, added[i], gain, offset)[0, 0]
+                expected = adapted_response(template[i : i + 1], search[i : i + 1], readout, added[i])[0, 0]
                 assert torch.allclose(response[i], expected, atol=1e-3)
             assert (sides > 0).all()
         for padded, bare in zip(run(torch.zeros_like(kernels)), run(kernels[:, :0]), strict=True):
@@ -80,7 +79,7 @@ def test_a_trunk_of_another_window_has_no_box_head():
 
 @pytest.fixture(scope="module")
 def bundle(network, tmp_path_factory):
-    from metatrack.training.export import CardInfo, export_bundle, round_to_half
+    from metatrack.bundling.export import CardInfo, export_bundle, round_to_half
     from metatrack.training.sampling import BoxPair
 
     round_to_half(network)
@@ -99,18 +98,18 @@ def bundle(network, tmp_path_factory):
 
 def test_the_bundle_answers_as_torch_does(network, bundle):
     from metatrack.runtime.bundle import open_bundle
-    from metatrack.runtime.engine import Model
+    from metatrack.runtime.load import build_model
     from metatrack.training.precision import choose_precision
-    from metatrack.training.validation import TorchModel
+    from metatrack.training.validation import model_of
 
-    own, theirs = Model(open_bundle(bundle), precision="float32"), TorchModel(network, None, choose_precision("float32"))
+    own, theirs = build_model(open_bundle(bundle), precision="float32"), model_of(network, None, choose_precision("float32"))
     assert own.has_boxes and theirs.has_boxes
     rng = np.random.default_rng(2)
     crops = rng.integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
     patches = rng.integers(0, 256, (2, 127, 127, 3), dtype=np.uint8)
     size = np.array([[60, 50], [20, 110]], np.float32)
-    (template, target), search = own.look(patches, size), own.search(crops)
-    for a, b in zip(own.look(patches, size), theirs.look(patches, size), strict=True):
+    (template, target), search = own.appearance(patches, size), own.search(crops)
+    for a, b in zip(own.appearance(patches, size), theirs.appearance(patches, size), strict=True):
         assert np.abs(a - b).max() < 1e-3
     whole = network.trunk.embed(torch.from_numpy(patches).permute(0, 3, 1, 2).float())
     assert np.abs(target - parts(whole, torch.from_numpy(size)).detach().numpy()).max() < 1e-3
@@ -125,36 +124,37 @@ def test_the_bundle_answers_as_torch_does(network, bundle):
 
 def test_in_8_bits_trunk_and_head_say_nearly_the_same(bundle):
     from metatrack.runtime.bundle import BundleError, open_bundle
-    from metatrack.runtime.engine import Model, fast_int8
+    from metatrack.runtime.load import build_model
+    from metatrack.runtime.processor import choose
 
     crops = np.random.default_rng(5).integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
-    plain, small = (Model(open_bundle(bundle), precision=p) for p in ("float32", "int8"))
+    plain, small = (build_model(open_bundle(bundle), precision=p) for p in ("float32", "int8"))
     a, b = plain.search(crops), small.search(crops)
     assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.9
     assert (small.precision, plain.precision) == ("int8", "float32")
-    assert Model(open_bundle(bundle)).precision == ("int8" if fast_int8() else "float32")
+    assert build_model(open_bundle(bundle)).precision == choose("onnxruntime", "auto", True).precision
     with pytest.raises(ValueError, match="float16"):
-        Model(open_bundle(bundle), precision="float16")
+        build_model(open_bundle(bundle), precision="float16")
     bare = open_bundle(bundle)
     del bare.card["files"]["embed-int8.onnx"]
     with pytest.raises(BundleError, match="no 8-bit trunk"):
-        Model(bare, precision="int8")
+        build_model(bare, precision="int8")
 
 
 def test_the_shipped_head_in_8_bits_gives_the_same_boxes():
     from metatrack.runtime.bundle import open_bundle
-    from metatrack.runtime.engine import Model
+    from metatrack.runtime.load import build_model
 
     from .conftest import Scene
 
     scene = Scene(0)
-    plain, small = (Model(open_bundle("lite"), precision=p) for p in ("float32", "int8"))
+    plain, small = (build_model(open_bundle("lite"), precision=p) for p in ("float32", "int8"))
     center = to_center(Box(*scene.box(0)))
     side = context_side(center.w, center.h)
     patch = crop(scene.frame(0), center.cx, center.cy, side, EXEMPLAR_SIZE)[None]
     context = crop(scene.frame(1), center.cx, center.cy, side * SEARCH_SIZE / EXEMPLAR_SIZE, SEARCH_SIZE)[None]
     size = np.array([[center.w, center.h]], np.float32) * EXEMPLAR_SIZE / side
-    own = (*plain.look(patch, size), plain.search(context), plain.no_kernels[None], size)
+    own = (*plain.appearance(patch, size), plain.search(context), plain.no_kernels[None], size)
     first, second = plain.locate(*own), small.locate(*own)
     assert np.abs(first.response - second.response).max() < 1e-4  # equation (4) is not rounded
     place = np.unravel_index(first.logits[0].argmax(), first.logits[0].shape)

@@ -24,8 +24,9 @@ from metatrack.runtime.bundle import open_bundle, sha256
 torch = pytest.importorskip("torch", reason="the torch engine needs the train extra")
 onnx = pytest.importorskip("onnx", reason="the torch engine needs the train extra")
 
-from metatrack.runtime import torch_engine  # noqa: E402
 from metatrack.runtime.torch_engine import CapturedSlot, Gpu, Place, Session, TorchModel  # noqa: E402
+
+from metatrack.runtime import torch_engine  # noqa: E402
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
 HEAD, HAND, ROCKS = (185, 120, 69, 87), (80, 125, 50, 50), (395, 137, 177, 75)
@@ -64,7 +65,7 @@ def inputs(model: Model) -> SimpleNamespace:
     rng = np.random.default_rng(1)
     size = np.array([[60, 50], [20, 110], [64, 64]], np.float32)
     crops = patches(3, 127)
-    template, parts = model.look(crops, size) if model.has_boxes else (model.template(crops), None)
+    template, parts = model.appearance(crops, size) if model.has_boxes else (model.template(crops), None)
     cells = model.response_cells
     return SimpleNamespace(
         size=size,
@@ -88,7 +89,7 @@ def answers(model: Model, given: SimpleNamespace) -> dict[str, np.ndarray]:
     for rows in (0, 32):
         kernels = given.kernels[:, :rows]
         if model.has_boxes:
-            found["look"], found["parts"] = model.look(patches(3, 127), given.size)
+            found["look"], found["parts"] = model.appearance(patches(3, 127), given.size)
             maps = model.locate(given.template, given.parts, given.search, kernels, given.size)
             found.update({f"{name} {rows}": value for name, value in maps._asdict().items()})
             found["near"] = model.search(patches(2, 191))  # a smaller context has fewer cells

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from metatrack.geometry import Box as Box
     from metatrack.runtime.bundle import BundleError as BundleError
     from metatrack.runtime.bundle import shipped_models as shipped_models
-    from metatrack.runtime.engine import Model as Model
-    from metatrack.runtime.engine import load_model as load_model
+    from metatrack.runtime.load import load_model as load_model
+    from metatrack.runtime.model import Model as Model
     from metatrack.tracking.multi import MultiTracker as MultiTracker
     from metatrack.tracking.settings import TrackerSettings as TrackerSettings
     from metatrack.tracking.tracker import Result as Result
@@ -30,7 +30,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "geometry": ("Box",),
     "runtime.bundle": ("BundleError", "shipped_models"),
-    "runtime.engine": ("Model", "load_model"),
+    "runtime.load": ("load_model",),
+    "runtime.model": ("Model",),
     "tracking.multi": ("MultiTracker",),
     "tracking.settings": ("TrackerSettings",),
     "tracking.tracker": ("Result", "Tracker"),

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from metatrack import Tracker
-from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Model
+from metatrack.runtime.load import load_model
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
@@ -26,12 +25,16 @@ def test_a_slow_meta_learner_changes_nothing_but_the_time(scene):
         tracker.init(scene.frame(0), scene.box(0))
         return [tracker.update(scene.frame(i)).box for i in range(1, 9)]
 
-    class Slow(Model):
-        def adapt(self, *args):
-            time.sleep(0.2)
-            return super().adapt(*args)
+    class Slow:
+        def __init__(self, graph):
+            self.graph = graph
 
-    assert boxes(Slow(open_bundle("lite"))) == boxes(Model(open_bundle("lite")))
+        def run(self, feeds):
+            time.sleep(0.2)
+            return self.graph.run(feeds)
+
+    model = load_model("lite")
+    assert boxes(model.wrapped(lambda name, graph: Slow(graph) if name == "adapt" else graph)) == boxes(model)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +112,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         assert done.stdout.split() == ["32"], done.stderr
 
     def test_an_error_is_told_once(self, scene):
-        class Broken(Model):
-            def adapt(self, *_):
+        class Broken:
+            def run(self, feeds):
                 raise MemoryError("no room")
 
-        tracker = Tracker(Broken(open_bundle("lite"), 1), settings={"update_interval": 4})
+        broken = load_model("lite", 1).wrapped(lambda name, graph: Broken() if name == "adapt" else graph)
+        tracker = Tracker(broken, settings={"update_interval": 4})
         tracker.init(scene.frame(0), scene.box(0))
         told = []
         for i in range(1, 9):

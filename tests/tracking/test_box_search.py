@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from metatrack import Tracker
 from metatrack.geometry import iou
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Maps
+from metatrack.runtime.model import Maps
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
 from metatrack.tracking.box_search import BoxSearchSettings, ContextView, choose_box
 from metatrack.tracking.distractors import Distractor

@@ -39,9 +39,9 @@ def box_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A box head with random weights, and its meta-learner."""
     torch = pytest.importorskip("torch", reason="export needs the train extra")
     pytest.importorskip("onnxscript", reason="export needs the train extra")
+    from metatrack.bundling.export import CardInfo, export_bundle
     from metatrack.model.box import BoxNetwork
     from metatrack.model.meta import MetaLearner
-    from metatrack.training.export import CardInfo, export_bundle
 
     torch.manual_seed(3)
     network = BoxNetwork("lite", 8)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from metatrack import Box, Result, Tracker
 from metatrack.geometry import iou
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
-from metatrack.runtime.engine import load_model
+from metatrack.runtime.load import load_model
 from metatrack.video import open_source
 from tests.conftest import REPOSITORY, Scene
 

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="the probe needs the train extra")
 from metatrack.app.train import ProbeOptions  # noqa: E402
 from metatrack.app.train import probe as probe_command  # noqa: E402
 from metatrack.runtime.bundle import open_bundle  # noqa: E402
-from metatrack.runtime.engine import Model  # noqa: E402
-from metatrack.runtime.torch_engine import read_networks  # noqa: E402
+from metatrack.runtime.model import Model  # noqa: E402
+from metatrack.runtime.torch_weights import read_networks  # noqa: E402
 from metatrack.training.mix import load_mix  # noqa: E402
 from metatrack.training.probe import draw_episodes, interval, probe, sentence  # noqa: E402
 

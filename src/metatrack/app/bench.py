@@ -6,16 +6,14 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import tyro
 from rich.console import Console
@@ -27,8 +25,10 @@ from metatrack.app.demo import demo_clip
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
 from metatrack.geometry import Box, Image
-from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Engine, Float32, Maps, Model
+from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.runtime.load import load_model
+from metatrack.runtime.model import Model
+from metatrack.runtime.processor import Engine, processor, usable_cores
 from metatrack.tracking import patches as patches_module
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.tracker import Tracker
@@ -81,32 +81,20 @@ class Clock:
         return run
 
 
-class TimedModel(Model):
-    """A model whose calls are timed, and which is otherwise the same."""
+class TimedGraph:
+    """A graph whose time is added to a part."""
 
-    def __init__(self, folder: str, threads: int, clock: Clock, engine: Engine = "onnxruntime") -> None:
-        super().__init__(open_bundle(folder), threads, engine=engine)
-        self.clock = clock
+    def __init__(self, graph: Graph, clock: Clock, part: str) -> None:
+        self.run: Callable[[Mapping[str, Array]], Sequence[Float32]] = clock.timed(part, graph.run)
 
-    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        result: Float32 = self.clock.timed("embed", super().search)(crops)
-        return result
 
-    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
-        result: Float32 = self.clock.timed("match", super().match)(template, search, w_target)
-        return result
+GRAPH_PARTS = {"embed": "embed", "search": "embed", "match": "match", "locate": "match"}
+"""Graphs that are timed, and the part that each belongs to; the meta-learner works in a thread of its own."""
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        result: Float32 = self.clock.timed("embed", super().template)(crops)
-        return result
 
-    def look(self, crops: npt.NDArray[np.uint8], size: Float32) -> tuple[Float32, Float32]:
-        result: tuple[Float32, Float32] = self.clock.timed("embed", super().look)(crops, size)
-        return result
-
-    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
-        result: Maps = self.clock.timed("match", super().locate)(template, target, search, w_target, size)
-        return result
+def timed_model(model: Model, clock: Clock) -> Model:
+    """The same model, whose graphs are timed."""
+    return model.wrapped(lambda name, graph: TimedGraph(graph, clock, GRAPH_PARTS[name]) if name in GRAPH_PARTS else graph)
 
 
 @contextmanager
@@ -134,18 +122,18 @@ class Timing(NamedTuple):
         return self.total - sum(self.parts.values())
 
 
-def measure(model: TimedModel, adapt: bool, frames: list[Image], box: Box) -> Timing:
-    """One run: the first frame is init's and is not timed."""
+def measure(model: Model, clock: Clock, adapt: bool, frames: list[Image], box: Box) -> Timing:
+    """One run of a timed model: the first frame is init's and is not timed."""
     tracker = Tracker(model, adapt)
     tracker.init(frames[0], box)
     # The meta-learner works in the background; what counts here is what frames lose by it.
-    with timed_calls(model.clock, [(patches_module, "crop", "crop"), (Adaptation, "update", "adapt")]):
-        model.clock.seconds.clear()
+    with timed_calls(clock, [(patches_module, "crop", "crop"), (Adaptation, "update", "adapt")]):
+        clock.seconds.clear()
         begin = time.perf_counter()
         for frame in frames[1:]:
             tracker.update(frame)
         total = time.perf_counter() - begin
-    return Timing(total, {part: model.clock.seconds[part] for part in PARTS})
+    return Timing(total, {part: clock.seconds[part] for part in PARTS})
 
 
 def run(options: BenchOptions) -> int:
@@ -159,11 +147,12 @@ def run(options: BenchOptions) -> int:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # before the run's own work
     name, frames, box = read_frames(options)
     with user_input(ModuleNotFoundError):
-        model = TimedModel(options.model, options.threads, Clock(), options.engine)
-    measure(model, options.adapt, frames[:10], box)  # warms up caches and memory
+        clock = Clock()
+        model = timed_model(load_model(options.model, options.threads, engine=options.engine), clock)
+    measure(model, clock, options.adapt, frames[:10], box)  # warms up caches and memory
     if options.adapt and model.can_adapt:  # an engine may compile at the first call
         model.adapt(*lesson(model))
-    timings = [measure(model, options.adapt, frames, box) for _ in range(options.repeats)]
+    timings = [measure(model, clock, options.adapt, frames, box) for _ in range(options.repeats)]
     report(options, model, name, frames, timings, load)
     return 0
 
@@ -205,6 +194,7 @@ def report(options: BenchOptions, model: Model, name: str, frames: list[Image], 
     console.print(f"[bold]model[/]    {model.name}, {'adapting' if options.adapt and model.can_adapt else 'not adapting'}")
     console.print(f"[bold]frames[/]   {updates} of {escape(name)}, {width}x{height}, decoded before")
     console.print(f"[bold]machine[/]  {machine(options.threads, options.engine)}", soft_wrap=True)
+    console.print(f"[bold]numbers[/]  {model.precision}: {model.reason}", soft_wrap=True)
     if load > 0.5:
         console.print(f"[dark_orange]busy[/]     other programs are at work (load {load:.1f}): an idle machine is faster")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
@@ -222,20 +212,9 @@ def report(options: BenchOptions, model: Model, name: str, frames: list[Image], 
 
 def machine(threads: int, engine: Engine = "onnxruntime") -> str:
     """The processor and what runs on it, in one line."""
-    cores = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    cores, usable = os.cpu_count() or 1, usable_cores()
     count = f"{cores} cores" if usable == cores else f"{usable} of {cores} cores"
     # onnxruntime for a GPU is another distribution, of the same module.
-    release = version("openvino") if engine == "openvino" else onnxruntime.__version__
+    release = version(engine) if engine in ("openvino", "torch") else onnxruntime.__version__
     software = f"{engine} {release}, Python {platform.python_version()}, {platform.system()}"
-    return f"{processor()}, {count}, {threads or cores} threads, {software}"
-
-
-def processor() -> str:
-    """Name of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    return f"{processor()}, {count}, {threads or usable} threads, {software}"

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from metatrack.app.problem import Problem, user_input
+from metatrack.bundling.calibration import calibrate
+from metatrack.bundling.export import CardInfo, export_bundle
+from metatrack.bundling.quantise import calibration_pairs
 from metatrack.hints import hint
 from metatrack.runtime.bundle import CARD, open_bundle
-from metatrack.training.calibration import calibrate
-from metatrack.training.export import CardInfo, export_bundle
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
-from metatrack.training.quantise import calibration_pairs
 from metatrack.training.sampling import PairSampler
-from metatrack.training.validation import TorchModel, simulate
+from metatrack.training.validation import model_of, simulate
 from metatrack.training.weights import load_matching, load_meta
 
 MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
@@ -60,7 +60,7 @@ def run(options: ExportOptions) -> int:
         learner = None if options.meta is None else load_meta(options.meta, network)
         if options.val_mix is not None:
             clips = simulate(load_mix(options.val_mix), options.val_clips, seed=1)  # not those that chose the weights
-            model = TorchModel(network, learner, choose_precision("auto"))
+            model = model_of(network, learner, choose_precision("auto"))
             model.card["tracking"] = info.tracking
             info = replace(info, calibration=calibrate(model, clips, adapt=learner is not None))
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})

@@ -19,7 +19,8 @@ from metatrack.app.problem import INCOMPLETE, user_input
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
-from metatrack.runtime.engine import Engine, load_model
+from metatrack.runtime.load import load_model
+from metatrack.runtime.processor import Engine
 from metatrack.tracking.multi import MultiTracker
 from metatrack.tracking.tracker import Result
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source

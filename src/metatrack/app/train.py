@@ -11,8 +11,8 @@ from typing import TypeVar
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.stop import StopRequest
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import load_model
-from metatrack.runtime.torch_engine import read_networks
+from metatrack.runtime.load import load_model
+from metatrack.runtime.torch_weights import read_networks
 from metatrack.training.matching import MatchingConfig, train_matching
 from metatrack.training.meta import MetaConfig, train_meta
 from metatrack.training.mix import load_mix
@@ -100,7 +100,7 @@ def probe(options: ProbeOptions) -> int:
     with user_input():
         bundle = open_bundle(options.model)
         model, networks = load_model(options.model), read_networks(bundle)
-        last = networks.weight.numpy(), networks.bias.numpy()
+        last = networks.readout.weight.numpy(), networks.readout.bias.numpy()
         summary = measure(model, last, load_mix(options.mix), options.targets, options.seed).summary()
     print(json.dumps(summary, indent=2))
     print(sentence(summary))

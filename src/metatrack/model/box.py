@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS
 from metatrack.model.features import STRIDE, TrunkName
-from metatrack.model.matching import EPSILON, MatchingNetwork, project
+from metatrack.model.matching import EPSILON, MatchingNetwork, Readout, project
 from metatrack.model.shifts import gather, products
 
 RESPONSE_CELLS = 23
@@ -113,32 +113,23 @@ def _layer(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def locate(
-    head: BoxHead,
-    template: Tensor,
-    target: Tensor,
-    search: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    w_target: Tensor,
-    gain: Tensor,
-    offset: Tensor,
-    size: Tensor,
+    head: BoxHead, template: Tensor, target: Tensor, search: Tensor, readout: Readout, w_target: Tensor, size: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Equation (4) and the head, template i in context i.
+    """Equation (4) for n targets, and the box head: template i in context i.
 
     Args:
         head: the box head.
         template: ``(n, C, k, k)`` penultimate features.
         target: ``(n, C, 7, 7)`` of the target's :func:`parts`.
         search: ``(n, C, h, w)`` penultimate features.
-        weight, bias: ``(K, C)``, ``(K,)``, the trained last layer.
+        readout: of the matching network.
         w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
-        gain, offset: scalars, gain and bias of the normalised correlation.
         size: ``(n, 2)`` of the target in its template patch, in pixels.
 
     Returns:
         Response ``(n, r, r)`` and score ``(n, r, r)``, both logits; sides ``(n, 4, r, r)`` in pixels of the context patch.
     """
+    weight, bias, gain, offset = readout
     phi_x, phi_z = project(template, weight, bias), project(search, weight, bias)
     n, channels, k, _ = template.shape
     h, w = search.shape[-2:]

@@ -6,6 +6,8 @@ divided by the norm of the template and by the norm of the window that it is lai
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,15 @@ from torch import Tensor, nn
 from metatrack.model.features import RESPONSE_SIZE, TrunkName, make_trunk
 
 EPSILON = 1e-6
+
+
+class Readout(NamedTuple):
+    """All that stands between penultimate features and a response: the last layer, its batch norm folded in, and the logit."""
+
+    weight: Tensor  # (K, C), kernels w_N
+    bias: Tensor  # (K,)
+    gain: Tensor  # a scalar: factor of the normalised correlation
+    offset: Tensor  # a scalar that is added to it
 
 
 class LastLayer(nn.Module):
@@ -87,6 +98,10 @@ class MatchingNetwork(nn.Module):
         self.last = LastLayer(self.trunk.channels, kernels)
         self.log_gain = nn.Parameter(torch.tensor(2.0))  # a cosine of 1 is a logit of about 7 + bias
         self.bias = nn.Parameter(torch.tensor(-3.0))
+
+    def readout(self) -> Readout:
+        """The last layer in evaluation mode, and the logit's gain and offset."""
+        return Readout(*self.last.folded(), self.log_gain.exp(), self.bias)
 
     def logits(self, cosine: Tensor) -> Tensor:
         """Learned gain and bias of the normalised correlation."""

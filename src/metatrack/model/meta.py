@@ -1,8 +1,8 @@
 """The meta-learner of section 3.2.2: from the gradient of the loss to 32 target-specific kernels, equations (2), (3), (4), (7).
 
+Equation (2) stands here twice: :func:`loss_gradient_by_autograd` is how the paper says it, :func:`loss_gradient` is what runs.
 The last layer is 1x1, so the gradient needs no backward pass: with features a and kernels W (bias appended as a column), the loss
-depends on W through inner products of W a alone, and its derivative is W times a symmetric matrix of products of features
-(:func:`loss_gradient`).
+depends on W through inner products of W a alone, and its derivative is W times a symmetric matrix of products of features.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.matching import EPSILON, normalised, position_weights
+from metatrack.model.matching import EPSILON, Readout, correlate, logistic_loss, normalised, position_weights, project
 from metatrack.model.shifts import correlation, gather, products, scatter
 
 SUPPORT = 4
@@ -25,23 +25,34 @@ def with_ones(a: Tensor) -> Tensor:
     return torch.cat([a, torch.ones_like(a[..., :1, :, :])], dim=-3)
 
 
-def loss_gradient(
-    template: Tensor, support: Tensor, y: Tensor, weight: Tensor, bias: Tensor, gain: Tensor, offset: Tensor
-) -> Tensor:
-    """Equation (2): the averaged negative gradient δ of the logistic loss (6) for the last layer, in closed form.
+def loss_gradient_by_autograd(template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
+    """Equation (2): the averaged negative gradient δ of the loss (6) for the last layer's kernels, by automatic differentiation.
+
+    As :func:`loss_gradient`, which says the same in a tenth of the time and can be exported.
+    """
+    deltas = []
+    for x, z, labels in zip(template, support, y, strict=True):
+        weight = readout.weight.detach().requires_grad_()
+        cosine = correlate(project(x[None], weight, readout.bias), project(z, weight, readout.bias))[:, 0]
+        loss = logistic_loss(readout.gain * cosine + readout.offset, labels).mean()
+        deltas.append(-torch.autograd.grad(loss, weight)[0])
+    return torch.stack(deltas)
+
+
+def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
+    """Equation (2): the averaged negative gradient δ of the loss (6) for the last layer's kernels, in closed form.
 
     Args:
         template: ``(n, C, k, k)`` penultimate features of the target patches x.
         support: ``(n, M, C, h, w)`` penultimate features of the M context patches of each target.
-        y: ``(n, M, 17, 17)`` labels in {-1, +1}.
-        weight: ``(K, C)`` kernels w_N.
-        bias: ``(K,)`` bias of the last layer.
-        gain, offset: scalars, gain and bias of the normalised correlation.
+        y: ``(n, M, r, r)`` labels in {-1, +1}.
+        readout: of the matching network.
 
     Returns:
         δ, ``(n, K, C)``.
     """
     n, m, channels, height, width = support.shape
+    weight, bias, gain, offset = readout
     k = template.shape[-1]
     kernels = torch.cat([weight, bias[:, None]], dim=1)  # (K, C + 1)
     ax = with_ones(template)  # (n, C + 1, k, k)
@@ -79,7 +90,7 @@ def loss_gradient(
 
 
 class MetaLearner(nn.Module):
-    """g_θ, equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels of 128 channels, dropout after both hidden layers."""
+    """g_θ of equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels of 128 channels, dropout after both hidden layers."""
 
     delta_scale: Tensor
 
@@ -101,28 +112,33 @@ class MetaLearner(nn.Module):
         nn.init.normal_(last.weight, std=1e-3)
 
     def forward(self, delta: Tensor) -> Tensor:
-        """δ ``(n, K, C)`` -> w_target ``(n, 32, C)``."""
+        """Equation (3): δ ``(n, K, C)`` -> w_target ``(n, 32, C)``."""
         flat = delta.flatten(1) / self.delta_scale
         kernels: Tensor = self.layers(flat)
         return kernels.reshape(-1, TARGET_KERNELS, self.channels)
 
 
-def adapted_response(
-    template: Tensor, search: Tensor, weight: Tensor, bias: Tensor, w_target: Tensor, gain: Tensor, offset: Tensor
-) -> Tensor:
+def adapted_response(template: Tensor, search: Tensor, readout: Readout, w_target: Tensor) -> Tensor:
     """Equation (4) for one target: the last layer is [w_N, w_target].
 
     Args:
         template: ``(m, C, k, k)`` penultimate features of target patches (one, or the same at m scales).
         search: ``(n, C, h, w)`` penultimate features of context patches.
-        weight, bias: ``(K, C)``, ``(K,)``, the trained last layer.
+        readout: of the matching network.
         w_target: ``(32, C)``, or ``(0, C)`` before the first update, which is equation (1).
-        gain, offset: scalars.
 
     Returns:
-        ``(n, m, 17, 17)`` logits.
+        ``(n, m, r, r)`` logits.
     """
-    kernels = torch.cat([weight, w_target])[:, :, None, None]
-    biases = torch.cat([bias, torch.zeros_like(w_target[:, 0])])
+    kernels = torch.cat([readout.weight, w_target])[:, :, None, None]
+    biases = torch.cat([readout.bias, torch.zeros_like(w_target[:, 0])])
     phi_x, phi_z = F.conv2d(template, kernels, biases), F.conv2d(search, kernels, biases)
-    return gain * normalised(correlation(phi_x, phi_z), phi_x, phi_z) + offset
+    return readout.gain * normalised(correlation(phi_x, phi_z), phi_x, phi_z) + readout.offset
+
+
+def adapted_loss(response: Tensor, y: Tensor) -> Tensor:
+    """Equation (7): the loss (6) of the responses (4) to T contexts of one target, of which w_target has seen M.
+
+    A mean where the paper has a sum. ``(T, r, r)`` logits of :func:`adapted_response` and labels -> a scalar.
+    """
+    return logistic_loss(response, y).mean()

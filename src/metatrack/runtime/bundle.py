@@ -22,7 +22,7 @@ GRAPHS = {
 CARD_PARTS = ("architecture", "tracking", "calibration", "files")
 """Objects of a card that are used at run time; ``data``, ``training`` and the like are for people."""
 ARCHITECTURE = ("channels", "template_cells", "search_cells", "response_cells", "stride", "support")
-"""Of these, what :class:`metatrack.runtime.engine.Model` reads off the architecture."""
+"""Of these, what :class:`metatrack.runtime.model.Model` reads off the architecture."""
 
 
 class BundleError(ValueError):
@@ -37,9 +37,15 @@ class Bundle:
     card: dict[str, Any]
 
     def graph(self, name: str) -> Path | None:
-        """The file of a graph, one of :data:`GRAPHS`; None where the model has none."""
-        file = GRAPHS[name]
+        """The file of a graph, one of :data:`GRAPHS`; None where the model has none, or none is ever so called."""
+        file = GRAPHS.get(name)
         return self.folder / file if file in self.card["files"] else None
+
+    @property
+    def float_layers(self) -> int:
+        """Convolutions of the 8-bit trunk that stay in float32; cards made before they said so are told by their trunk."""
+        stated = self.card["files"].get(GRAPHS["embed_int8"], {}).get("float_layers")
+        return int(0 if self.card["architecture"].get("trunk") == "paper" else 1) if stated is None else int(stated)
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from metatrack.runtime.bundle import BundleError
+from metatrack.runtime.graph import SIGNATURES, Array, Float32
 
 try:
     import openvino
@@ -16,46 +18,55 @@ except ModuleNotFoundError as error:
     remedy = "engine 'openvino' needs a package that is not installed: pip install 'metatrack[openvino]'"
     raise ModuleNotFoundError(remedy, name=error.name) from error
 
-Array = npt.NDArray[Any]
-KERNELS = "w_target"
 TYPES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO computes with, by our precision; layers that are in 8 bits in the graph stay so."""
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def openvino_graph(name: str, path: Path, threads: int, precision: str) -> OpenVinoGraph:
+    """Opens a graph.
+
+    Args:
+        name: one of :data:`metatrack.runtime.graph.SIGNATURES`.
+        path: the ONNX file.
+        threads: for its operators.
+        precision: a key of :data:`TYPES`.
+
+    Raises:
+        BundleError: OpenVINO does not accept the graph.
+    """
+    signature = SIGNATURES[name]
+    try:
+        return OpenVinoGraph(path, signature.batched == signature.inputs, threads, precision)
+    except RuntimeError as error:
+        raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
 
 
 class OpenVinoGraph:
-    """One graph, to be called as an onnxruntime session is; threads may share it.
+    """One graph in OpenVINO.
 
-    OpenVINO compiles a graph for given shapes (0.1 to 0.2 s), so what comes in a batch goes through one by one, and a target
-    without kernels is given kernels of zeros, which say the same: few shapes ever occur.
+    OpenVINO compiles a graph for given shapes (0.1 to 0.2 s), so what comes in a batch goes through one by one: few shapes occur.
 
     Args:
         path: the ONNX file.
         batched: whether the first axis of every input and output is the batch.
-        threads: 0 is one per core.
+        threads: for its operators.
         precision: a key of :data:`TYPES`.
-        kernels: rows of an input ``w_target``, if there is one.
     """
 
-    def __init__(self, path: Path, batched: bool, threads: int, precision: str, kernels: int) -> None:
+    def __init__(self, path: Path, batched: bool, threads: int, precision: str) -> None:
         self._core = openvino.Core()
         self._model = self._core.read_model(path)
-        self._options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": TYPES[precision], "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
-        self._batched, self._kernels = batched, kernels
+        self._options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": TYPES[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._batched = batched
         self._requests: dict[tuple[tuple[int, ...], ...], Any] = {}
         self._lock = Lock()  # a request answers one call at a time
 
-    def run(self, _: None, feeds: Mapping[str, Array]) -> list[Array]:
-        """Outputs of the graph, in its order."""
-        feeds = dict(feeds)
-        if KERNELS in feeds:
-            feeds[KERNELS] = self._padded(feeds[KERNELS])
+    def run(self, feeds: Mapping[str, Array]) -> list[Float32]:
+        """See :class:`metatrack.runtime.graph.Graph`."""
         n = len(next(iter(feeds.values())))
         with self._lock:
             if not self._batched or n == 1:
@@ -63,13 +74,7 @@ class OpenVinoGraph:
             each = [self._infer({name: value[i : i + 1] for name, value in feeds.items()}) for i in range(n)]
         return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
-    def _padded(self, kernels: Array) -> Array:
-        missing = self._kernels - kernels.shape[-2]
-        if missing <= 0:
-            return kernels
-        return np.concatenate([kernels, np.zeros((*kernels.shape[:-2], missing, kernels.shape[-1]), kernels.dtype)], axis=-2)
-
-    def _infer(self, feeds: dict[str, Array]) -> list[Array]:
+    def _infer(self, feeds: Mapping[str, Array]) -> list[Float32]:
         shapes = tuple(value.shape for value in feeds.values())
         if shapes not in self._requests:
             model = self._model.clone()

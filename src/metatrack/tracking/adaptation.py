@@ -14,7 +14,7 @@ from metatrack.tracking.memory import Memory, labels
 if TYPE_CHECKING:  # settings are read where no network is run
     from concurrent.futures import Future
 
-    from metatrack.runtime.engine import Model, Ready
+    from metatrack.runtime.model import Model, Ready
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Adaptation:
             samples = self.memory.choose(model.support)
             support = np.stack([sample.features for sample in samples])
             places = np.array([sample.displacement for sample in samples])
-            self.pending = model.adapt_aside(template, support, labels(places, model.response_cells, settings.radius))
+            self.pending = model.adapt_in_background(template, support, labels(places, model.response_cells, settings.radius))
             self.memory.clear()
         if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
             pending, self.pending = self.pending, None
@@ -63,6 +63,6 @@ class Adaptation:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which cannot hold what is still being computed: waits for it."""
-        from metatrack.runtime.engine import Ready
+        from metatrack.runtime.model import Ready
 
         return {**self.__dict__, "pending": None if self.pending is None else Ready(self.pending.result())}

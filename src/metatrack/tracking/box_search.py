@@ -12,6 +12,7 @@ import numpy as np
 
 from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
+from metatrack.runtime.graph import with_rows
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
@@ -19,7 +20,7 @@ from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Maps, Model
+    from metatrack.runtime.model import Maps, Model
     from metatrack.tracking.target import TargetState
 
 SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
@@ -55,7 +56,7 @@ class BoxSearch:
     """Searches with equation (4) and a box head.
 
     What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
-    :class:`~metatrack.runtime.engine.Maps` of one context.
+    :class:`~metatrack.runtime.model.Maps` of one context.
 
     Args:
         model: has a box head.
@@ -79,7 +80,7 @@ class BoxSearch:
     def appearance(self, patches: Patches, center: Center) -> BoxAppearance:
         """The appearance in the first frame, and how much larger than the given box the head would have drawn it."""
         size = size_in_patch(center)
-        first = Appearance(*self.model.look(patches.target(center), size))
+        first = Appearance(*self.model.appearance(patches.target(center), size))
         result = BoxAppearance(first, first, first, size)
         if self.settings.size_trust > 0:
             result.bias = self._size_bias(result, patches, center)
@@ -101,7 +102,7 @@ class BoxSearch:
         """Every few frames, lets the template follow the target's appearance, if it is surely seen."""
         settings = self.template_update
         if settings.share and target.frame % settings.interval == 0 and score >= settings.min_score:
-            seen = Appearance(*self.model.look(patches.target(target.center), size_in_patch(target.center)))
+            seen = Appearance(*self.model.appearance(patches.target(target.center), size_in_patch(target.center)))
             target.appearance.follow(seen, settings)
 
     def template(self, target: TargetState[BoxAppearance]) -> Float32:
@@ -134,15 +135,12 @@ class BoxSearch:
         """
         if not self.model.batch_head:
             return None
-        # In one batch all have as many kernels. One of zeros adds nothing to equation (4), so all get as many with such.
-        kernels = np.zeros((len(targets), max(len(each.w_target) for each in targets), self.model.channels), np.float32)
-        for own, target in zip(kernels, targets):
-            own[: len(target.w_target)] = target.w_target
+        rows = max(len(each.w_target) for each in targets)  # in one batch all have as many kernels
         maps = self.model.locate(
             np.concatenate([each.appearance.now.template for each in targets]),
             np.concatenate([each.appearance.now.parts for each in targets]),
             features,
-            kernels,
+            np.stack([with_rows(each.w_target, rows) for each in targets]),
             np.concatenate([each.appearance.size for each in targets]),
         )
         return [type(maps)(*(part[i : i + 1] for part in maps)) for i in range(len(targets))]

@@ -10,7 +10,8 @@ import numpy as np
 
 from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
-from metatrack.runtime.engine import Model, load_model
+from metatrack.runtime.load import load_model
+from metatrack.runtime.model import Model
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Answer, Result, Tracker

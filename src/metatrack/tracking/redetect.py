@@ -14,7 +14,7 @@ from metatrack.tracking.judging import score_of
 from metatrack.tracking.patches import Patches
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Model
+    from metatrack.runtime.model import Model
     from metatrack.tracking.search import Searcher
     from metatrack.tracking.target import TargetState
 

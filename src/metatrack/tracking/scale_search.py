@@ -17,7 +17,7 @@ from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
 
 if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.engine import Model
+    from metatrack.runtime.model import Model
     from metatrack.tracking.target import TargetState
 
 PEAK_REACH = 1.5

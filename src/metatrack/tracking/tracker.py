@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
 from metatrack.geometry import SEARCH_SIZE, Box, Center, check_box, from_center, to_center
-from metatrack.runtime.engine import Model, load_model
+from metatrack.runtime.load import load_model
+from metatrack.runtime.model import Model
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered

@@ -20,7 +20,7 @@ from metatrack.training.mix import load_mix
 from metatrack.training.precision import Precision
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
-from metatrack.training.validation import TorchModel, simulate, track_clips
+from metatrack.training.validation import model_of, simulate, track_clips
 from metatrack.training.weights import new_network, update_average
 
 
@@ -104,7 +104,7 @@ class MatchingTraining(Training):
         update_average(self.average, self.network, self.config.ema, step)
 
     def validate(self) -> dict[str, float]:
-        model = TorchModel(self.average, None, self.precision)
+        model = model_of(self.average, None, self.precision)
         return {"overlap": float(track_clips(model, self.clips).mean())}
 
     def weights(self) -> dict[str, Any]:
@@ -140,9 +140,7 @@ def matching_losses(
     }
 
 
-def box_head_losses(
-    network: BoxNetwork, batch: BoxBatch, config: MatchingConfig, precision: Precision
-) -> dict[str, Tensor]:
+def box_head_losses(network: BoxNetwork, batch: BoxBatch, config: MatchingConfig, precision: Precision) -> dict[str, Tensor]:
     """All terms of the loss of a network with a box head, each a mean over its pairs, unweighted; and the mean overlap."""
     template, search, displacement, template_size, size = batch
     n = len(template)

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from metatrack.model.box import BoxNetwork
-from metatrack.model.matching import MatchingNetwork, label_map, logistic_loss
-from metatrack.model.meta import SUPPORT, MetaLearner, adapted_response, loss_gradient
+from metatrack.model.matching import MatchingNetwork, label_map
+from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
 from metatrack.training.loading import Clips, load_batches, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
 from metatrack.training.precision import Precision
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
-from metatrack.training.validation import TorchModel, simulate, track_clips
+from metatrack.training.validation import model_of, simulate, track_clips
 from metatrack.training.weights import channels_last, load_matching
 
 
@@ -114,8 +114,7 @@ def batch_losses(
         support: M.
         precision: of the meta-learner's and the last layer's products.
     """
-    weight, bias = network.last.folded()
-    gain, offset, cells = network.log_gain.exp(), network.bias, network.response_cells
+    readout, cells = network.readout(), network.response_cells
     templates = [features.templates[e.clip].float() for e in episodes]  # each (3, C, k, k)
     searches = [features.searches[e.clip, e.chosen].float() for e in episodes]  # each (T, C, h, w)
     displacements = [features.displacements[e.clip, e.chosen] for e in episodes]  # each (T, 2)
@@ -124,17 +123,15 @@ def batch_losses(
             [label_map(d[:support] + e.noise, cells=cells) for d, e in zip(displacements, episodes, strict=True)]
         )
         own = torch.stack([t[0] for t in templates])
-        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, weight, bias, gain, offset)
+        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, readout)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
     with precision.autocast():
         w_target = learner(delta)  # (n, 32, C)
         for i, episode in enumerate(episodes):
             contexts = torch.cat([searches[i], episode.stranger.float()[None]])
-            response = adapted_response(
-                templates[i], contexts, weight, bias, w_target[i].float(), gain, offset
-            ).float()  # (T + 1, 3 or 1, r, r)
+            response = adapted_response(templates[i], contexts, readout, w_target[i].float()).float()  # (T + 1, 3 or 1, r, r)
             right, y = response[:-1, 0], label_map(displacements[i], cells=cells)
-            terms["logistic"].append(logistic_loss(right, y).mean())
+            terms["logistic"].append(adapted_loss(right, y))
             if response.shape[1] == 3:  # a box head has no search over scales to spoil
                 wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
                 terms["scale"].append(0.5 * wrong.mean())
@@ -159,7 +156,7 @@ def draw_episodes(features: Features, config: MetaConfig, step: int) -> Iterator
 
 def measure_delta(network: MatchingNetwork, features: Features, config: MetaConfig) -> Tensor:
     """Typical size (root mean square) of δ over the first batches."""
-    weight, bias = network.last.folded()
+    readout = network.readout()
     squares = []
     with torch.no_grad():
         for step in range(8):
@@ -168,7 +165,7 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
                 support = features.searches[episode.clip, chosen].float()[None]
                 y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)[None]
                 template = features.templates[episode.clip, :1].float()
-                delta = loss_gradient(template, support, y, weight, bias, network.log_gain.exp(), network.bias)
+                delta = loss_gradient(template, support, y, readout)
                 squares.append(delta.square().mean())
     return torch.stack(squares).mean().sqrt()
 
@@ -201,7 +198,7 @@ class MetaTraining(Training):
         self.trained = self.learner = MetaLearner(network.trunk.channels, network.kernels)
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-        self.baseline = float(track_clips(TorchModel(network, None, precision), self.clips).mean())
+        self.baseline = float(track_clips(model_of(network, None, precision), self.clips).mean())
         print(f"validation overlap without adaptation {self.baseline:.4f}", flush=True)
 
     def batches(self, start: int) -> Generator[list[Episode], None, None]:
@@ -213,7 +210,7 @@ class MetaTraining(Training):
         return batch_losses(self.learner, self.network, self.features, batch, self.config.support, self.precision)
 
     def validate(self) -> dict[str, float]:
-        model = TorchModel(self.network, self.learner.eval(), self.precision)
+        model = model_of(self.network, self.learner.eval(), self.precision)
         return {"overlap": float(track_clips(model, self.clips, adapt=True).mean()), "baseline": self.baseline}
 
     def weights(self) -> dict[str, Any]:

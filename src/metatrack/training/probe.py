@@ -19,7 +19,7 @@ from metatrack.arrays import Array, Float32, Float64, Rng, UInt8
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, iou
 from metatrack.model.matching import label_map, logistic_loss, squared_distance
-from metatrack.runtime.engine import Model
+from metatrack.runtime.model import Model
 from metatrack.training.augment import Augmentation, View, apparent_size, jitter
 from metatrack.training.mix import Source, boxed_frames
 from metatrack.training.sampling import CELL, MAX_SHIFT, MAX_SHIFT_NEAR
@@ -184,7 +184,7 @@ def probe(model: Model, last: tuple[Float32, Float32], sources: Seq[Source], cou
 def _embed(model: Model, last: tuple[Float32, Float32], episode: Episode) -> _Target:
     size, m = episode.template_size[None], model.support
     if model.has_boxes:
-        template, parts = model.look(episode.template[None], size)
+        template, parts = model.appearance(episode.template[None], size)
     else:
         template, parts = model.template(episode.template[None]), None
     features = model.search(episode.contexts)

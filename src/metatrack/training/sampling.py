@@ -164,5 +164,3 @@ class PairSampler:
     def _view(sequence: Sequence, index: int) -> View:
         x, y, w, h = sequence.boxes[index]
         return View(sequence.frame(index), x + w / 2, y + h / 2, w, h)
-
-

@@ -7,6 +7,7 @@ gives the motion and the scale changes back, with boxes that are exact.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,13 @@ import numpy.typing as npt
 import torch
 
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
-from metatrack.model.box import BoxNetwork
-from metatrack.model.features import STRIDE
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import SUPPORT, MetaLearner
-from metatrack.runtime import torch_engine
-from metatrack.runtime.engine import Float32, Model
+from metatrack.model.meta import MetaLearner
+from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.runtime.model import Model
+from metatrack.runtime.torch_graph import torch_graphs
+from metatrack.runtime.torch_slots import Place
+from metatrack.runtime.torch_weights import architecture, networks_of
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.mix import Source, boxed_frames, shares
@@ -77,34 +79,34 @@ def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float6
     return place, zoom
 
 
-class TorchModel(torch_engine.TorchModel):
-    """The networks as they are now behind the run-time model's interface, so that validation needs no export."""
+class Autocast:
+    """A graph in torch whose products are in another precision."""
 
-    def __init__(self, network: MatchingNetwork, learner: MetaLearner | None, precision: Precision) -> None:
-        self.autocast = precision.autocast
-        cells, response_cells = network.trunk.template_cells, network.response_cells
-        architecture = {
-            "channels": network.trunk.channels,
-            "template_cells": cells,
-            "search_cells": cells + response_cells - 1,
-            "response_cells": response_cells,
-            "stride": STRIDE,
-            "support": SUPPORT,
-        }
-        self._describe({"name": network.trunk_name, "architecture": architecture, "tracking": {}, "calibration": {}})
-        head = network.box if isinstance(network, BoxNetwork) else None
-        with torch.no_grad():
-            weight, bias = network.last.folded()
-            last = (weight, bias, network.log_gain.exp(), network.bias)
-        self._take(torch_engine.Networks(network.trunk, *last, head, learner), torch_engine.Place(), torch.float32)
+    def __init__(self, graph: Graph, precision: Precision) -> None:
+        self._graph, self._precision = graph, precision
 
-    def _run_embed(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        with self.autocast():
-            return super()._run_embed(crops)
+    def run(self, feeds: Mapping[str, Array]) -> Seq[Float32]:
+        """See :class:`metatrack.runtime.graph.Graph`."""
+        with self._precision.autocast():
+            return self._graph.run(feeds)
 
-    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
-        with self.autocast():
-            return super().search(crops)
+
+def model_of(network: MatchingNetwork, learner: MetaLearner | None, precision: Precision, boxes: bool = True) -> Model:
+    """The networks as they are now behind the run-time model's interface, so that validation needs no export.
+
+    Args:
+        network: the matching network, in evaluation mode.
+        learner: the meta-learner, in evaluation mode; None for a model that cannot adapt.
+        precision: of the trunk.
+        boxes: with the box head, if there is one; without it, the response of equation (4) is all there is to read.
+    """
+    networks = networks_of(network, learner)
+    if not boxes:
+        networks = networks._replace(head=None)
+    card = {"name": network.trunk_name, "architecture": architecture(network, learner), "tracking": {}, "calibration": {}}
+    graphs = torch_graphs(networks, card["architecture"], Place(), torch.float32)
+    model = Model(card, graphs, "torch", precision.name, str(precision), batch_head=True)
+    return model.wrapped(lambda name, graph: Autocast(graph, precision) if name in ("embed", "search") else graph)
 
 
 def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:

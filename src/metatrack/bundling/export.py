@@ -19,13 +19,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from metatrack.bundling.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, locate, parts
 from metatrack.model.features import STRIDE, center_cells
-from metatrack.model.matching import MatchingNetwork
+from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
-from metatrack.training.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
 from metatrack.training.sampling import BoxPair
 
 SMALL = {"near_size": 191}
@@ -44,14 +44,16 @@ class MatchGraph(nn.Module):
 
     def __init__(self, network: MatchingNetwork) -> None:
         super().__init__()
-        weight, bias = network.last.folded()
-        self.register_buffer("weight", weight.detach().clone())
-        self.register_buffer("bias", bias.detach().clone())
-        self.register_buffer("gain", network.log_gain.detach().exp())
-        self.register_buffer("offset", network.bias.detach().clone())
+        for name, value in network.readout()._asdict().items():
+            self.register_buffer(name, value.detach().clone())
+
+    @property
+    def readout(self) -> Readout:
+        """Of the network."""
+        return Readout(self.weight, self.bias, self.gain, self.offset)
 
     def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
-        return adapted_response(template, search, self.weight, self.bias, w_target, self.gain, self.offset)
+        return adapted_response(template, search, self.readout, w_target)
 
 
 class LocateGraph(MatchGraph):
@@ -64,7 +66,7 @@ class LocateGraph(MatchGraph):
     def forward(  # type: ignore[override]
         self, template: Tensor, target: Tensor, search: Tensor, w_target: Tensor, size: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return locate(self.head, template, target, search, self.weight, self.bias, w_target, self.gain, self.offset, size)
+        return locate(self.head, template, target, search, self.readout, w_target, size)
 
 
 class AdaptGraph(MatchGraph):
@@ -75,8 +77,7 @@ class AdaptGraph(MatchGraph):
         self.learner = learner
 
     def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        delta = loss_gradient(template, support[None], labels[None], self.weight, self.bias, self.gain, self.offset)
-        kernels: Tensor = self.learner(delta)[0]
+        kernels: Tensor = self.learner(loss_gradient(template, support[None], labels[None], self.readout))[0]
         return kernels
 
 

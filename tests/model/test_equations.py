@@ -12,10 +12,12 @@ torch = pytest.importorskip("torch", reason="the networks need the train extra")
 
 from onnx import TensorProto, helper  # noqa: E402
 
+from metatrack.bundling.quantise import embed_graph, read_bytes  # noqa: E402
 from metatrack.model import meta  # noqa: E402
 from metatrack.model.features import LiteTrunk, PaperTrunk, make_trunk  # noqa: E402
 from metatrack.model.matching import (  # noqa: E402
     MatchingNetwork,
+    Readout,
     correlate,
     correlate_pairs,
     label_map,
@@ -24,7 +26,6 @@ from metatrack.model.matching import (  # noqa: E402
     project,
 )
 from metatrack.model.shifts import correlation, gather, products, scatter  # noqa: E402
-from metatrack.training.quantise import embed_graph, read_bytes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -160,15 +161,30 @@ def test_gradient_in_closed_form_is_autograds(k):
     """Equation (2), for three targets with four contexts each, against automatic differentiation."""
     double = {"dtype": torch.float64}
     template, support = torch.randn(3, 128, k, k, **double), torch.randn(3, 4, 128, k + 16, k + 16, **double)
-    weight, bias = torch.randn(96, 128, requires_grad=True, **double), torch.randn(96, **double)
-    gain, offset = torch.tensor(8.0, **double), torch.tensor(-3.0, **double)
+    weight, bias = torch.randn(96, 128, **double), torch.randn(96, **double)
+    readout = Readout(weight, bias, torch.tensor(8.0, **double), torch.tensor(-3.0, **double))
     y = torch.stack([label_map(torch.rand(4, 2, **double) * 6 - 3) for _ in range(3)]).double()
-    delta = meta.loss_gradient(template, support, y, weight.detach(), bias, gain, offset)
-    for i in range(3):
-        response = gain * correlate(project(template[i : i + 1], weight, bias), project(support[i], weight, bias))[:, 0] + offset
-        loss = logistic_loss(response, y[i]).mean()
-        (gradient,) = torch.autograd.grad(loss, weight)
-        assert (delta[i] + gradient).abs().max() <= 1e-5 * gradient.abs().max()
+    delta = meta.loss_gradient(template, support, y, readout)
+    expected = meta.loss_gradient_by_autograd(template, support, y, readout)
+    assert delta.shape == expected.shape == (3, 96, 128)
+    for found, right in zip(delta, expected, strict=True):
+        assert (found - right).abs().max() <= 1e-5 * right.abs().max()
+
+
+def test_a_step_along_delta_lowers_the_loss():
+    """It is the negative gradient, of the mean over the M contexts."""
+    template, support = torch.randn(1, 128, 6, 6), torch.randn(1, 4, 128, 22, 22)
+    readout = Readout(torch.randn(96, 128), torch.randn(96), torch.tensor(8.0), torch.tensor(-3.0))
+    y = label_map(torch.rand(4, 2) * 6 - 3)
+
+    def loss(weight):
+        moved = readout._replace(weight=weight)
+        response = meta.adapted_response(template, support[0], moved, torch.zeros(0, 128))[:, 0]
+        return meta.adapted_loss(response, y)
+
+    delta = meta.loss_gradient(template, support, y[None], readout)[0]
+    step = 1e-2 / delta.norm() ** 2
+    assert loss(readout.weight) - loss(readout.weight + step * delta) == pytest.approx(1e-2, rel=0.1)
 
 
 def test_meta_learner_is_the_papers():
@@ -186,7 +202,7 @@ def test_no_kernels_is_equation_one():
     with torch.no_grad():
         a, b = network.trunk.template(x), network.trunk.search(z)
         none = torch.zeros(0, 128)
-        adapted = meta.adapted_response(a, b, *network.last.folded(), none, network.log_gain.exp(), network.bias)[:, 0]
+        adapted = meta.adapted_response(a, b, network.readout(), none)[:, 0]
         assert torch.allclose(adapted, network(x, z), atol=1e-4)
 
 
@@ -195,7 +211,7 @@ def test_concatenation_is_equation_four():
     a, b = torch.randn(1, 128, 6, 6), torch.randn(2, 128, 22, 22)
     weight, bias, extra = torch.randn(96, 128), torch.randn(96), torch.randn(32, 128)
     gain, offset = torch.tensor(5.0), torch.tensor(-1.0)
-    response = meta.adapted_response(a, b, weight, bias, extra, gain, offset)[:, 0]
+    response = meta.adapted_response(a, b, Readout(weight, bias, gain, offset), extra)[:, 0]
     whole, biases = torch.cat([weight, extra]), torch.cat([bias, torch.zeros(32)])
     expected = gain * correlate(project(a, whole, biases), project(b, whole, biases))[:, 0] + offset
     assert torch.allclose(response, expected, atol=1e-5)

@@ -10,11 +10,11 @@ from collections.abc import Sequence as Seq
 
 import numpy as np
 
+from metatrack.bundling.calibration import RIGHT
 from metatrack.geometry import Box, Image, iou, mean_color, warp
-from metatrack.runtime.engine import Model
+from metatrack.runtime.model import Model
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
-from metatrack.training.calibration import RIGHT
 from metatrack.training.validation import VIEW, ViewedClip
 
 SEEN, AWAY = 10, 12

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.geometry import iou
-from metatrack.runtime.engine import Model
+from metatrack.runtime.model import Model
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.validation import ViewedClip

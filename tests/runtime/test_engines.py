@@ -14,7 +14,7 @@ from metatrack.app import bench
 from metatrack.app.problem import Problem
 from metatrack.geometry import SEARCH_SIZE, iou
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.engine import Model
+from metatrack.runtime.load import build_model
 from tests.conftest import Scene
 
 
@@ -22,27 +22,27 @@ def test_without_the_package_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "metatrack.runtime.openvino_graph", raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'metatrack\[openvino\]'"):
-        Model(open_bundle("lite"), engine="openvino")
+        build_model(open_bundle("lite"), engine="openvino")
     with pytest.raises(Problem, match="metatrack"):
         bench.run(bench.BenchOptions(engine="openvino", frames=2, repeats=1))
 
 
 def test_unknown_engine_and_a_precision_that_it_has_not():
-    with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, cuda, openvino"):
-        Model(open_bundle("lite"), engine="tensorrt")
-    with pytest.raises(ValueError, match="engine 'openvino'"):
-        Model(open_bundle("lite"), precision="bfloat16")
+    with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, cuda, openvino, torch"):
+        build_model(open_bundle("lite"), engine="tensorrt")
+    with pytest.raises(ValueError, match="or engine openvino, torch"):
+        build_model(open_bundle("lite"), precision="bfloat16")
 
 
 def test_a_gpu_that_onnxruntime_cannot_use(monkeypatch):
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         with pytest.raises(ValueError, match="pip install onnxruntime-gpu"):
-            Model(open_bundle("lite"), engine="cuda")
+            build_model(open_bundle("lite"), engine="cuda")
     # Where the provider is there and finds no GPU, onnxruntime falls back to the CPU without a word.
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     monkeypatch.setattr(ort.InferenceSession, "get_providers", lambda _: ["CPUExecutionProvider"])
     with pytest.raises(ValueError, match="no GPU, no driver or no cuDNN"):
-        Model(open_bundle("lite"), engine="cuda")
+        build_model(open_bundle("lite"), engine="cuda")
 
 
 class TestAnswers:
@@ -51,7 +51,7 @@ class TestAnswers:
     @pytest.mark.parametrize("name", ["lite", "paper", "lite-no-meta"])
     def test_of_every_graph_are_onnxruntimes(self, name):
         rng = np.random.default_rng(0)
-        ours, theirs = (Model(open_bundle(name), 1, "float32", engine) for engine in ("onnxruntime", "openvino"))
+        ours, theirs = (build_model(open_bundle(name), 1, "float32", engine) for engine in ("onnxruntime", "openvino"))
         assert theirs.engine == "openvino"
         frame = Scene(0).frame(0)
         patches = np.stack([frame[20 * i : 20 * i + 127, 30 : 30 + 127] for i in range(2)])
@@ -63,7 +63,7 @@ class TestAnswers:
         for rows in (0, 32):
             kernels = rng.normal(0, 0.05, (2, rows if ours.can_adapt else 0, ours.channels)).astype(np.float32)
             if ours.has_boxes:
-                parts = ours.look(patches, sizes)[1]
+                parts = ours.appearance(patches, sizes)[1]
                 for small in (0, 8):
                     side = search.shape[-1] - small
                     own = (template, parts, np.ascontiguousarray(search[:2, :, :side, :side]), kernels, sizes)
@@ -80,7 +80,7 @@ class TestAnswers:
     @pytest.mark.parametrize("precision", ["auto", "int8", "bfloat16"])
     def test_a_tracker_follows_with_it(self, precision):
         scene = Scene(1)
-        tracker = Tracker(Model(open_bundle("lite"), 1, precision, "openvino"), settings={"update_interval": 8})
+        tracker = Tracker(build_model(open_bundle("lite"), 1, precision, "openvino"), settings={"update_interval": 8})
         tracker.init(scene.frame(0), scene.box(0))
         overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 24)]
         assert min(overlaps) > 0.5
@@ -88,7 +88,7 @@ class TestAnswers:
 
 
     def test_threads_may_share_a_model(self):
-        model = Model(open_bundle("lite"), 1, "float32", "openvino")
+        model = build_model(open_bundle("lite"), 1, "float32", "openvino")
 
         def follow(seed):
             scene, tracker = Scene(seed), Tracker(model)

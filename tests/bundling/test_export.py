@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
-from metatrack.runtime.engine import Model, load_model
+from metatrack.runtime.load import build_model, load_model
 
 torch = pytest.importorskip("torch", reason="export needs the train extra")
 
+from metatrack.bundling.export import CardInfo, export_bundle, round_to_half  # noqa: E402
 from metatrack.model.matching import MatchingNetwork  # noqa: E402
 from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient  # noqa: E402
-from metatrack.training.export import CardInfo, export_bundle, round_to_half  # noqa: E402
 
 INFO = CardInfo("test", "random weights", "none", [], {})
 
@@ -40,23 +40,22 @@ def exported(request, tmp_path_factory):
 
 def test_torch_and_onnxruntime_agree(exported):
     network, learner, folder = exported
-    model = Model(open_bundle(folder))
+    model = build_model(open_bundle(folder))
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 127, 127, 3), dtype=np.uint8)
     z = rng.integers(0, 256, (3, 255, 255, 3), dtype=np.uint8)
     template, search = model.template(x), model.search(z)
-    weight, bias = network.last.folded()
-    gain, offset = network.log_gain.exp(), network.bias
+    readout = network.readout()
     with torch.no_grad():
         tx = network.trunk.template(torch.from_numpy(x).permute(0, 3, 1, 2).float())
         tz = network.trunk.search(torch.from_numpy(z).permute(0, 3, 1, 2).float())
         y = torch.where(torch.rand(4, 17, 17) > 0.9, 1.0, -1.0)
         support = torch.cat([tz, tz[:1]])
-        w_target = learner(loss_gradient(tx[:1], support[None], y[None], weight, bias, gain, offset))[0]
+        w_target = learner(loss_gradient(tx[:1], support[None], y[None], readout))[0]
         kernels = model.adapt(template[:1], np.concatenate([search, search[:1]]), y.numpy())
         assert np.abs(kernels - w_target.numpy()).max() <= 1e-4
         for added in (kernels * 20, kernels[:0]):  # equations (4) and (1)
-            expected = adapted_response(tx, tz, weight, bias, torch.from_numpy(added), gain, offset).numpy()
+            expected = adapted_response(tx, tz, readout, torch.from_numpy(added)).numpy()
             response = model.match(template, search, added)
             assert response.shape == (3, 2, 17, 17)
             assert np.abs(response - expected).max() <= 1e-3
@@ -134,12 +133,12 @@ def test_a_file_that_is_no_graph(exported, tmp_path):
     card["files"]["match.onnx"]["sha256"] = sha256(folder / "match.onnx")
     (folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(BundleError, match="cannot load the graph"):
-        Model(open_bundle(folder))
+        build_model(open_bundle(folder))
 
 
 def test_without_learner_there_is_no_adapt_graph(tmp_path):
     folder = export_bundle(MatchingNetwork("lite", kernels=128), None, INFO, tmp_path / "plain")
-    model = Model(open_bundle(folder))
+    model = build_model(open_bundle(folder))
     assert not model.can_adapt
     with pytest.raises(BundleError, match="adapt=False"):
         model.adapt(

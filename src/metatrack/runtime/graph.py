@@ -1,0 +1,60 @@
+"""What a graph is: one method, and the names of what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Float32: TypeAlias = npt.NDArray[np.float32]
+
+
+class Graph(Protocol):
+    """One network of a model in some engine. A graph holds nothing of a target; threads may share it."""
+
+    def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
+        """Inputs by name -> the outputs in the order of :data:`SIGNATURES`."""
+        ...
+
+
+class Signature(NamedTuple):
+    """Names of a graph's inputs and outputs, in order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    batched: tuple[str, ...]
+    """Inputs whose first axis is the batch, which is then the first of all outputs."""
+
+
+_LOCATE = ("template", "parts", "search", "w_target", "size")
+SIGNATURES = {
+    "embed": Signature(("crops",), ("features",), ("crops",)),
+    "search": Signature(("crops",), ("features",), ("crops",)),
+    "match": Signature(("template", "search", "w_target"), ("response",), ("search",)),
+    "locate": Signature(_LOCATE, ("response", "logits", "sides"), _LOCATE),
+    "adapt": Signature(("template", "support", "labels"), ("w_target",), ()),
+}
+"""The graphs of a model by name. Of ``match`` and ``locate`` it has one; ``adapt`` may be missing; ``search`` is ``embed`` for
+contexts, where an engine can leave out the cells that do not count, and otherwise not there."""
+
+
+def with_rows(w_target: Float32, rows: int) -> Float32:
+    """The same kernels, and kernels of zeros behind them up to ``rows``: they add nothing to equation (4).
+
+    Args:
+        w_target: ``(..., k, C)``.
+        rows: so many are wanted; where there are as many or more, the array itself comes back.
+
+    >>> with_rows(np.ones((1, 2), np.float32), 3)
+    array([[1., 1.],
+           [0., 0.],
+           [0., 0.]], dtype=float32)
+    """
+    missing = rows - w_target.shape[-2]
+    if missing <= 0:
+        return w_target
+    zeros = np.zeros((*w_target.shape[:-2], missing, w_target.shape[-1]), w_target.dtype)
+    return np.concatenate([w_target, zeros], axis=-2)

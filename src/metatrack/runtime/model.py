@@ -1,0 +1,226 @@
+"""A model: a card, and graphs in some engine. It is immutable and may be shared by any number of trackers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE, window_start
+from metatrack.runtime.bundle import BundleError
+from metatrack.runtime.graph import Float32, Graph, with_rows
+
+
+class Maps(NamedTuple):
+    """What a box head says of every position of n contexts."""
+
+    response: Float32  # (n, r, r) logits of equation (4)
+    logits: Float32  # (n, r, r) scores: the response, corrected
+    sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
+
+
+class Ready(NamedTuple):
+    """Kernels that are there already, where a future is expected."""
+
+    kernels: Float32
+
+    def result(self) -> Float32:
+        """The kernels."""
+        return self.kernels
+
+
+class Background:
+    """A thread that takes one call after another. It begins when it is first used, and anew in a forked process."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._thread, self._process = ThreadPoolExecutor(1, "metatrack-adapt"), os.getpid()
+
+    def submit(self, work: Callable[..., Float32], *args: Float32) -> Future[Float32] | Ready:
+        """Begins a call, and says where its answer will be."""
+        if self._process != os.getpid():  # threads do not come along where a process forks
+            self._begin()
+        try:
+            return self._thread.submit(work, *args)
+        except RuntimeError:  # the main thread has ended, so Python begins no work in threads; this thread may still track
+            return Ready(work(*args))
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The graphs of a bundle behind the questions that a tracker asks; made by :func:`metatrack.runtime.load.load_model`."""
+
+    card: Mapping[str, Any]
+    """What the model is, see :mod:`metatrack.runtime.bundle`."""
+    graphs: Mapping[str, Graph]
+    """By the names of :data:`metatrack.runtime.graph.SIGNATURES`."""
+    engine: str = "onnxruntime"
+    """What runs the graphs."""
+    precision: str = "float32"
+    """Of trunk and box head."""
+    reason: str = ""
+    """Why that precision."""
+    batch: int = 8
+    """Contexts that :meth:`search` is best given at once: on a CPU, more fill the caches and gain nothing."""
+    batch_head: bool = False
+    """Whether :meth:`locate` is best asked for many targets at once."""
+    same_rows: bool = False
+    """Whether the engine likes few shapes: then a target without kernels is given kernels of zeros, which say the same."""
+    _background: Background = field(default_factory=Background, init=False, repr=False)
+
+    def wrapped(self, wrap: Callable[[str, Graph], Graph]) -> Model:
+        """The same model with every graph wrapped in another: to time it, to record it, to slow it down.
+
+        Args:
+            wrap: a graph's name and the graph -> what stands in its place.
+        """
+        return replace(self, graphs={name: wrap(name, graph) for name, graph in self.graphs.items()})
+
+    @property
+    def name(self) -> str:
+        """Of the card."""
+        return str(self.card["name"])
+
+    @property
+    def channels(self) -> int:
+        """C of the penultimate features."""
+        return int(self.card["architecture"]["channels"])
+
+    @property
+    def template_cells(self) -> int:
+        """k, cells per side of a template."""
+        return int(self.card["architecture"]["template_cells"])
+
+    @property
+    def search_cells(self) -> int:
+        """Cells per side of a whole context: k + r - 1."""
+        return int(self.card["architecture"]["search_cells"])
+
+    @property
+    def response_cells(self) -> int:
+        """r, positions per side of the response."""
+        return int(self.card["architecture"]["response_cells"])
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell."""
+        return int(self.card["architecture"]["stride"])
+
+    @property
+    def support(self) -> int:
+        """M, contexts that the meta-learner is given."""
+        return int(self.card["architecture"]["support"])
+
+    @property
+    def no_kernels(self) -> Float32:
+        """w_target ``(0, C)`` of a target before its first update."""
+        return np.zeros((0, self.channels), np.float32)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the model has a box head: then :meth:`locate` answers, else :meth:`match`."""
+        return "locate" in self.graphs
+
+    @property
+    def can_adapt(self) -> bool:
+        """Whether the model has a meta-learner."""
+        return "adapt" in self.graphs
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        """Target patches ``(m, 127, 127, 3)`` -> features ``(m, C, k, k)``."""
+        return _center(self._graph("embed").run({"crops": crops})[0], self.template_cells)
+
+    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+        """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``.
+
+        With a box head, patches may be smaller by a multiple of 16, and r with them by 2 cells.
+        """
+        features = self._graph("search" if "search" in self.graphs else "embed").run({"crops": crops})[0]
+        return _center(features, self.search_cells - (SEARCH_SIZE - crops.shape[1]) // self.stride)
+
+    def appearance(self, crops: npt.NDArray[np.uint8], size: Float32) -> tuple[Float32, Float32]:
+        """Target patches ``(m, 127, 127, 3)`` and the targets' sizes in them ``(m, 2)``, in pixels -> what a box head compares.
+
+        Returns:
+            :meth:`template` ``(m, C, k, k)``, and 7x7 parts of each target ``(m, C, 7, 7)``.
+        """
+        features = self._graph("embed").run({"crops": crops})[0]
+        return _center(features, self.template_cells), _parts(features, size, self.stride)
+
+    def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
+        """Equation (4), or (1) where ``w_target`` has no rows.
+
+        ``(m, C, k, k)``, ``(n, C, h, w)``, ``(32, C)`` -> logits ``(n, m, r, r)``.
+
+        Raises:
+            BundleError: the model has a box head.
+        """
+        graph = self._graph("match", "has a box head; use locate()")
+        return graph.run({"template": template, "search": search, "w_target": self.kernels(w_target)})[0]
+
+    def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
+        """A box head's answer for n targets at once, template i in context i.
+
+        Args:
+            template: ``(n, C, k, k)``.
+            target: ``(n, C, 7, 7)``, the parts of :meth:`appearance`.
+            search: ``(n, C, h, w)``.
+            w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update.
+            size: ``(n, 2)`` width and height of the target in the template's patch, in pixels.
+
+        Raises:
+            BundleError: the model has no box head.
+        """
+        graph = self._graph("locate", "has no box head; use match()")
+        inputs = {"template": template, "parts": target, "search": search, "w_target": self.kernels(w_target), "size": size}
+        return Maps(*graph.run(inputs))
+
+    def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
+        """Equations (2) and (3): template ``(1, C, k, k)``, M contexts, labels ``(M, r, r)`` -> w_target ``(32, C)``.
+
+        Raises:
+            BundleError: the model has no meta-learner.
+        """
+        graph = self._graph("adapt", "has no meta-learner; use adapt=False")
+        return graph.run({"template": template, "support": support, "labels": labels})[0]
+
+    def adapt_in_background(self, template: Float32, support: Float32, labels: Float32) -> Future[Float32] | Ready:
+        """:meth:`adapt` in a thread of the model's own, one call after another: the next frames need not wait for it."""
+        return self._background.submit(self.adapt, template, support, labels)
+
+    def kernels(self, w_target: Float32) -> Float32:
+        """Kernels ``(..., k, C)`` of targets with or without such, as the engine likes to be given them."""
+        return with_rows(w_target, self.card["architecture"].get("target_kernels", 0)) if self.same_rows else w_target
+
+    def _graph(self, name: str, lack: str = "is incomplete") -> Graph:
+        if name not in self.graphs:
+            raise BundleError(f"model {self.name!r} {lack}")
+        return self.graphs[name]
+
+
+def _center(features: Float32, cells: int) -> Float32:
+    first = window_start(features.shape[-1], cells)
+    return np.ascontiguousarray(features[..., first : first + cells, first : first + cells])
+
+
+def _parts(features: Float32, size: Float32, stride: int) -> Float32:
+    """As ``metatrack.model.box.parts``: points from edge to edge of the box, read bilinearly off whole patches' features."""
+    line = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
+    places = (EXEMPLAR_SIZE - 1) / 2 / stride + size[:, :, None] * line / stride  # (m, 2, 7): x and y, in cells
+    last = features.shape[-1] - 1
+    places = places.clip(0, last)
+    first = np.floor(places).astype(int).clip(0, last - 1)
+    share = (places - first).astype(np.float32)
+    result = np.empty((*features.shape[:2], PARTS, PARTS), np.float32)
+    for i, image in enumerate(features):
+        (x, y), (u, v) = first[i], share[i]
+        rows = image[:, y] * (1 - v)[:, None] + image[:, y + 1] * v[:, None]  # (C, 7, w)
+        result[i] = rows[:, :, x] * (1 - u) + rows[:, :, x + 1] * u
+    return result

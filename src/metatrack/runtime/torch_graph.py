@@ -1,0 +1,172 @@
+"""Graphs of a bundle with torch: on a GPU with half precision, CUDA graphs and hundreds of targets in one batch.
+
+It needs the extra ``train``. The weights are read off the bundle's float graphs, so that all engines share one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from metatrack.geometry import SEARCH_SIZE
+from metatrack.runtime.bundle import Bundle
+from metatrack.runtime.graph import SIGNATURES, Array, Float32, Graph
+from metatrack.runtime.model import Model
+from metatrack.runtime.processor import Precision, choose
+
+try:
+    import torch
+    from torch import Tensor
+
+    from metatrack.model.box import BoxHead, locate
+    from metatrack.model.features import center_cells
+    from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+    from metatrack.runtime.torch_slots import BUCKETS, Function, Gpu, Place, Slot, batches
+    from metatrack.runtime.torch_weights import Networks, read_networks
+except ModuleNotFoundError as error:
+    remedy = f"engine 'torch' needs {error.name}, which is not installed: pip install 'metatrack[train]'"
+    raise ModuleNotFoundError(remedy, name=error.name) from error
+
+Device = Literal["auto", "cuda", "cpu"]
+FEATURES = ("template", "parts", "search", "support")
+"""Of a graph's inputs, what a trunk has made."""
+GPU_BATCH = 4 * BUCKETS[-1]
+"""Contexts that a GPU is best given at once: a graph cuts them to its buckets."""
+
+
+def choose_place(device: str) -> Place:
+    """The current GPU, if there is one and it is wanted, else the CPU.
+
+    Raises:
+        ValueError: 'cuda' was asked for and torch sees no GPU.
+    """
+    gpu = torch.cuda.is_available() and device != "cpu"
+    if device == "cuda" and not gpu:
+        raise ValueError(f"torch {torch.__version__} sees no GPU: no driver, or a build for CPUs; use device 'cpu' or 'auto'")
+    return Gpu() if gpu else Place()
+
+
+def torch_model(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:
+    """A bundle in torch; a GPU follows hundreds of targets in one batch.
+
+    Args:
+        bundle: an opened bundle.
+        threads: of torch, for the whole process; 0 leaves them as they are.
+        precision: 'float32', 'float16', 'bfloat16' or 'auto'; float32 convolutions are not done in TF32.
+        device: 'auto', 'cuda' or 'cpu'.
+
+    Raises:
+        BundleError: the bundle's graphs lack parameters.
+        ValueError: device or precision is unknown, or torch sees no GPU.
+    """
+    if device not in get_args(Device):
+        raise ValueError(f"unknown device {device!r}; there are {', '.join(get_args(Device))}")
+    place = choose_place(device)
+    gpu = isinstance(place, Gpu)
+    choice = choose("torch", precision, False, gpu=gpu)
+    if threads:
+        torch.set_num_threads(threads)
+    dtype: torch.dtype = getattr(torch, choice.precision)
+    networks = prepared(read_networks(bundle), place, dtype)
+    graphs = torch_graphs(networks, bundle.card["architecture"], place, dtype)
+    batch = GPU_BATCH if gpu else Model.batch
+    return Model(bundle.card, graphs, "torch", choice.precision, choice.reason, batch, batch_head=True, same_rows=True)
+
+
+def torch_graphs(networks: Networks, architecture: Mapping[str, Any], place: Place, dtype: torch.dtype) -> dict[str, Graph]:
+    """All graphs of a model.
+
+    Args:
+        networks: where and in which precision they shall run, see :func:`prepared`.
+        architecture: of a card.
+        place: of the networks.
+        dtype: in which patches come to the trunk and features go to the heads.
+    """
+    trunk, readout, head, learner = networks
+
+    def embed(crops: Tensor) -> Tensor:
+        return trunk.embed(crops.permute(0, 3, 1, 2).to(dtype))
+
+    def search(crops: Tensor) -> Tensor:  # only the cells that count leave the GPU
+        smaller = (SEARCH_SIZE - crops.shape[1]) // architecture["stride"]
+        return center_cells(embed(crops), architecture["search_cells"] - smaller)
+
+    def match(template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
+        return adapted_response(template.float(), search.float(), readout, w_target)
+
+    def find(
+        head: BoxHead, template: Tensor, parts: Tensor, search: Tensor, w_target: Tensor, size: Tensor
+    ) -> tuple[Tensor, ...]:
+        return locate(head, template.float(), parts.float(), search.float(), readout, w_target, size)
+
+    def adapt(learner: MetaLearner, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
+        kernels: Tensor = learner(loss_gradient(template, support[None], labels[None], readout))[0]
+        return kernels
+
+    graphs: dict[str, Graph] = {"embed": TorchGraph("embed", embed, place), "search": TorchGraph("search", search, place)}
+    if head is None:
+        graphs["match"] = TorchGraph("match", match, place, dtype)
+    else:
+        graphs["locate"] = TorchGraph("locate", partial(find, head), place, dtype)
+    if learner is not None:
+        graphs["adapt"] = TorchGraph("adapt", partial(adapt, learner), place)
+    return graphs
+
+
+class TorchGraph:
+    """One graph in torch.
+
+    Args:
+        name: of the graph, in :data:`metatrack.runtime.graph.SIGNATURES`.
+        function: takes tensors in that order, and answers with one or several.
+        place: where it runs.
+        features: dtype in which features travel there; all else but bytes is float32.
+    """
+
+    def __init__(self, name: str, function: Function, place: Place, features: torch.dtype = torch.float32) -> None:
+        self.function, self.place = function, place
+        self.inputs, _, self.batched = SIGNATURES[name]
+        kinds = {"crops": torch.uint8, **dict.fromkeys(FEATURES, features)}
+        self.dtypes = [kinds.get(each, torch.float32) for each in self.inputs]
+        self.slots: dict[tuple[tuple[int, ...], ...], Slot] = {}
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Float32]:
+        """See :class:`metatrack.runtime.graph.Graph`."""
+        arrays = [feeds[name] for name in self.inputs]
+        cut = [name in self.batched for name in self.inputs]
+        total = len(feeds[self.batched[0]]) if self.batched else 0
+        results: list[Float32] = []
+        with self.place.lock, torch.no_grad():
+            for rows, size in batches(total, self.place.buckets) if self.batched else [(slice(None), 0)]:
+                given = [array[rows] if own else array for array, own in zip(arrays, cut)]
+                shapes = tuple((size, *array.shape[1:]) if own else array.shape for array, own in zip(given, cut))
+                answers = self._slot(shapes).run(given, rows.stop - rows.start if self.batched else None)
+                if not results:
+                    results = [np.empty((total, *a.shape[1:]) if self.batched else a.shape, np.float32) for a in answers]
+                for result, answer in zip(results, answers):
+                    torch.from_numpy(result[rows]).copy_(answer)
+        return results
+
+    def _slot(self, shapes: tuple[tuple[int, ...], ...]) -> Slot:
+        if not self.place.buckets:
+            return self.place.slot(self.function, shapes, self.dtypes)
+        if shapes not in self.slots:
+            self.slots[shapes] = self.place.slot(self.function, shapes, self.dtypes)
+        return self.slots[shapes]
+
+
+def prepared(networks: Networks, place: Place, dtype: torch.dtype) -> Networks:
+    """Moves networks to a place and casts them, in place, with the channels last: so tensor cores want them, and so bytes come.
+
+    Trunk and box head run in the precision asked for. What stays in float32 costs little: equation (4), which sums thousands of
+    squares, and the meta-learner with the loss gradient, a small difference of large sums: three digits would leave noise of it.
+    """
+    moved = networks.to(place.device)
+    moved.trunk.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if moved.head is not None:
+        moved.head.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        moved.head.register_forward_pre_hook(lambda _, given: (given[0].to(dtype), given[1].to(dtype), given[2]))
+    return moved
