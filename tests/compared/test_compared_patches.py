@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatrack.compared.correlation import start, subwindow
-from metatrack.compared.patches import Place, pyramid, resampling, resized, scale_factors, scale_limits
+from metatrack.compared.patches import TargetPlace, pyramid, resampling, resized, scale_factors, scale_limits
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -46,12 +46,12 @@ def test_resizing_to_the_same_size_changes_nothing():
 @given(st.integers(-3, 40), st.integers(-3, 40), st.integers(1, 25), st.integers(1, 25))
 def test_a_box_of_whole_pixels_is_reported_as_it_was_given(x, y, w, h):
     target = start(np.zeros((80, 80, 3), np.uint8), (x + 4, y + 4, w, h))
-    assert Place.of(target).box() == (x + 4, y + 4, w, h)
+    assert TargetPlace.of(target).box() == (x + 4, y + 4, w, h)
 
 
 def test_the_size_that_is_reported_is_rounded_down():
     target = start(np.zeros((200, 200, 3), np.uint8), (10, 20, 31, 40))
-    place = Place.of(target, scale=2.0)
+    place = TargetPlace.of(target, scale=2.0)
     assert place.base == (20, 15.5)
     assert place.box() == (10, 20, 31, 40)
     place.move(0.5, -2.5, 1.01)  # 0.5 to 1 and -2.5 to -3; 40.4 to 40 and 31.31 to 31
@@ -63,14 +63,14 @@ def test_scales_are_powers_of_the_step_within_limits():
     least, largest = scale_limits((100, 80), (50, 40), (240, 320), 1.02)
     assert math.log(least, 1.02) == pytest.approx(math.ceil(math.log(5 / 80, 1.02)))
     assert largest <= 240 / 50 < largest * 1.02
-    place = Place(0, 0, (50.0, 40.0), 1.0, (0.99, 1.01))
+    place = TargetPlace(0, 0, (50.0, 40.0), 1.0, (0.99, 1.01))
     place.move(0, 0, 1.02)
     assert place.scale == 1.01
 
 
 def test_a_pyramid_holds_what_is_around_the_place():
     image = noise(90, 120, 3)
-    place = Place(40, 50, (10.0, 10.0), 1.0)
+    place = TargetPlace(40, 50, (10.0, 10.0), 1.0)
     patches = pyramid(image, place, (20, 24), [0.5, 1.0, 2.0])
     assert patches.shape == (3, 20, 24, 3) and patches.dtype == np.uint8
     np.testing.assert_array_equal(patches[1], subwindow(image, 40, 50, 20, 24))

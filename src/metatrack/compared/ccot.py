@@ -27,7 +27,7 @@ from metatrack.compared.continuous import Joint, Penalty, coefficients, label, r
 from metatrack.compared.correlation import Found, Spectrum, start
 from metatrack.compared.features import HOG, Blocks, OneBlock
 from metatrack.compared.fourier import highest, inner
-from metatrack.compared.patches import Place, pyramid, scale_factors, scale_limits
+from metatrack.compared.patches import TargetPlace, pyramid, scale_factors, scale_limits
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 
@@ -68,7 +68,7 @@ HOG_CELL = 6
 class CcotTarget:
     """Everything that belongs to one target. D channels of all blocks, N x N coefficients."""
 
-    place: Place
+    place: TargetPlace
     side: int  # of the window in pixels, at scale 1
     joint: Joint  # S
     right: Spectrum  # (D, N, N // 2 + 1): the running mean of conj(A) Y
@@ -116,7 +116,7 @@ class CCOT:
         target, settings = start(frame, box), self.settings
         wanted = settings.area * math.sqrt(target.height * target.width)
         scale = wanted / min(max(wanted, settings.sides[0]), settings.sides[1])
-        place = Place.of(target, scale)
+        place = TargetPlace.of(target, scale)
         side = window_side(wanted / scale, self.blocks.strides[-1])
         place.limits = scale_limits((side, side), place.base, target.image.shape[:2], settings.scale_step)
         maps = self.blocks(pyramid(target.image, place, (side, side), [1.0], smooth=False))

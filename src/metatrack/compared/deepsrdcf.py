@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.compared.correlation import Target
-from metatrack.compared.features import Features
+from metatrack.compared.features import FeatureExtractor
 from metatrack.compared.hog import hog
 from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_identity, pooled
 from metatrack.compared.patches import rounded
-from metatrack.compared.srdcf import AREA, CELL, CELLS, FEW_CELLS, SRDCF, View
+from metatrack.compared.srdcf import AREA, CELL, CELLS, FEW_CELLS, SRDCF, SearchWindow
 from metatrack.geometry import Image
 
 Float32 = npt.NDArray[np.float32]
@@ -41,14 +41,14 @@ class Lite0:
         self.channels = sum(LITE0_LAYERS[layer][0] for layer in LAYERS)
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`metatrack.compared.features.Features`."""
+        """See :class:`metatrack.compared.features.FeatureExtractor`."""
         strides = [LITE0_LAYERS[layer][1] for layer in LAYERS]
         maps = aligned(self._network, strides, patches)
         return np.concatenate([pooled(found, CELL // stride) for found, stride in zip(maps, strides)], axis=1)
 
 
 class Reduced:
-    """Features on the principal axes of one map.
+    """FeatureExtractor on the principal axes of one map.
 
     Args:
         features: what is reduced.
@@ -56,7 +56,7 @@ class Reduced:
         channels: how many axes are kept.
     """
 
-    def __init__(self, features: Features, first: Image, channels: int) -> None:
+    def __init__(self, features: FeatureExtractor, first: Image, channels: int) -> None:
         self._features, self.stride = features, features.stride
         vectors = _vectors(features(first))
         self._mean = vectors.mean(axis=0)
@@ -68,7 +68,7 @@ class Reduced:
         self._axes *= np.float32(math.sqrt(reference / max(energy, 1e-12)))
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`metatrack.compared.features.Features`."""
+        """See :class:`metatrack.compared.features.FeatureExtractor`."""
         maps = self._features(patches)
         found = (_vectors(maps) - self._mean) @ self._axes
         return np.asarray(found.reshape(len(maps), *maps.shape[2:], -1).transpose(0, 3, 1, 2))
@@ -87,12 +87,12 @@ class DeepSRDCF(SRDCF):
         """What decides its boxes besides this package."""
         return lite0_identity()
 
-    def view(self, target: Target) -> View:
+    def view(self, target: Target) -> SearchWindow:
         """The window for a target: cells are always 4 pixels, and small targets are enlarged instead."""
         side = AREA * math.sqrt(target.height * target.width)
         scale = side / min(max(side, FEW_CELLS * CELL), CELLS * CELL)
-        return View(CELL, scale, max(4, rounded(side / scale / CELL)) * CELL)
+        return SearchWindow(CELL, scale, max(4, rounded(side / scale / CELL)) * CELL)
 
-    def features(self, view: View, patch: Image) -> Features:
+    def features(self, view: SearchWindow, patch: Image) -> FeatureExtractor:
         """EfficientNet-Lite0's first layers, on the axes of the first frame."""
         return Reduced(Lite0(), patch, CHANNELS)

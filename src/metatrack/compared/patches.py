@@ -25,7 +25,7 @@ LEAST_WINDOW = 5.0
 
 
 @dataclass
-class Place:
+class TargetPlace:
     """Where a target is, and how large."""
 
     row: int
@@ -37,7 +37,7 @@ class Place:
     """Least and largest scale."""
 
     @classmethod
-    def of(cls, target: Target, scale: float = 1.0) -> Place:
+    def of(cls, target: Target, scale: float = 1.0) -> TargetPlace:
         """The place of a target whose given size is that at ``scale``."""
         top, left = target.row - math.floor(target.height / 2), target.column - math.floor(target.width / 2)
         row, column = (math.floor(a) + math.floor(b / 2) for a, b in ((top, target.height), (left, target.width)))
@@ -52,7 +52,7 @@ class Place:
     def box(self) -> Box:
         """The box that is reported.
 
-        >>> Place(24, 13, (8.0, 7.0), 1.0).box()
+        >>> TargetPlace(24, 13, (8.0, 7.0), 1.0).box()
         Box(x=10.0, y=20.0, w=7.0, h=8.0)
         """
         height, width = (max(1, math.floor(side * self.scale)) for side in self.base)
@@ -77,12 +77,12 @@ def scale_limits(
     return step**least, step**largest
 
 
-def pyramid(image: Image, place: Place, window: tuple[int, int], factors: Iterable[float], smooth: bool = True) -> Image:
+def pyramid(image: Image, place: TargetPlace, window: tuple[int, int], factors: Iterable[float], smooth: bool = True) -> Image:
     """What is around a place at its scale times each factor: ``(N, h, w, 3)`` uint8, all of the window's size."""
     return np.stack([_patch(image, place, window, place.scale * float(factor), smooth) for factor in factors])
 
 
-def _patch(image: Image, place: Place, window: tuple[int, int], scale: float, smooth: bool) -> Image:
+def _patch(image: Image, place: TargetPlace, window: tuple[int, int], scale: float, smooth: bool) -> Image:
     height, width = (max(2, rounded(side * scale)) for side in window)
     return resized(subwindow(image, place.row, place.column, height, width), window, smooth)
 

@@ -28,7 +28,7 @@ from metatrack.compared.conjugate import conjugate_gradients
 from metatrack.compared.correlation import Found, Spectrum, Target, gaussian_labels, hann, start
 from metatrack.compared.features import HOG, FeatureExtractor
 from metatrack.compared.fourier import highest, inner, mirrored, penalty_window, sparse_window
-from metatrack.compared.patches import Place, pyramid, rounded, scale_factors, scale_limits
+from metatrack.compared.patches import TargetPlace, pyramid, rounded, scale_factors, scale_limits
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 
@@ -84,7 +84,7 @@ class SearchWindow:
 class SrdcfTarget:
     """Everything that belongs to one target, on a grid of n x n cells with d channels."""
 
-    place: Place
+    place: TargetPlace
     view: SearchWindow
     features: FeatureExtractor
     hann: npt.NDArray[np.float32]  # (n, n)
@@ -129,7 +129,7 @@ class SRDCF:
         """
         target = start(frame, box)
         view = self.view(target)
-        place = Place.of(target, view.scale)
+        place = TargetPlace.of(target, view.scale)
         place.limits = scale_limits((view.side, view.side), place.base, target.image.shape[:2], SCALE_STEP)
         n = view.side // view.cell
         cells = (max(1, math.floor(place.base[0] / view.cell)), max(1, math.floor(place.base[1] / view.cell)))
