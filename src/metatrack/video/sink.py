@@ -274,8 +274,12 @@ class BoxWriter:
         if self._file is None and self._path is not None and not self._closed:
             self._file = self._begin(self._path)
         if self._file is not None:
-            self._file.write(line)
-            self._file.flush()
+            try:
+                self._file.write(line)
+                self._file.flush()
+            except OSError as error:  # a full disk, or whoever read our output has gone; the system's message names no file
+                where = self._path or "standard output"
+                raise type(error)(error.errno, f"{error.strerror}: {where} is whole up to the line before") from error
 
     def close(self) -> None:
         """Closes the file; standard output stays open. Closing twice is harmless, writing afterwards a ``ValueError``.
