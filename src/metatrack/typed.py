@@ -10,13 +10,22 @@ import codecs
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
+from msgspec import Meta
 
 from metatrack.hints import hint
 
 T = TypeVar("T")
+
+_NO_NUL, _NO_NUL_NOR_EQUALS = r"\A[^\x00]*\Z", r"\A[^\x00=]+\Z"
+Text = Annotated[str, Meta(pattern=_NO_NUL)]
+"""What can be part of a path or of a command."""
+Variable = Annotated[str, Meta(pattern=_NO_NUL_NOR_EQUALS)]
+"""What can be the name of a variable of the environment."""
+PATTERNS = {_NO_NUL: "without the character NUL", _NO_NUL_NOR_EQUALS: "of one character or more, none of them = or NUL"}
+"""Patterns as a person would say them."""
 
 MOST_BYTES = 64 << 20
 """A larger file is none of ours."""
@@ -30,7 +39,8 @@ WORDS = {
     "null": "null",
 }
 """msgspec's names of kinds, as a person would say them."""
-_EXPECTED = re.compile(r"Expected (?P<wanted>.+?)(?:, got (?P<got>.+?))?(?: - at `\$(?P<place>.*)`)?")
+_EXPECTED = re.compile(r"Expected (?P<wanted>.+?)(?:, got (?P<got>.+?))?(?: - at (?P<key>`key` in )?`\$(?P<place>.*)`)?")
+_CHOICE = re.compile(r"Invalid enum value (?P<got>.+) - at `\$\.?(?P<place>.*)`")
 _LACKS = re.compile(r"Object missing required field `(?P<key>.+)`(?: - at `\$(?P<place>.*)`)?")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -115,6 +125,11 @@ def _sentence(error: Exception) -> str:
     if found := _EXPECTED.fullmatch(text):
         place = (found["place"] or "").removeprefix(".") or "what it holds"
         wanted, got = (re.sub(r"`(\w+)`", lambda m: WORDS.get(m[1], m[1]), found[key] or "") for key in ("wanted", "got"))
+        for pattern, words in PATTERNS.items():
+            wanted = wanted.replace(f"matching regex {pattern!r}", words)
         wanted = re.sub(r" \| ", " or ", re.sub(r"`(.+?)`", r"\1", wanted))
+        place = f"a name in {place}" if found["key"] else place
         return f"{place} must be {wanted}" + (f", not {got}" if got else "")
+    if found := _CHOICE.fullmatch(text):
+        return f"{found['place'] or 'what it holds'} cannot be {found['got']}"
     return text[0].lower() + text[1:]

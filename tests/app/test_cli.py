@@ -341,9 +341,10 @@ def test_public_names() -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ([], "is no JSON object with the keys name"),
+        ([], "must be an object {...}, not a list [...]"),
         ({"name": "x", "licens": "y"}, "unknown key 'licens'; did you mean 'licence'?"),
-        ({"name": "x"}, "lacks description, licence, data, training"),
+        ({"name": "x", "description": 1}, "description must be a text"),
+        ({"name": "x"}, "it lacks description"),
     ],
 )
 def test_export_refuses_a_wrong_card(tmp_path: Path, facts: object, message: str) -> None:

@@ -26,19 +26,22 @@ def write(path: Path, **given: object) -> Path:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "'command' is missing; it must be a list of the program and its arguments, as in "),
-        ({"command": "python3 x.py"}, "'command' is 'python3 x.py'; it must be a list"),
-        ({"command": []}, "it must be a list"),
-        ({"command": ["x", 1]}, "it must be a list"),
-        ({"command": ["x"], "protocl": "trax"}, "unknown 'protocl'; did you mean 'protocol'"),
-        ({"command": ["x"], "gpu": 1}, "unknown 'gpu'; known are command, protocol, env, folder, timeout_s"),
-        ({"command": ["x"], "protocol": "TraX"}, "'protocol' is 'TraX'; it must be 'lines' or 'trax'"),
-        ({"command": ["x"], "env": {"A": 1}}, "'env' is {'A': 1}; it must be names, each with a text"),
-        ({"command": ["x"], "env": {"A": "\0"}}, "it must be names, each with a text"),
-        ({"command": ["x"], "env": {"A=B": "1"}}, "it must be names, each with a text"),
-        ({"command": ["x"], "folder": 3}, "'folder' is 3; it must be a folder's path"),
-        ({"command": ["x"], "timeout_s": 0}, "'timeout_s' is 0; it must be a number of seconds"),
-        ({"command": ["x"], "timeout_s": True}, "it must be a number of seconds"),
+        ({}, "it lacks command; the description of a tracker looks like "),
+        ({"command": "python3 x.py"}, "command must be a list [...], not a text"),
+        ({"command": []}, "command must be a list [...] of length >= 1"),
+        ({"command": ["x", 1]}, "command[1] must be a text, not a whole number"),
+        ({"command": ["x\0"]}, "command[0] must be a text without the character NUL"),
+        ({"command": ["x"], "protocl": "trax"}, "unknown key 'protocl'; did you mean 'protocol'"),
+        ({"command": ["x"], "gpu": 1}, "unknown key 'gpu'; known are command, protocol, env, folder, timeout_s"),
+        ({"command": ["x"], "protocol": "TraX"}, "protocol cannot be 'TraX'"),
+        ({"command": ["x"], "env": {"A": 1}}, "env[...] must be a text, not a whole number"),
+        ({"command": ["x"], "env": {"A": "\0"}}, "env[...] must be a text without the character NUL"),
+        ({"command": ["x"], "env": {"A=B": "1"}}, "a name in env must be a text of one character or more, none of them = or NUL"),
+        ({"command": ["x"], "folder": 3}, "folder must be a text, not a whole number"),
+        ({"command": ["x"], "folder": ""}, "folder must be a text of length >= 1"),
+        ({"command": ["x"], "timeout_s": 0}, "timeout_s must be a number > 0"),
+        ({"command": ["x"], "timeout_s": 1e300}, "timeout_s must be a number <= 10000000.0"),
+        ({"command": ["x"], "timeout_s": True}, "timeout_s must be a number, not true or false"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, given: dict[str, object], message: str) -> None:
@@ -50,7 +53,8 @@ def test_files_that_are_wrong(tmp_path: Path, given: dict[str, object], message:
 
 def test_files_that_are_not_json(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    for text, message in (("{", "is not a JSON file"), ("[1]", "does not describe a tracker"), ("\udcff", "is not a JSON file")):
+    wrong = {"{": "is not a JSON", "[1]": "must be an object", "[" * 100_000: "nested too deep", "\udcff": "is not a JSON"}
+    for text, message in wrong.items():
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         with pytest.raises(ValueError, match=message):
             read_settings(path)

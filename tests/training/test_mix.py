@@ -14,17 +14,40 @@ from metatrack.training.mix import Source, boxed_frames, load_mix, shares, split
 
 def test_bad_mix_is_explained(data):
     (data / "bad.json").write_text(json.dumps([{"name": "x", "root": ".", "wight": 1}]))
-    with pytest.raises(ValueError, match="needs name, root, weight"):
+    with pytest.raises(ValueError, match="unknown key 'wight'; did you mean 'weight'"):
         load_mix(data / "bad.json")
     (data / "none.json").write_text(json.dumps([{"name": "x", "root": ".", "split": "train", "weight": 1, "pattern": "car*"}]))
     with pytest.raises(ValueError, match=r"matches 'car\*'"):
         load_mix(data / "none.json")
     (data / "half.json").write_text('[\n  {"name": "x",\n   "root": .}\n]')
-    with pytest.raises(ValueError, match=r"half\.json is not a JSON file: .*line 3 column 12"):
+    with pytest.raises(ValueError, match=r"half\.json is not a JSON file: .*line 3"):
         load_mix(data / "half.json")
     (data / "latin.json").write_bytes('[{"name": "Käfer"}]'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.json is not a JSON file: .*utf-8"):
+    with pytest.raises(ValueError, match=r"latin\.json is not a JSON file: "):
         load_mix(data / "latin.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("1", "must be a list"),
+        ("null", "must be a list"),
+        ("[]", "holds no entry"),
+        ("[1]", r"\[0\] must be an object"),
+        ('[{"name": "a", "root": 1, "weight": 1}]', "root must be a text"),
+        ('[{"name": "a", "root": ".", "weight": null}]', "weight must be a number"),
+        ('[{"name": "a", "root": ".", "weight": []}]', "weight must be a number"),
+        ('[{"name": "a", "root": ".", "weight": 0}]', "weight must be a number > 0"),
+        ('[{"name": "a", "root": ".", "weight": 1, "pattern": true}]', "pattern must be a text"),
+        ('[{"name": "a", "root": ".", "weight": 1, "stills": "no"}]', "stills must be true or false"),
+        ('[{"name": "a", "root": "\\u0000", "weight": 1}]', "without the character NUL"),
+    ],
+)
+def test_mix_of_wrong_kinds_is_refused(tmp_path, text, message):
+    (tmp_path / "mix.json").write_text(text)
+    with pytest.raises(ValueError, match=r"mix\.json.*" + message):
+        load_mix(tmp_path / "mix.json")
 
 
 def test_split_keeps_videos_apart():

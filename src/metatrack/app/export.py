@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from metatrack.app.problem import Problem, user_input
 from metatrack.bundling.calibration import calibrate
 from metatrack.bundling.export import CardInfo, export_bundle
 from metatrack.bundling.quantise import calibration_pairs
-from metatrack.hints import hint
 from metatrack.runtime.bundle import CARD, open_bundle
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate
 from metatrack.training.weights import load_matching, load_meta
+from metatrack.typed import read_json
 
 MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
 """Settings of a run that say where it ran, not what it did."""
@@ -108,18 +107,7 @@ def read_card_info(path: Path) -> CardInfo:
     """Reads the facts for a card.
 
     Raises:
-        Problem: the file is missing or no JSON object, or has an unknown key or lacks one.
+        Problem: the file is missing or no JSON object, has an unknown key, lacks one, or holds a value of another kind.
     """
     with user_input():
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    known = [f.name for f in fields(CardInfo)]
-    if not isinstance(facts, dict):
-        raise Problem(f"{path} is no JSON object with the keys {', '.join(known)}")
-    for key in facts:
-        if key not in known:
-            raise Problem(f"{path}: unknown key {key!r}; {hint(key, known)}")
-    required = [f.name for f in fields(CardInfo) if f.default is MISSING and f.default_factory is MISSING]
-    missing = [name for name in required if name not in facts]
-    if missing:
-        raise Problem(f"{path} lacks {', '.join(missing)}")
-    return CardInfo(**facts)
+        return read_json(path, CardInfo)

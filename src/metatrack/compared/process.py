@@ -23,7 +23,6 @@ Whatever the process does, a run ends: it may be silent for ``timeout_s``, its c
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -32,17 +31,21 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta
 
 from metatrack.compared.child import Child, Trouble
 from metatrack.compared.trax import Message, format_box, format_image, format_message, parse_box, parse_message
 from metatrack.geometry import Box, Image, check_box
-from metatrack.hints import hint
 from metatrack.images import write_image
+from metatrack.typed import Text, Variable, read_json
 
 Speech = Literal["lines", "trax"]
+MOST_PATIENCE = 1e7
+"""Seconds, at most, that an answer may take: the system's clocks know no infinity."""
 IMAGE_FILES = (".jpg", ".jpeg", ".png")
 """Formats that a tracker may be expected to read (those that TraX names); frames in others are given as PNG."""
 
@@ -51,15 +54,15 @@ IMAGE_FILES = (".jpg", ".jpeg", ".png")
 class ProcessSettings:
     """How a tracker is started and spoken to, as its JSON file says."""
 
-    command: tuple[str, ...]
+    command: Annotated[tuple[Text, ...], Meta(min_length=1)]
     """The program and its arguments. A program without a slash is looked for on the PATH, one with a slash from ``folder``."""
     protocol: Speech = "lines"
     """'lines' or 'trax'."""
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[Variable, Text] = field(default_factory=dict)
     """Variables of the environment, besides those that we have ourselves."""
-    folder: str = "."
+    folder: Annotated[Text, Meta(min_length=1)] = "."
     """Where it runs, seen from the JSON file."""
-    timeout_s: float = 60.0
+    timeout_s: Annotated[float, Meta(gt=0, le=MOST_PATIENCE)] = 60.0
     """Seconds for one answer; the first includes the program's start."""
 
 
@@ -84,44 +87,10 @@ def read_settings(path: Path) -> ProcessSettings:
         ValueError: it is not JSON, or a field is missing, unknown (the right one is suggested) or of the wrong kind.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_json(path, ProcessSettings)
     except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    known = [one.name for one in fields(ProcessSettings)]
-    example = '{"command": ["python3", "my_tracker.py"], "protocol": "lines"}'
-    if not isinstance(given, dict):
-        raise ValueError(f"{path} does not describe a tracker; write something like {example}")
-    for key in given:
-        if key not in known:
-            raise ValueError(f"{path}: unknown {key!r}; {hint(key, known)}")
-    _check(path, given, "command", _is_texts, f"a list of the program and its arguments, as in {example}")
-    _check(path, given, "protocol", lambda value: value in get_args(Speech), " or ".join(map(repr, get_args(Speech))))
-    _check(path, given, "env", _is_env, "names, each with a text")
-    _check(path, given, "folder", lambda value: isinstance(value, str) and value != "", "a folder's path, seen from this file")
-    _check(path, given, "timeout_s", _is_duration, "a number of seconds")
-    return ProcessSettings(**{**given, "command": tuple(given["command"])})
-
-
-def _check(path: Path, given: dict[str, Any], key: str, good: Callable[[object], bool], what: str) -> None:
-    if key not in given and key != "command":
-        return
-    if not good(given.get(key)):
-        there = f"is {given[key]!r}" if key in given else "is missing"
-        raise ValueError(f"{path}: {key!r} {there}; it must be {what}")
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and "\0" not in one for one in value)
-
-
-def _is_env(value: object) -> bool:
-    if not isinstance(value, dict) or not all(name and "=" not in name for name in value):
-        return False
-    return not value or _is_texts([*value, *value.values()])
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+        example = '{"command": ["python3", "my_tracker.py"], "protocol": "lines"}'
+        raise ValueError(f"{error}; the description of a tracker looks like {example} (or trax)") from error
 
 
 def find_program(settings: ProcessSettings, base: Path) -> str:

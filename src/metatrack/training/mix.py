@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from metatrack.data.got10k import read_got10k, read_stills
 from metatrack.data.sequence import Sequence
+from metatrack.typed import Text, read_json
 
 
 @dataclass(frozen=True)
@@ -24,32 +26,41 @@ class Source:
     weight: float
 
 
-def load_mix(path: Path) -> list[Source]:
-    """Reads a mix of training data: a JSON list of ``{"name", "root", "split" or "stills": true, "pattern", "weight"}``.
+@dataclass(frozen=True)
+class MixEntry:
+    """An entry of a mix, as its JSON file has it."""
 
-    Relative roots start from the mix file's folder; ``pattern`` (default ``*``) selects trajectories by name.
+    name: Text
+    root: Text
+    """Folder of the data; a relative one starts from the mix file's."""
+    weight: Annotated[float, Meta(gt=0, le=1e9)]
+    split: Text | None = None
+    """Folder inside the root, of data in GOT-10k's layout."""
+    stills: bool = False
+    """Single images with a table, in place of GOT-10k's layout."""
+    pattern: Text = "*"
+    """Which trajectories, by name; several patterns are separated by ``|``."""
+
+
+def load_mix(path: Path) -> list[Source]:
+    """Reads a mix of training data: a JSON list of objects with the fields of :class:`MixEntry`.
 
     Raises:
+        OSError: the mix or what it names cannot be read.
         ValueError: the file is not JSON (the message says where), or an entry is not of that form, or selects nothing.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
+    entries = read_json(path, list[MixEntry])
+    if not entries:
+        raise ValueError(f"{path} holds no entry; a mix names at least one source of trajectories, with name, root and weight")
     sources = []
     for entry in entries:
-        unknown = set(entry) - {"name", "root", "split", "stills", "pattern", "weight"}
-        if unknown or not {"name", "root", "weight"} <= set(entry):
-            raise ValueError(
-                f"{path}: entry {entry} needs name, root, weight; may have split, stills, pattern; not {sorted(unknown)}"
-            )
-        root = (path.parent / entry["root"]).resolve()
-        found = read_stills(root) if entry.get("stills") else read_got10k(root, entry.get("split"))
-        pattern = entry.get("pattern", "*")
-        chosen = tuple(s for s in found if any(fnmatch(s.name, p) for p in pattern.split("|")))
+        root = (path.parent / entry.root).resolve()
+        found = read_stills(root) if entry.stills else read_got10k(root, entry.split)
+        patterns = entry.pattern.split("|")
+        chosen = tuple(s for s in found if any(fnmatch(s.name, pattern) for pattern in patterns))
         if not chosen:
-            raise ValueError(f"{path}: no trajectory in {root} matches {pattern!r}")
-        sources.append(Source(entry["name"], chosen, float(entry["weight"])))
+            raise ValueError(f"{path}: no trajectory in {root} matches {entry.pattern!r}")
+        sources.append(Source(entry.name, chosen, entry.weight))
     return sources
 
 

@@ -16,7 +16,10 @@ import numpy.typing as npt
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
-from metatrack.training.mix import Source, boxed_frames, shares
+from metatrack.training.mix import Source, boxed_frames, load_mix, shares
+
+__all__ = ["PairSampler", "load_mix"]
+"""Mixes were read here before; the name stays valid."""
 
 CELL = 8
 """Pixels of the context patch per cell of the response."""

@@ -25,20 +25,46 @@ import secrets
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from metatrack.arrays import Float64
 from metatrack.claims import claim
+from metatrack.data.numbers import MOST
 from metatrack.data.rows import parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.run.protocols import PROTOCOLS, Protocol
+from metatrack.evaluation.run.protocols import Protocol
 from metatrack.files import natural_order, write_atomically
+from metatrack.typed import parse_json, read_json
+
+T = TypeVar("T")
 
 FORMAT = 1
+Size = Annotated[int, Meta(ge=1, le=MOST)]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What ``evaluation.json`` holds."""
+
+    format: int
+    data_set: str
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class NotedSequence:
+    """What ``sequences/<sequence>.json`` holds."""
+
+    start_frame: Annotated[int, Meta(ge=0, le=MOST)]
+    frame_size: tuple[Size, Size] | None
+    attributes: list[str]
+    boxes: list[tuple[float, float, float, float] | None]
 
 
 class Unit(NamedTuple):
@@ -91,19 +117,17 @@ class Store:
         path = Path(root) / "evaluation.json"
         if not path.is_file():
             raise FileNotFoundError(f"{root} is not the folder of an evaluation: it holds no evaluation.json; give its --out")
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            data_set, protocol = str(facts["data_set"]), facts["protocol"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); evaluate into another folder") from error
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"{path}: unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
-        return cls(root, data_set, protocol)
+        facts = _read(path, Pinned, "evaluate into another folder")
+        return cls(root, facts.data_set, facts.protocol)
 
     def trackers(self) -> dict[str, dict[str, Any]]:
-        """Names and identities of all trackers that have been evaluated or imported here, sorted by name."""
+        """Names and identities of all trackers that have been evaluated or imported here, sorted by name.
+
+        Raises:
+            ValueError: a file is damaged.
+        """
         files = sorted((self.root / "trackers").glob("*.json"), key=lambda path: path.stem.lower())
-        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+        return {path.stem: _read(path, dict[str, Any], "evaluate or import this tracker into another folder") for path in files}
 
     def note_sequences(self, sequences: Iterable[Sequence]) -> None:
         """Notes what results are scored against. A sequence that is noted with other boxes is noted anew.
@@ -133,14 +157,12 @@ class Store:
         return [self._read_sequence(path) for path in files]
 
     def _read_sequence(self, path: Path) -> Sequence:
-        try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            boxes = np.array([(np.nan,) * 4 if box is None else box for box in facts["boxes"]], np.float64).reshape(-1, 4)
-            size, attributes, start = facts["frame_size"], frozenset(facts["attributes"]), int(facts["start_frame"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); repeat the evaluation") from error
+        facts = _read(path, NotedSequence, "repeat the evaluation")
+        rows = [(np.nan,) * 4 if box is None else box for box in facts.boxes]
+        boxes = np.array(rows, np.float64).reshape(-1, 4)
+        start = facts.start_frame
         frames = tuple(Path(path.stem, f"frame {start + i} of the data set") for i in range(len(boxes)))
-        return Sequence(path.stem, frames, boxes, attributes, None, start, None if size is None else (size[0], size[1]))
+        return Sequence(path.stem, frames, boxes, frozenset(facts.attributes), None, start, facts.frame_size)
 
     def pin_tracker(self, name: str, identity: dict[str, Any]) -> None:
         """Notes what a tracker is, or compares it with what the folder's results were made with.
@@ -156,7 +178,8 @@ class Store:
                 if ours and not path.is_file():
                     write_atomically(path, _json(facts))
             time.sleep(0.001)
-        there, facts = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(facts))
+        there = _read(path, dict[str, Any], "give another folder")
+        facts = parse_json(_json(facts), dict[str, Any], str(path))
         if there != facts:
             changed = [f"{k}: {there.get(k)!r}, now {facts.get(k)!r}" for k in {**there, **facts} if there.get(k) != facts.get(k)]
             hint = ", or the tracker another name: name=..." if path.parent.name == "trackers" else ""
@@ -256,6 +279,13 @@ class Store:
 
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
+
+
+def _read(path: Path, kind: type[T], remedy: str) -> T:
+    try:
+        return read_json(path, kind)
+    except ValueError as error:
+        raise ValueError(f"{error}: {path.name} is damaged; {remedy}") from error
 
 
 def _check_name(sequence: str) -> None:

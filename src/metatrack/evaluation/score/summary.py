@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -18,11 +18,19 @@ from metatrack.evaluation.run.store import FORMAT, Store, Unit
 from metatrack.evaluation.score import metrics
 from metatrack.evaluation.score.scores import CONVENTIONS, METRICS, Convention, Measured, Row, Table, measure, score_measured
 from metatrack.files import write_atomically
+from metatrack.typed import read_json
 
 TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
 """What the table for people shows."""
 MEAN = "(mean)"
 """Stands for the sequence in the row of ``summary.csv`` that holds a tracker's means."""
+
+
+@dataclass(frozen=True)
+class LastSummary:
+    """What is read of ``summary.json``."""
+
+    trackers: dict[str, Any]
 
 
 class Scored(NamedTuple):
@@ -158,8 +166,8 @@ def tracker_order(store: Store) -> list[str]:
     known = store.trackers()
     path = store.root / "summary.json"
     try:
-        last = list(json.loads(path.read_text(encoding="utf-8"))["trackers"])
-    except (OSError, ValueError, TypeError, KeyError):  # no evaluation has come to its end yet
+        last = list(read_json(path, LastSummary, open_keys=True).trackers)
+    except (OSError, ValueError):  # no evaluation has come to its end yet
         last = []
     return [name for name in last if name in known] + [name for name in known if name not in last]
 
