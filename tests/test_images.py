@@ -150,3 +150,8 @@ def test_damage_ends_in_the_one_error(seed: int, changes: int) -> None:
         assert "a.img" in str(error)
     else:
         assert pixels.size > 0
+
+
+def test_formats_that_start_programs_are_not_read() -> None:
+    with pytest.raises(ImageError, match="no kind of image that is known"):
+        decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", "a.png")

@@ -19,6 +19,8 @@ IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm
 """Files that are images, whatever the case of the letters; all readers have this one list."""
 MOST_PIXELS = 80_000_000
 """Pixels of an image, at most: 10,000 x 8,000. A header of a few bytes may claim any number."""
+FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+"""Pillow's formats that are read, whatever a file is called: some of the others start programs (EPS) or read further files."""
 PLAIN_MODES = {"L": "L", "1": "L", "LA": "L", "I;16": "", "I;16B": "", "I;16L": "", "I": "", "F": ""}
 """Pillow's modes that are not turned into RGB: gray, and what has more than 8 bits."""
 
@@ -78,7 +80,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: i
         ImageError: see there.
     """
     try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > most_pixels:
                 raise ImageError(
                     f"{name} has {image.width}x{image.height} pixels; at most {most_pixels} are read: make it smaller first"

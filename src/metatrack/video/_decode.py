@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.index import IndexEntry
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -94,8 +95,12 @@ class Decoder:
         if self.live or self.stream.frames <= 0:
             return None
         if self._indexed:
-            return sum(not entry.is_discard for entry in self.stream.index_entries) or None
+            return sum(not entry.is_discard for entry in self._listed()) or None
         return self.stream.frames
+
+    def _listed(self) -> list[IndexEntry]:
+        """What an mp4 lists; an entry of no bytes says that the picture before it stays, and is no frame of its own."""
+        return [entry for entry in self.stream.index_entries if entry.size]
 
     def frames(self) -> Iterator[VideoFrame]:
         """All frames in display order.
@@ -112,6 +117,8 @@ class Decoder:
                 packet = next(packets, None)
                 if packet is None:
                     break
+                if not packet.size and packet.dts is not None:
+                    continue  # the picture before it stays; to a decoder, an empty packet would be the end
                 if packet.size:
                     if torn is not None:
                         raise torn
@@ -140,7 +147,7 @@ class Decoder:
                     self._suspect(before)
                 self.decoded += 1
                 yield frame
-        lost = ledger.lost(len(self.stream.index_entries), self.decoded) if self._indexed else 0
+        lost = ledger.lost(len(self._listed()), self.decoded) if self._indexed else 0
         if lost:
             self._suspect(min(ledger.stray(), self.decoded))
             raise self._damaged(f"lists {self.decoded + lost} frames and delivers {self.decoded}")
