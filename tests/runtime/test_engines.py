@@ -86,7 +86,6 @@ class TestAnswers:
         assert min(overlaps) > 0.5
         assert len(tracker.started.w_target) == 32
 
-
     def test_threads_may_share_a_model(self):
         model = build_model(open_bundle("lite"), 1, "float32", "openvino")
 
