@@ -132,7 +132,7 @@ def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> Episod
         places.append(shift / CELL)
         sizes.append(apparent_size(view, its))
     size = apparent_size(first, warp).astype(np.float32)
-    return Episode(template, size, np.stack(contexts), np.float32(places), np.float32(sizes))
+    return Episode(template, size, np.stack(contexts), np.array(places, np.float32), np.array(sizes, np.float32))
 
 
 def _view(sequence: Sequence, index: int) -> View:
