@@ -53,6 +53,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_standard_streams()
     _write_anything()
     try:
         return dispatch(words)
@@ -68,6 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, for example
         print(f"error: {error}", file=sys.stderr)
         return INCOMPLETE
+
+
+def _open_standard_streams() -> None:
+    """Opens what of the three standard streams was closed (``>&-``) on the null device.
+
+    Else the next file that is opened, a table of boxes say, would take the stream's place, and whatever is printed would go into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
 
 
 def _write_anything() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import textwrap
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metatrack.compared.process import ProcessSettings, ProcessTracker, read_settings
+from metatrack.compared.process import ProcessSettings, ProcessTracker, parse_answer, read_settings
 from metatrack.evaluation.run.evaluate import evaluate, plan
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import tracker_spec
@@ -115,3 +116,14 @@ def test_in_an_evaluation(tmp_path: Path) -> None:
     write(good, command=[sys.executable, "tracker.py", "--fast"])
     with pytest.raises(ValueError, match="another tracker good"):
         store.pin_tracker("good", specs[0].identity())
+
+
+@pytest.mark.parametrize("line", ["", "1 2 3", "1 2 3 inf", "1e999 2 3 4", "1e12 2 3 4 0.5", "a b c d", "9" * 400 + " 1 1 1"])
+def test_answers_that_are_none(line: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_answer(line)
+
+
+def test_a_score_that_is_no_number_is_none() -> None:
+    assert [parse_answer(f"1 2 3 4 {word}").score for word in ("nan", "inf", "-1e999", "0.5")] == [None, None, None, 0.5]
+    assert all(math.isnan(number) for number in parse_answer("nan 2 3 4").box)

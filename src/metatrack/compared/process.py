@@ -39,6 +39,7 @@ from msgspec import Meta
 
 from metatrack.compared.child import Child, Trouble
 from metatrack.compared.trax import Message, format_box, format_image, format_message, parse_box, parse_message
+from metatrack.data.numbers import MOST
 from metatrack.geometry import Box, Image, check_box
 from metatrack.images import write_image
 from metatrack.typed import Text, Variable, read_json
@@ -215,6 +216,28 @@ def _file_of(frame: Image, file: Path | None, number: int, unspeakable: re.Patte
         yield path
 
 
+def parse_answer(line: str) -> ProgramAnswer:
+    """An answer of the line protocol: ``x y w h``, or ``x y w h score``.
+
+    >>> parse_answer("1, 2, 3, 4 0.5")
+    ProgramAnswer(box=Box(x=1.0, y=2.0, w=3.0, h=4.0), score=0.5)
+
+    Raises:
+        ValueError: it is neither, or its box lies beyond any image.
+    """
+    numbers = [float(word) for word in re.split(r"[\s,]+", line.strip())]
+    if len(numbers) not in (4, 5) or any(abs(number) > MOST for number in numbers[:4]):
+        raise ValueError(f"{line.strip()[:200]!r} is not x y w h, or x y w h score")
+    return _answered(Box(*numbers[:4]), *numbers[4:])
+
+
+def _answered(box: Box, score: float | None = None) -> ProgramAnswer:
+    """An answer: a box that is not whole is none, and a score that is not finite is none."""
+    if any(math.isnan(number) for number in box):
+        box = Box(math.nan, math.nan, math.nan, math.nan)
+    return ProgramAnswer(box, score if score is not None and math.isfinite(score) else None)
+
+
 class _Lines:
     """Our own protocol."""
 
@@ -237,12 +260,9 @@ class _Lines:
         self.child.say(question)
         line = self.child.hear()
         try:
-            numbers = [float(word) for word in re.split(r"[\s,]+", line.strip())]
+            return parse_answer(line)
         except ValueError:
-            numbers = []
-        if len(numbers) not in (4, 5) or any(math.isinf(number) for number in numbers):
-            raise Trouble(f"answers {_short(line)}, which is not x y w h, or x y w h score")
-        return ProgramAnswer(Box(*numbers[:4]), numbers[4] if len(numbers) == 5 else None)
+            raise Trouble(f"answers {_short(line)}, which is not x y w h, or x y w h score") from None
 
 
 class _Trax:
@@ -286,14 +306,12 @@ class _Trax:
         try:
             (region,) = state.arguments
             box = parse_box(region)
-            if any(math.isinf(number) for number in box):
-                raise ValueError
         except ValueError:
             raise Trouble(f"answers {_short(' '.join(state.arguments))}, which is no region") from None
         try:
-            return ProgramAnswer(box, float(state.properties["confidence"]))
+            return _answered(box, float(state.properties["confidence"]))
         except (KeyError, ValueError):
-            return ProgramAnswer(box)
+            return _answered(box)
 
     def _hear(self, kind: str) -> Message:
         """The next message, whatever else is printed before it."""

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from metatrack.data.numbers import whole_number
 from metatrack.hints import number_spans
 from metatrack.images import is_image_name
 
@@ -32,10 +33,41 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
         return {}
     found = {}
     for name in os.listdir(folder):
-        stem = os.path.splitext(name)[0]
-        if stem.isdecimal() and is_image_name(name):
-            found[int(stem)] = folder / name
+        number = frame_number(name)
+        if number is not None:
+            found[number] = folder / name
     return found
+
+
+def frame_number(name: str) -> int | None:
+    """The number that an image is named by; None of a file that is no frame, or whose number no sequence reaches.
+
+    >>> frame_number("0012.jpg"), frame_number("a12.jpg"), frame_number("9999999999999.jpg")
+    (12, None, None)
+    """
+    stem = os.path.splitext(name)[0]
+    if not (stem.isascii() and stem.isdecimal() and is_image_name(name)):
+        return None
+    try:
+        return whole_number(stem, name)
+    except ValueError:
+        return None
+
+
+def gaps(numbers: Iterable[int]) -> tuple[int, list[str]]:
+    """How many numbers lack between the least and the greatest, and which: as texts, the first :data:`SHOWN` spans of them.
+
+    >>> gaps([1, 2, 5, 10**9])
+    (999999996, ['3-4', '6-999999999'])
+    """
+    ordered = sorted(numbers)
+    spans = []
+    count = 0
+    for before, after in zip(ordered, ordered[1:]):
+        if after > before + 1:
+            count += after - before - 1
+            spans.append(f"{before + 1}-{after - 1}" if after > before + 2 else str(before + 1))
+    return count, spans[:SHOWN] + (["..."] if len(spans) > SHOWN else [])
 
 
 def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str) -> dict[int, Path]:
@@ -52,7 +84,11 @@ def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str
     """
     there = numbered_frames(folder)
     if wanted is None:
-        wanted = range(min(there), max(there) + 1) if there else [1]
+        # What is there is counted, and never the numbers that names state: two files may be a thousand million apart.
+        count, spans = gaps(there)
+        if count:
+            raise FileNotFoundError(f"{name}: {folder} lacks {count} frames: {', '.join(spans)}. {source}")
+        wanted = sorted(there) or [1]
     numbers = list(wanted)
     missing = [number for number in numbers if number not in there]
     if missing:

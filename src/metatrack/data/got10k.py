@@ -13,15 +13,18 @@ by hand the difference is below the annotators' accuracy.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.data.rows import parse_rows
+from metatrack.data.folders import gaps, numbered_frames
+from metatrack.data.numbers import finite_number
+from metatrack.data.rows import parse_rows, read_text, refused_table
 from metatrack.data.sequence import Sequence
-from metatrack.images import is_image_name
+from metatrack.files import inside
 
 SOURCE = "GOT-10k comes from http://got-10k.aitestunion.com (registration); other data can be brought into the same layout"
 
@@ -49,8 +52,8 @@ def read_got10k(root: Path, split: str | None = None, allow_partial: bool = Fals
         raise FileNotFoundError(f"{folder} is not a folder{hint}. {SOURCE}")
     listing = folder / "list.txt"
     if listing.is_file():
-        names = listing.read_text(encoding="utf-8-sig").split()
-        missing = [name for name in names if not (folder / name).is_dir()]
+        names = read_text(listing).split()
+        missing = [name for name in names if not inside(folder, name, listing).is_dir()]
         if allow_partial:
             names = [name for name in names if name not in set(missing)]
         elif missing:
@@ -82,19 +85,19 @@ def read_stills(root: Path) -> list[Sequence]:
         raise FileNotFoundError(f"{table} is missing: single images need a table with the columns file,x,y,w,h")
     there = set(os.listdir(root))
     found: list[Sequence] = []
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(table), newline=""))
+    with refused_table(table, reader):
         lacking = {"file", "x", "y", "w", "h"} - set(reader.fieldnames or ())
         if lacking:
             raise ValueError(f"{table} lacks the columns {', '.join(sorted(lacking))}; needed are file,x,y,w,h")
         for row in reader:
             try:
-                box = np.array([[float(row[key]) for key in "xywh"]])
+                box = np.array([[finite_number(row[key], key) for key in "xywh"]])
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{table}, line {reader.line_num}: not a box of four numbers") from error
-            if not (np.isfinite(box).all() and (box[0, 2:] > 0).all()):
+                raise ValueError(f"{table}, line {reader.line_num}: not a box of four numbers ({error})") from error
+            if not (box[0, 2:] > 0).all():
                 raise ValueError(f"{table}, line {reader.line_num}: the box {box[0].tolist()} has no area")
-            path = root / row["file"]
+            path = inside(root, row["file"], f"{table}, line {reader.line_num}")
             if row["file"] not in there and not path.is_file():
                 raise FileNotFoundError(f"{path} is missing, which line {reader.line_num} of {table} names")
             found.append(Sequence(path.stem, (path,), box))
@@ -102,18 +105,18 @@ def read_stills(root: Path) -> list[Sequence]:
 
 
 def _read(folder: Path) -> Sequence:
-    numbered = {int(stem): name for name in os.listdir(folder) if (stem := _frame_stem(name)) is not None}
+    numbered = numbered_frames(folder)
     if not numbered:
         raise FileNotFoundError(f"{folder} holds no frames (00000001.jpg, 00000002.jpg, ...). {SOURCE}")
     first, last = min(numbered), max(numbered)
-    gaps = [number for number in range(first, last + 1) if number not in numbered]
-    if gaps:
-        raise FileNotFoundError(f"{folder} lacks {len(gaps)} frames between {first:08d} and {last:08d}, first {gaps[0]:08d}")
+    lacking, spans = gaps(numbered)
+    if lacking:
+        raise FileNotFoundError(f"{folder} lacks {lacking} frames between {first:08d} and {last:08d}: {', '.join(spans)}")
     truth = folder / "groundtruth.txt"
     if not truth.is_file():
         raise FileNotFoundError(f"{truth} is missing. {SOURCE}")
     n = len(numbered)
-    boxes = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    boxes = parse_rows(read_text(truth), truth)
     if len(boxes) == 1 < n:
         boxes = np.concatenate([boxes, np.full((n - 1, 4), np.nan)])
     if len(boxes) != n:
@@ -127,21 +130,17 @@ def _read(folder: Path) -> Sequence:
     boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
     if absent is not None:
         boxes[absent] = np.nan
-    paths = tuple(folder / numbered[number] for number in sorted(numbered))
+    paths = tuple(numbered[number] for number in sorted(numbered))
     return Sequence(folder.name, paths, boxes, absent=absent, start_frame=first)
-
-
-def _frame_stem(name: str) -> str | None:
-    """``00000001`` of ``00000001.jpg``; None of a file that is no frame."""
-    stem = os.path.splitext(name)[0]
-    return stem if stem.isdecimal() and is_image_name(name) else None
 
 
 def _labels(path: Path, n: int) -> npt.NDArray[np.int64] | None:
     """The n integers of a label file; None where there is no such file."""
     if not path.is_file():
         return None
-    rows = parse_rows(path.read_text(encoding="utf-8"), path, columns=(1,))
+    rows = parse_rows(read_text(path), path, columns=(1,))
     if len(rows) != n:
         raise ValueError(f"{path} holds {len(rows)} labels, the folder {n} frames; one per frame is needed")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{path} holds NaN; labels are whole numbers, one per frame")
     return rows[:, 0].astype(np.int64)

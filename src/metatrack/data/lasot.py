@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
 from metatrack.data.otb import zero_based
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 
 Subset = Literal["test", "train", "all", "extension"]
@@ -83,7 +83,7 @@ def _found(root: Path, names: list[str]) -> dict[str, Path]:
 
 def _read(name: str, folder: Path) -> Sequence:
     truth = truth_file(folder / "groundtruth.txt", name, SOURCE)
-    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    rows = parse_rows(read_text(truth), truth)
     frames = frames_in(folder / "img", range(1, len(rows) + 1), name, SOURCE)
     absent = np.zeros(len(rows), np.bool_)
     for file in ("full_occlusion.txt", "out_of_view.txt"):
@@ -94,7 +94,7 @@ def _read(name: str, folder: Path) -> Sequence:
 
 
 def _flags(path: Path, count: int) -> npt.NDArray[np.bool_]:
-    words = [word for word in re.split(r"[\s,;]+", path.read_text(encoding="utf-8-sig")) if word]
+    words = [word for word in re.split(r"[\s,;]+", read_text(path)) if word]
     if len(words) != count or not set(words) <= {"0", "1"}:
         raise ValueError(
             f"{path} holds {len(words)} entries; {count} flags, each 0 or 1, are needed: one per row of groundtruth.txt"

@@ -22,6 +22,8 @@ import numpy as np
 
 from metatrack.arrays import Float64
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
+from metatrack.data.numbers import finite_number
+from metatrack.data.rows import read_text
 from metatrack.data.sequence import Sequence
 
 Subset = Literal["30", "240"]
@@ -74,13 +76,14 @@ def _read(name: str, folder: Path) -> Sequence:
 def _boxes(path: Path) -> Float64:
     """Rows of VATIC's format to ``(n, 4)``, x, y, w, h; NaN where a box has no area."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            left, top, right, bottom = map(float, re.split(r"\s+", line.strip())[1:5])
+            left, top, right, bottom = (finite_number(word, "box") for word in re.split(r"\s+", line.strip())[1:5])
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {line.strip()!r} does not begin with id, xmin, ymin, xmax, ymax") from error
+            shown = line.strip()[:100]
+            raise ValueError(f"{path}, line {number}: {shown!r} does not begin with id, xmin, ymin, xmax, ymax") from error
         rows.append((left, top, right - left, bottom - top))
     boxes = np.array(rows, np.float64).reshape(-1, 4)
     boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan

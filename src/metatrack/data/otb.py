@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from metatrack.arrays import Float64
 from metatrack.data.folders import numbered_frames, table
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 from metatrack.hints import number_spans
 
@@ -147,7 +147,7 @@ def _truth_file(target: OtbTarget, folders: dict[str, Path]) -> Path | None:
 
 
 def _read(target: OtbTarget, truth: Path) -> Sequence:
-    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    rows = parse_rows(read_text(truth), truth)
     if len(rows) != target.rows:
         raise ValueError(
             f"{truth} holds {len(rows)} boxes, the benchmark states {target.rows} (frames {target.start} to {target.end})"

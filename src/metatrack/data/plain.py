@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import numpy as np
 
 from metatrack.arrays import Float64
 from metatrack.data.folders import SHOWN, root_folder
+from metatrack.data.numbers import whole_number
 from metatrack.data.regions import polygons_to_boxes
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import parse_rows, read_text, refused_table
 from metatrack.data.sequence import Sequence
 from metatrack.images import image_files
 
@@ -66,7 +68,7 @@ def _read(folder: Path) -> Sequence:
 
 
 def _boxes(truth: Path, count: int) -> Float64:
-    text = truth.read_text(encoding="utf-8-sig")
+    text = read_text(truth)
     if text.lstrip().lower().startswith("frame,"):
         return _table(truth, text, count)
     rows = parse_rows(text, truth, columns=(4, *range(6, 41, 2)))
@@ -82,7 +84,9 @@ def _boxes(truth: Path, count: int) -> Float64:
 
 def _table(truth: Path, text: str, count: int) -> Float64:
     boxes = np.full((count, 4), np.nan)
-    rows = list(csv.DictReader(io.StringIO(text.lstrip())))
+    reader = csv.DictReader(io.StringIO(text.lstrip()))
+    with refused_table(truth, reader):
+        rows = list(reader)
     ids = list(dict.fromkeys(row["id"] for row in rows if row.get("id") is not None))  # None: a row cut short, refused below
     if len(ids) > 1:
         shown = ", ".join([*ids[:SHOWN], "..."] if len(ids) > SHOWN else ids)
@@ -90,11 +94,14 @@ def _table(truth: Path, text: str, count: int) -> Float64:
             f"{truth} holds the boxes of {len(ids)} targets, with the ids {shown}; "
             "a sequence has one target: keep the lines of one id, and copy the folder for each further one"
         )
-    for row in rows:
+    for line, row in enumerate(rows, start=2):
         try:
-            frame, box = int(row["frame"]), [float(row[key]) for key in "xywh"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{truth}: {row} is not a row of a table with the columns frame,x,y,w,h") from error
+            frame, box = whole_number(row["frame"], "frame"), [float(row[key]) for key in "xywh"]
+            if any(math.isinf(value) for value in box):
+                raise ValueError("a number that is not finite")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            shown = str(row)[:200]
+            raise ValueError(f"{truth}, line {line}: {shown} is not a row of a table with the columns frame,x,y,w,h") from error
         if not 0 <= frame < count:
             raise ValueError(f"{truth} has a box for frame {frame}; the folder's {count} images are the frames 0 to {count - 1}")
         boxes[frame] = box

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64
+from metatrack.data.numbers import MOST, whole_number
 
 MAX_MASK = 10**8
 """Pixels of a mask that is read, at most: ten times a frame of 4K, so that a damaged file cannot fill memory."""
@@ -45,10 +46,12 @@ def parse_region(text: str) -> tuple[float, float, float, float]:
     """
     nothing = (math.nan,) * 4
     if text[:1] == "m":
-        return _mask_box([int(word) for word in text[1:].split(",")]) or nothing
+        return _mask_box([whole_number(word, "a mask", least=-MOST) for word in text[1:].split(",")]) or nothing
     values = [float(word) for word in text.split(",")]
     if len(values) == 1 or any(math.isnan(value) for value in values):
         return nothing
+    if any(abs(value) > MOST for value in values):
+        raise ValueError("a number in it lies beyond any image")
     if len(values) == 4:
         return values[0], values[1], values[2], values[3]
     x, y, w, h = polygons_to_boxes([values])[0].tolist()
@@ -63,10 +66,14 @@ def _mask_box(numbers: list[int]) -> tuple[float, float, float, float] | None:
     runs, total = numbers[4:], sum(numbers[4:])  # Python's integers: numpy's may wrap around, to a sum that looks possible
     if w * h > MAX_MASK or total > w * h:
         raise ValueError(f"the runs of a mask of {w} x {h} pixels sum to {total}; at most {min(w * h, MAX_MASK)} are possible")
-    flat = np.zeros(w * h, np.bool_)
-    flat[:total] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    ys, xs = np.nonzero(flat.reshape(h, w))
-    if not len(ys):
-        return None
-    left, top = int(xs.min()), int(ys.min())
-    return float(x0 + left), float(y0 + top), float(xs.max() - left + 1), float(ys.max() - top + 1)
+    left, top, right, bottom = w, h, 0, 0
+    start = 0
+    for i, run in enumerate(runs):
+        end = start + run
+        if i % 2 and run:  # pixels start .. end - 1 belong to the target, row by row
+            first, last = start // w, (end - 1) // w
+            top, bottom = min(top, first), last + 1
+            left = min(left, start % w if first == last else 0)
+            right = max(right, (end - 1) % w + 1 if first == last else w)
+        start = end
+    return (float(x0 + left), float(y0 + top), float(right - left), float(bottom - top)) if bottom else None

@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table
-from metatrack.data.rows import parse_rows
+from metatrack.data.numbers import whole_number
+from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 
 Subset = Literal["TColor128"]
@@ -66,19 +67,19 @@ def _read(name: str, folder: Path) -> Sequence:
         return path
 
     span, truth = file("frames"), file("gt")
-    start, end = (int(v) for v in _one_row(span))
-    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    start, end = (whole_number(value, span) for value in _one_row(span))
+    rows = parse_rows(read_text(truth), truth)
     if len(rows) != end - start + 1:
         raise ValueError(f"{truth} holds {len(rows)} boxes, but {span.name} states the frames {start} to {end}. {SOURCE}")
     frames = frames_in(folder / "img", range(start, end + 1), name, SOURCE)
     rows[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
     words = files_by_name.get(_plain(f"{name}_att.txt"))
-    attributes = re.split(r"[\s,;]+", words.read_text(encoding="utf-8-sig").upper()) if words else []
+    attributes = re.split(r"[\s,;]+", read_text(words).upper()) if words else []
     return Sequence(name, tuple(frames.values()), rows, frozenset(filter(None, attributes)), start_frame=start)
 
 
 def _one_row(path: Path) -> tuple[float, float]:
-    rows = parse_rows(path.read_text(encoding="utf-8"), path, columns=(2,))
+    rows = parse_rows(read_text(path), path, columns=(2,))
     if len(rows) != 1 or not 0 <= rows[0, 0] <= rows[0, 1]:
         raise ValueError(f"{path} does not hold the numbers of the first and the last frame")
     return float(rows[0, 0]), float(rows[0, 1])

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 
 Subset = Literal["UAV123", "UAV20L"]
@@ -79,7 +79,7 @@ def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = 
 
 
 def _read(name: str, truth: Path, folder: Path, start: int, end: int) -> Sequence:
-    rows = parse_rows(truth.read_text(encoding="utf-8"), truth)
+    rows = parse_rows(read_text(truth), truth)
     if len(rows) != end - start + 1:
         raise ValueError(
             f"{truth} holds {len(rows)} boxes, the benchmark states {end - start + 1} (frames {start} to {end} of {folder.name})"
@@ -94,7 +94,7 @@ def _read(name: str, truth: Path, folder: Path, start: int, end: int) -> Sequenc
 def _attributes(path: Path) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
-    flags = parse_rows(path.read_text(encoding="utf-8"), path, columns=(1, len(ATTRIBUTES))).ravel()
+    flags = parse_rows(read_text(path), path, columns=(1, len(ATTRIBUTES))).ravel()
     if len(flags) != len(ATTRIBUTES):
         raise ValueError(f"{path} holds {len(flags)} flags; {len(ATTRIBUTES)} are needed: {' '.join(ATTRIBUTES)}")
     return frozenset(name for name, flag in zip(ATTRIBUTES, flags, strict=True) if flag)

@@ -19,7 +19,9 @@ import numpy as np
 from metatrack.arrays import Float64
 from metatrack.data.folders import choose, frames_in, root_folder
 from metatrack.data.regions import parse_region
+from metatrack.data.rows import read_text
 from metatrack.data.sequence import Sequence
+from metatrack.files import inside
 
 SOURCE = "VOT: https://www.votchallenge.net (its toolkit fetches the sequences: pip install vot-toolkit, then vot initialize)"
 
@@ -45,8 +47,9 @@ def read_vot(root: Path, allow_partial: bool = False) -> list[Sequence]:
     there = {path.name for path in root.iterdir() if path.is_dir() and any(path.glob("groundtruth*.txt"))}
     listing = root / "list.txt"
     if listing.is_file():
-        lines = (line.strip() for line in listing.read_text(encoding="utf-8-sig").splitlines())
-        names = choose(root, [line for line in lines if line], there, "list.txt", allow_partial, SOURCE)
+        lines = (line.strip() for line in read_text(listing).splitlines())
+        wanted = [line for line in lines if line and inside(root, line, listing)]
+        names = choose(root, wanted, there, "list.txt", allow_partial, SOURCE)
     elif there:
         names = sorted(there)
     else:
@@ -69,22 +72,20 @@ def _read(folder: Path) -> list[Sequence]:
 def _frame_folder(folder: Path) -> Path:
     """Where the colour frames are."""
     properties = folder / "sequence"
-    lines = properties.read_text(encoding="utf-8-sig").splitlines() if properties.is_file() else []
+    lines = read_text(properties).splitlines() if properties.is_file() else []
     for line in lines:
         key, _, value = line.partition("=")
         if key.strip() == "channels.color":
             pattern = value.strip().replace("\\", "/")
-            place = folder / (pattern.rpartition("/")[0] if "%" in pattern else pattern)
-            if not place.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{properties} names frames outside its folder: {line.strip()}")
-            return place
+            place = (pattern.rpartition("/")[0] if "%" in pattern else pattern) or "."
+            return inside(folder, place, properties)
     return folder / "color" if (folder / "color").is_dir() else folder
 
 
 def _boxes(truth: Path, count: int) -> Float64:
     """``(count, 4)``, NaN where there is no target or no line."""
     boxes = np.full((count, 4), np.nan)
-    lines = [line.strip() for line in truth.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(truth).splitlines() if line.strip()]
     if len(lines) > count:
         raise ValueError(f"{truth} holds {len(lines)} lines, the sequence {count} frames. {SOURCE}")
     for i, line in enumerate(lines):
@@ -98,4 +99,4 @@ def _boxes(truth: Path, count: int) -> Float64:
 
 def _tags(folder: Path) -> frozenset[str]:
     files = sorted([*folder.glob("*.tag"), *folder.glob("*.label")])
-    return frozenset(file.stem for file in files if "1" in file.read_text(encoding="utf-8-sig").split())
+    return frozenset(file.stem for file in files if "1" in read_text(file).split())

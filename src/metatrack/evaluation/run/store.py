@@ -36,7 +36,7 @@ from msgspec import Meta
 from metatrack.arrays import Float64
 from metatrack.claims import claim
 from metatrack.data.numbers import MOST
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.files import natural_order, write_atomically
@@ -229,7 +229,7 @@ class Store:
             ValueError: the file does not hold a row of four numbers per frame.
         """
         path = self.boxes_file(unit)
-        boxes = parse_rows(path.read_text(encoding="utf-8"), path)
+        boxes = parse_rows(read_text(path), path, infinite=True)
         if len(boxes) != unit.frames:
             raise ValueError(
                 f"{path} holds {len(boxes)} boxes, the run has {unit.frames} frames; remove the file to make it again"
@@ -241,7 +241,7 @@ class Store:
         path = self.seconds_file(unit)
         if not path.is_file():
             return np.empty(0)
-        return parse_rows(path.read_text(encoding="utf-8"), path, columns=(1,))[:, 0]
+        return parse_rows(read_text(path), path, columns=(1,))[:, 0]
 
     def write_error(self, unit: Unit, reason: str, details: str) -> Failure:
         """Notes that a unit failed: one line, and the traceback."""

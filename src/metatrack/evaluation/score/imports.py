@@ -21,7 +21,7 @@ import numpy as np
 from metatrack.arrays import Float64
 from metatrack.data.datasets import listed_names
 from metatrack.data.otb import otb_targets
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import decode_text, parse_rows
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.score.formats import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
 from metatrack.evaluation.score.metrics import hold_last
@@ -248,7 +248,7 @@ def _align(rows: Float64, sequence: Sequence, data_set: str, source: str) -> Flo
 def _seconds(timed: tuple[int, str, bytes] | None, fps: float | None, frames: int) -> Float64 | None:
     if timed is not None:
         _, file, data = timed
-        columns = parse_rows(data.decode("utf-8", errors="replace"), file, columns=range(1, 101))
+        columns = parse_rows(decode_text(data, file), file, columns=range(1, 101))
         if len(columns) == frames and np.isfinite(columns[:, 0]).all():
             return columns[:, 0]
     return np.full(frames, 1 / fps) if fps is not None and fps > 0 else None
