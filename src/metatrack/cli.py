@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _open_standard_streams() -> None:
     """Opens what of the three standard streams was closed (``>&-``) on the null device.
 
-    Else the next file that is opened, a table of boxes say, would take the stream's place, and whatever is printed would go into it.
+    Else the next file that is opened, a table say, would take the stream's place, and whatever is printed would go into it.
     """
     for descriptor in range(3):
         try:
