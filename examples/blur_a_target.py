@@ -4,15 +4,18 @@ python examples/blur_a_target.py clip.mp4 185,120,69,87 blurred.mp4
 """
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from metatrack import Tracker, VideoWriter, open_source
 
 source, box = sys.argv[1], [float(value) for value in sys.argv[2].split(",")]
 
 
-def pixelate(frame, box, cells=8):
+def pixelate(frame: npt.NDArray[Any], box: Sequence[float], cells: int = 8) -> npt.NDArray[Any]:
     """A copy of the frame whose box shows ``cells x cells`` colours."""
     result = frame.copy()
     x, y, w, h = (round(value) for value in box)

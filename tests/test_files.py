@@ -31,7 +31,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypat
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(files.os, failing, fail)
+    monkeypatch.setattr(os, failing, fail)
     with pytest.raises(OSError, match="the disk is full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -78,13 +78,13 @@ def test_on_windows_an_open_target_is_waited_for(tmp_path: Path, monkeypatch: py
             raise PermissionError("somebody has it open")
         real(part, target)
 
-    monkeypatch.setattr(files.sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(files, "WAITS", (0.0,) * 4)
-    monkeypatch.setattr(files.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     write_atomically(path, "new")
     assert len(tries) == 3
     assert path.read_text() == "new"
-    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("for ever")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("for ever")))
     with pytest.raises(PermissionError, match="for ever"):
         write_atomically(path, "newer")
     assert path.read_text() == "new"

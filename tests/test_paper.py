@@ -39,10 +39,11 @@ def test_all_seven_equations_and_their_numbers() -> None:
 def test_row(row: dict[str, str]) -> None:
     things = {}
     for reference in re.findall(r"`([^`]+)`", row["code"]):
-        owner = reference.rpartition(".")[0] if "." in reference.rpartition(":")[2] else reference  # a method's check names its class
+        owner = reference.rpartition(".")[0] if "." in reference.rpartition(":")[2] else reference  # of a method, its class
         named(reference)
         things[owner.rpartition(":")[2]] = named(owner)
     if number := re.match(r"\(\d\)", row["what"]):
         docs = " ".join(thing.__doc__ or "" for thing in things.values())
-        assert re.search(rf"[Ee]quations? (\(\d\), )*(\(\d\) (and|to) )?\({number[0][1]}\)", docs), f"no docstring names {number[0]}"
+        named_there = re.search(rf"[Ee]quations? (\(\d\), )*(\(\d\) (and|to) )?\({number[0][1]}\)", docs)
+        assert named_there, f"no docstring names {number[0]}"
     assert eval(row["check"], {"zeros": torch.zeros, "ones": torch.ones, **things}), row["check"]  # noqa: S307 - our own page

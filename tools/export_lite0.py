@@ -10,6 +10,7 @@ normalisation is folded into the convolutions, and they are stored in half preci
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,9 +29,11 @@ class Graph:
     """An ONNX graph that grows by layers; its weights are folded, halved and widened again when it is loaded."""
 
     def __init__(self, state: dict[str, torch.Tensor]) -> None:
-        self.state, self.nodes, self.weights = state, [], []
+        self.state = state
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
@@ -53,7 +56,7 @@ class Graph:
 def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
     """The graph up to block 10: outputs ``stem``, ``block2.expand``, ``block2``, ``block4`` and ``block10``."""
     graph = Graph(state)
-    graph.weights += [numpy_helper.from_array(np.float32(value), name) for name, value in (("zero", 0), ("six", 6))]
+    graph.weights += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("zero", 0), ("six", 6))]
     x = graph.add("Transpose", ["images"], "planes", perm=[0, 3, 1, 2])
     x, before, index = graph.convolution(x, "_conv_stem", "_bn0", "stem", stride=2), 32, 0
     for repeats, _, first_stride, expansion, channels in BLOCKS:

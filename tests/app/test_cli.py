@@ -335,7 +335,7 @@ def test_public_names() -> None:
     for name in metatrack.__all__:
         assert getattr(metatrack, name).__name__ == name
     with pytest.raises(AttributeError, match="Tracker"):
-        _ = metatrack.Trackr  # type: ignore[attr-defined]
+        _ = metatrack.Trackr
 
 
 @pytest.mark.parametrize(

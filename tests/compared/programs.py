@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ LINES = """
 
 
 
-def program(folder: Path, code: str, *arguments: str, **fields: object) -> ProcessTracker:
+def program(folder: Path, code: str, *arguments: str, **fields: Any) -> ProcessTracker:
     """A tracker that runs Python code."""
     (folder / "tracker.py").write_text(textwrap.dedent(code), encoding="utf-8")
     return ProcessTracker(ProcessSettings((sys.executable, "tracker.py", *arguments), **fields), folder)

@@ -86,7 +86,9 @@ def test_folder_environment_and_path(tmp_path: Path) -> None:
     script.chmod(0o755)
     for command, more in (("./tracker", {}), ("tracker", {"PATH": str(inner)})):
         path = write(tmp_path / "x.json", command=[command], folder="inner", env={"SIZE": "7", **more})
-        with tracker_spec(str(path)).make() as tracker:
+        made = tracker_spec(str(path)).make()
+        assert isinstance(made, ProcessTracker)
+        with made as tracker:
             tracker.init(FRAME, BOX)
             assert tracker.update(FRAME) == ((7, 2, 3, 4), 1)
 

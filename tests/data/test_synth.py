@@ -139,8 +139,12 @@ def test_hidden_colors_of_clear_pixels_make_no_halo(bright_on_black: tuple[Path,
 def test_parts_do_not_disturb_each_other(folders: tuple[Path, Path]) -> None:
     """Distractors, occluders and spoiled frames leave the boxes as they are; the first frame is never occluded."""
     plain, busy, hidden = (
-        Composer(*folders, config=dataclasses.replace(PLAIN, **change))
-        for change in ({}, {"distractors": 3, "degrade": 1.0, "clutter": 1.0}, {"occluded": 1.0, "occluded_frames": 0.5})
+        Composer(*folders, config=config)
+        for config in (
+            PLAIN,
+            dataclasses.replace(PLAIN, distractors=3, degrade=1.0, clutter=1.0),
+            dataclasses.replace(PLAIN, occluded=1.0, occluded_frames=0.5),
+        )
     )
     covered = 0
     for seed in range(12):

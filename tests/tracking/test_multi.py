@@ -19,9 +19,9 @@ from metatrack.video.overlay import color_of, draw_targets
 from metatrack.video.sink import TargetRow, read_targets
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
-HEAD, HAND, ROCKS = (185, 120, 69, 87), (80, 125, 50, 50), (395, 137, 177, 75)
+HEAD, HAND, ROCKS = Box(185, 120, 69, 87), Box(80, 125, 50, 50), Box(395, 137, 177, 75)
 """Targets of the demo clip's first frame: one that is followed, one that is lost around frame 33, one that stands still."""
-ENTRIES = {"head": (0, HEAD), "hand": (0, HAND), 7: (4, ROCKS)}
+ENTRIES: dict[int | str, tuple[int, Box]] = {"head": (0, HEAD), "hand": (0, HAND), 7: (4, ROCKS)}
 """By id: the frame in which each is added, and its box there."""
 MODELS = ["lite", *(name for name in shipped_models() if name != "lite" and open_bundle(name).graph("locate"))]
 SETTINGS = {"update_interval": 7}
@@ -238,7 +238,8 @@ def test_a_table_without_ids_takes_none(tmp_path: Path) -> None:
 
 def test_each_target_keeps_its_colour() -> None:
     frame = np.full((180, 240, 3), 128, np.uint8)
-    targets = {1: (Box(20, 60, 60, 60), 0.9, False), "dog": (Box(150, 60, 60, 60), 0.1, True)}
+    dog = (Box(150, 60, 60, 60), 0.1, True)
+    targets: dict[int | str, tuple[Box, float, bool]] = {1: (Box(20, 60, 60, 60), 0.9, False), "dog": dog}
     both, one = draw_targets(frame, targets), draw_targets(frame, {"dog": targets["dog"]})
     assert (frame == 128).all()
     assert (both[:, 130:] == one[:, 130:]).all()  # whoever else is there

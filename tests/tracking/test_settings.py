@@ -127,4 +127,4 @@ def test_groups_check_themselves():
     with pytest.raises(ValueError, match="window 2 must lie in 0..1"):
         SearchSettings(window=2)
     with pytest.raises(ValueError, match="interval '30' must be a whole number"):
-        AdaptationSettings(interval="30")  # type: ignore[arg-type]
+        AdaptationSettings(interval="30")

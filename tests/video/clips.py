@@ -30,7 +30,7 @@ def number_of(frame: np.ndarray[Any, Any]) -> int:
 def write_video(path: Path, codec: str = "libx264", pix_fmt: str = "yuv420p", **options: Any) -> Path:
     """``options``: ``container`` and ``codec_options`` as dicts, ``times`` in milliseconds, ``rotation`` as keywords."""
     with av.open(str(path), "w", container_options=options.get("container", {})) as container:
-        stream = container.add_stream(codec, rate=25, options=options.get("codec_options", {}))
+        stream: Any = container.add_stream(codec, rate=25, options=options.get("codec_options", {}))
         stream.width, stream.height, stream.pix_fmt = W, H, pix_fmt
         if "rotation" in options:
             stream.set_display_rotation(**options["rotation"])

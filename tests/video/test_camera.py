@@ -30,10 +30,10 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
         asked.append((name, options.get("format")))
         if name != "/dev/video0":
             raise av.error.FileNotFoundError(2, "No such file or directory", name)
-        return OPEN(CLIP, mode)
+        return OPEN(CLIP, "r")
 
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(module.av, "open", fake)
+    monkeypatch.setattr(av, "open", fake)
     monkeypatch.setattr(module, "has_format", lambda kind: kind == "v4l2")
     yield asked
 

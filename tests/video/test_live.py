@@ -32,6 +32,7 @@ class Camera:
     """A camera that never waits, as OpenCV shows one; its pictures carry their numbers, and it is unplugged after a while."""
 
     delivers = N
+    last: Camera
 
     def __init__(self, index: int) -> None:
         self.number, self.released = -1, False

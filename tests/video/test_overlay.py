@@ -39,7 +39,7 @@ def test_the_box_stands_where_it_should_on_any_background(background: int) -> No
 
 def test_a_lost_target_is_dashed_and_orange() -> None:
     tracked, lost = draw(gray(128), BOX), draw(gray(128), BOX, lost=True)
-    top = near(lost, LOST)[49:52, 60:140].any(0)
+    top = np.any(near(lost, LOST)[49:52, 60:140], axis=0)
     assert not near(lost, TRACKED).any() and not near(tracked, LOST).any()
     assert 0.3 < top.mean() < 0.8 and np.abs(np.diff(top.astype(int))).sum() >= 4  # at least three dashes
     assert top[3] and top[-4]  # corners are whole
@@ -61,7 +61,8 @@ def test_outlines_without_words() -> None:
     assert (frame == 128).all()
     paint = near(solid, blue)
     assert paint[50:110, 60].all() and not paint[60:100, 70:130].any() and near(solid, INK).any()
-    side = near(dashed, blue)[49:52, 60:140].any(0)  # 80 px: dashes at 0, 22.7, 45.3, 68 of 11.3 px, and 3 px of line ends
+    side = np.any(near(dashed, blue)[49:52, 60:140], axis=0)
+    # 80 px: dashes at 0, 22.7, 45.3, 68 of 11.3 px, and 3 px of line ends
     assert np.abs(np.diff(side.astype(int))).sum() == 6 and 0.55 < side.mean() < 0.75
     assert side[0] and side[-1]
     point = outline(frame, (5.0, 5, 0, 0), blue, 3, (12, 12))  # no length to cut into dashes

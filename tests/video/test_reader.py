@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import subprocess
@@ -191,7 +192,8 @@ def test_reading_ahead_stays_within_its_room(room: int) -> None:
 
     with ReadAhead(source(), room) as frames:
         for number in range(30):
-            until(lambda number=number: len(started) == min(30, number + room + 1))  # a full room, and one in the thread's hand
+            most = min(30, number + room + 1)  # a full room, and one in the thread's hand
+            until(functools.partial(lambda most: len(started) == most, most))
             assert next(frames) == number == frames.index
         assert list(frames) == [] and frames.dropped == 0
     with pytest.raises(ValueError, match="room 0"):

@@ -32,7 +32,7 @@ BATCH = 200
 class Answer(NamedTuple):
     """What became of one input."""
 
-    index: int
+    number: int
     verdict: str  # "fine", "refused", or the name of a fault
     detail: str
 
@@ -60,7 +60,7 @@ def ask(target: str, seed: int, first: int, count: int, patience: float) -> Iter
                     return
                 answer = Answer(*json.loads(line))
                 yield answer
-                next_index = answer.index + 1
+                next_index = answer.number + 1
         finally:
             process.kill()
             process.wait()
@@ -96,12 +96,12 @@ def main() -> int:
             first = done[name]
             for answer in ask(name, options.seed, first, count, options.patience) if count > 0 else ():
                 counts[name][answer.verdict] += 1
-                done[name] = answer.index + 1
+                done[name] = answer.number + 1
                 if answer.verdict not in ("fine", "refused"):
                     faults += 1
                     kept = _keep(options.keep, name, options.seed, answer)
                     said = answer.detail.strip()[-600:]
-                    print(f"{name} {answer.index}: {answer.verdict}: {said}\n  kept as {kept}", flush=True)
+                    print(f"{name} {answer.number}: {answer.verdict}: {said}\n  kept as {kept}", flush=True)
     for name in chosen:
         shown = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts[name].items()))
         print(f"{name:<20}{sum(counts[name].values()):>8} inputs: {shown}")
@@ -112,8 +112,8 @@ def main() -> int:
 def _keep(folder: Path, name: str, seed: int, answer: Answer) -> Path:
     """Writes the input of a fault again, from target, seed and index."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}-{seed}-{answer.index}"
-    file.write_bytes(TARGETS[name].damaged(seed, answer.index))
+    file = folder / f"{name}-{seed}-{answer.number}"
+    file.write_bytes(TARGETS[name].damaged(seed, answer.number))
     return file
 
 

@@ -60,7 +60,7 @@ def run(options: ExportOptions) -> int:
         if options.val_mix is not None:
             clips = simulate(load_mix(options.val_mix), options.val_clips, seed=1)  # not those that chose the weights
             model = model_of(network, learner, choose_precision("auto"))
-            model.card["tracking"] = info.tracking
+            model = replace(model, card={**model.card, "tracking": info.tracking})
             info = replace(info, calibration=calibrate(model, clips, adapt=learner is not None))
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
     with user_input():

@@ -27,7 +27,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -65,7 +65,7 @@ class OpenCVTracker:
         self._tracker: Any = None
         self._frames = 0
 
-    def init(self, frame: Image, box: Box) -> None:
+    def init(self, frame: Image, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:

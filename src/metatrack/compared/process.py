@@ -29,7 +29,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +139,7 @@ class ProcessTracker:
         """Names the file that holds the frame of the next call, so that it need not be written."""
         self._file = Path(path)
 
-    def init(self, frame: Image, box: Box) -> None:
+    def init(self, frame: Image, box: Sequence[float]) -> None:
         """Starts a new process on a target; an earlier one is ended.
 
         Args:

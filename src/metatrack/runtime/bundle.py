@@ -39,7 +39,7 @@ class Bundle:
     def graph(self, name: str) -> Path | None:
         """The file of a graph, one of :data:`GRAPHS`; None where the model has none, or none is ever so called."""
         file = GRAPHS.get(name)
-        return self.folder / file if file in self.card["files"] else None
+        return self.folder / file if file is not None and file in self.card["files"] else None
 
     @property
     def float_layers(self) -> int:

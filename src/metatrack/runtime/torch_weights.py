@@ -31,7 +31,8 @@ class Networks(NamedTuple):
     def to(self, device: torch.device) -> Networks:
         """All of it on a device."""
         readout = Readout(*(each.to(device) for each in self.readout))
-        head, learner = (None if part is None else part.to(device) for part in (self.head, self.learner))
+        head = None if self.head is None else self.head.to(device)
+        learner = None if self.learner is None else self.learner.to(device)
         return Networks(self.trunk.to(device), readout, head, learner)
 
 

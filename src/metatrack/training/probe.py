@@ -36,7 +36,7 @@ RESAMPLES = 2000
 """Of the targets, for an interval."""
 
 
-class Episode(NamedTuple):
+class ProbeEpisode(NamedTuple):
     """One target: what kernels are made from, and later views to try them on."""
 
     template: UInt8  # (127, 127, 3)
@@ -95,7 +95,7 @@ def sentence(summary: dict[str, Any]) -> str:
     return f"own kernels better than another target's in {share:.0f} % of {summary['targets']} targets"
 
 
-def draw_episodes(sources: Seq[Source], count: int, support: int, reach: float, seed: int = 0) -> Iterator[Episode]:
+def draw_episodes(sources: Seq[Source], count: int, support: int, reach: float, seed: int = 0) -> Iterator[ProbeEpisode]:
     """An episode for each of up to ``count`` trajectories, no trajectory twice, the sources in turn.
 
     Args:
@@ -111,7 +111,7 @@ def draw_episodes(sources: Seq[Source], count: int, support: int, reach: float, 
         yield _episode(sequence, support, reach, np.random.default_rng([seed, number]))
 
 
-def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> Episode:
+def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> ProbeEpisode:
     frames = boxed_frames(sequence)
     if len(frames) == 0:
         raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")
@@ -132,7 +132,7 @@ def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> Episod
         places.append(shift / CELL)
         sizes.append(apparent_size(view, its))
     size = apparent_size(first, warp).astype(np.float32)
-    return Episode(template, size, np.stack(contexts), np.array(places, np.float32), np.array(sizes, np.float32))
+    return ProbeEpisode(template, size, np.stack(contexts), np.array(places, np.float32), np.array(sizes, np.float32))
 
 
 def _view(sequence: Sequence, index: int) -> View:
@@ -181,7 +181,7 @@ def probe(model: Model, last: tuple[Float32, Float32], sources: Seq[Source], cou
     return Probe(np.stack([t.w_target for t in targets]), np.array([t.share for t in targets]), loss, margin, overlap)
 
 
-def _embed(model: Model, last: tuple[Float32, Float32], episode: Episode) -> _Target:
+def _embed(model: Model, last: tuple[Float32, Float32], episode: ProbeEpisode) -> _Target:
     size, m = episode.template_size[None], model.support
     if model.has_boxes:
         template, parts = model.appearance(episode.template[None], size)

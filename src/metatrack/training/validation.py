@@ -103,8 +103,9 @@ def model_of(network: MatchingNetwork, learner: MetaLearner | None, precision: P
     networks = networks_of(network, learner)
     if not boxes:
         networks = networks._replace(head=None)
-    card = {"name": network.trunk_name, "architecture": architecture(network, learner), "tracking": {}, "calibration": {}}
-    graphs = torch_graphs(networks, card["architecture"], Place(), torch.float32)
+    shape = architecture(network, learner)
+    card = {"name": network.trunk_name, "architecture": shape, "tracking": {}, "calibration": {}}
+    graphs = torch_graphs(networks, shape, Place(), torch.float32)
     model = Model(card, graphs, "torch", precision.name, str(precision), batch_head=True)
     return model.wrapped(lambda name, graph: Autocast(graph, precision) if name in ("embed", "search") else graph)
 

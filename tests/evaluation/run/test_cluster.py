@@ -10,10 +10,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.evaluate import EvaluationError, evaluate, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import Job, NoResult
+from metatrack.evaluation.run.worker import Boxes, Job, NoResult
 from metatrack.evaluation.score.summary import tables, write_summary
 from tests.conftest import REPOSITORY
 from tests.fake_trackers import make_sequence
@@ -131,7 +133,7 @@ def run_all(store: Store, sequences, **more):
 
 
 def test_the_same_bytes_and_the_same_failures(cluster, root, local, tmp_path) -> None:
-    reports = []
+    reports: list[Any] = []
     there = run_all(Store(tmp_path, "plain", "ope"), read_plain(root), workers=on(cluster.address), jobs=0, watch=reports.append)
     assert contents(there.out, "summary.json", "summary.csv") == contents(local.out, "summary.json", "summary.csv")
     assert len(contents(there.out)) == 5  # three by Slow, one each by the others
@@ -182,7 +184,8 @@ def test_interrupted_and_continued_beside_another_evaluation(cluster, root, loca
 
 def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) -> None:
     log.unlink(missing_ok=True)
-    removed, reports = [], []
+    removed: list[Any] = []
+    reports: list[Any] = []
 
     def watch(report) -> None:
         reports.append(report)
@@ -198,7 +201,7 @@ def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) ->
     assert removed and not failures
     assert contents(tmp_path) == {name: text for name, text in contents(local.out).items() if "Slow" in name}
     assert len(log.read_text().split()) == 4  # one of three runs was begun twice
-    frames = Counter()
+    frames: Counter[Any] = Counter()
     for report in reports:
         frames[report.unit] += report.frames if report.kind == "frames" else 0
     assert all(0 <= count <= unit.frames for unit, count in frames.items()) and any(frames.values())
@@ -222,7 +225,7 @@ def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
         raise NodeDiedError("the machine is gone")
 
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(get=get))
-    it._send(cluster._Task(unit, 1, cluster.ExitStack()), {"a": sequence})
+    it._send(cluster._Task(unit, 1, ExitStack()), {"a": sequence})
     said = [it._end(next(iter(it.tasks)), {"a": sequence}) for _ in range(cluster.TRIES)]
     assert [report.kind for report in said] == ["frames"] * (cluster.TRIES - 1) + ["failed"]
     assert "the machines on which it ran died" in said[-1].reason and not it.tasks
@@ -238,7 +241,9 @@ def test_machines_that_cannot_be_used(tmp_path) -> None:
 
     def reason(tracker: TrackerSpec, identity: dict, probe: Path) -> str:
         setting = _Setting("/no/such/folder", [], "ope", {"perfect": tracker}, {"perfect": identity}, None)
-        return _track(setting, unit, 1, sequence, probe).reason
+        answer = _track(setting, unit, 1, sequence, probe)
+        assert not isinstance(answer, Boxes)
+        return answer.reason
 
     first = sequence.frame_paths[0]
     assert "it has no /no/such.png; the data set must be there at the same path" in reason(perfect, {}, Path("/no/such.png"))
@@ -267,12 +272,11 @@ def test_an_address_that_is_none(address, message, root, tmp_path, capsys) -> No
 
 
 def test_a_cluster_that_refuses(root, tmp_path, monkeypatch) -> None:
-    from metatrack.evaluation.run import cluster
 
     def init(*_, **__):
         raise ConnectionError("Could not find any running Ray instance.")
 
-    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr("ray.init", init)
     store, sequences = Store(tmp_path, "plain", "ope"), read_plain(root)
     units = plan(store, ["still"], sequences)
     with pytest.raises(EvaluationError, match="no Ray cluster can be used at auto: Could not find any"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_one_of_two_is_killed_and_the_other_takes_over(root: Path, tmp_path: Pat
 def test_failures_stop_nobody(root: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "out", "plain", "ope")
     sequences = read_plain(root)
-    reports = []
+    reports: list[Any] = []
     trackers = [spec("Broken"), spec("Crashing"), spec("Perfect")]
     units = plan(store, [tracker.name for tracker in trackers], sequences)
     failures = evaluate(store, trackers, units, sequences, jobs=2, watch=reports.append)

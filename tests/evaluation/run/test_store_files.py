@@ -67,5 +67,5 @@ def test_a_summary_is_no_more_than_an_order(store: Store, text: str) -> None:
 
 def test_what_is_written_is_read(store: Store) -> None:
     (read,) = store.sequences()
-    assert np.array_equal(read.boxes, [[1, 2, 3, 4], [np.nan] * 4], equal_nan=True)
+    assert np.array_equal(read.boxes, np.array([[1, 2, 3, 4], [np.nan] * 4]), equal_nan=True)
     assert Store.open(store.root).trackers() == {"x": {"kind": 1}}

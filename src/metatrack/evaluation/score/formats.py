@@ -116,7 +116,7 @@ def write_mat(path: Path, trajectories: Sequence[Trajectory]) -> None:
 
     The toolkit expects 1-based boxes.
     """
-    from scipy.io import savemat  # type: ignore[import-untyped]
+    from scipy.io import savemat
 
     cell = np.empty((1, len(trajectories)), dtype=object)
     for i, run in enumerate(trajectories):
