@@ -14,7 +14,8 @@ import onnx
 import onnxruntime as ort
 from onnx import inliner
 
-from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.arrays import Array, Float32
+from metatrack.runtime.graph import Graph
 from metatrack.runtime.model import Model
 from metatrack.runtime.onnx_graph import OnnxGraph
 

@@ -14,7 +14,10 @@ Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.floating]
 """float32 or float64: what is computed keeps the caller's precision."""
+Integers: TypeAlias = npt.NDArray[np.intp]
+"""Indices."""
+Bools: TypeAlias = npt.NDArray[np.bool_]
 Spectrum: TypeAlias = npt.NDArray[np.complexfloating]
-"""A Fourier transform of :data:`Floats`."""
+"""Half a Fourier transform of :data:`Floats`, as ``rfft2`` gives it: the other half of a real signal's is its mirror image."""
 Rng: TypeAlias = np.random.Generator
 """The source of chance: passed in, never global."""

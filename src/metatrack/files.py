@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import numpy as np
-import numpy.typing as npt
+from metatrack.arrays import UInt8
 
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries to replace a file that somebody on Windows has open; virus scanners and viewers do so for moments."""
@@ -46,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(path: str | Path, data: bytes | str | npt.NDArray[np.uint8]) -> None:
+def write_atomically(path: str | Path, data: bytes | str | UInt8) -> None:
     """Writes a file in one step (:func:`replacing`); text as UTF-8 with its line ends as they are, arrays as their bytes.
 
     Raises:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Floats
+
 EXEMPLAR_SIZE = 127
 """Side in pixels of the target patch x that the network sees (section 3.2.1 of the paper)."""
 PARTS = 7
@@ -25,7 +27,6 @@ MOST_SHRINK = 16
 """Pixels a side that a large crop averages over at most: the sum of 16 x 16 still fits 16 bits."""
 
 Image = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.floating]
 
 
 class Box(NamedTuple):
@@ -86,7 +87,7 @@ def check_box(box: Sequence[float], frame_size: tuple[int, int]) -> Box:
     return Box(x, y, w, h)
 
 
-def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
+def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
     """Intersection over union of boxes ``x, y, w, h``; shapes ``(..., 4)`` broadcast, the result has shape ``(...)``.
 
     A box with a NaN or without area overlaps nothing.
@@ -154,7 +155,7 @@ def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Seque
     return _mix(low, high, np.repeat(across, 3)).reshape(size, size, 3)
 
 
-def warp(image: Image, linear: Array, offset: Array, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
+def warp(image: Image, linear: Floats, offset: Floats, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
     """Resamples an image bilinearly to ``(size, size, 3)`` through an affine map; :func:`crop` is the case without a turn.
 
     Args:
@@ -200,7 +201,7 @@ def _average(image: Image, shrink: int) -> Image:
     return result
 
 
-def _taps(places: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+def _taps(places: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
     """For coordinates along an axis: the pixels before and behind each, ``(2, n)``, and the second one's weight in 1/256."""
     fine = np.rint(256 * places - 128).astype(np.int64)  # pixel i has its centre at i + 1/2
     first = fine >> 8

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from metatrack.arrays import Array
 from metatrack.files import natural_order, write_atomically
 from metatrack.geometry import Image
 
@@ -48,7 +48,7 @@ def is_image_name(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
-def read_image(path: str | Path, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> npt.NDArray[Any]:
+def read_image(path: str | Path, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> Array:
     """Reads an image file.
 
     Args:
@@ -73,7 +73,7 @@ def read_image(path: str | Path, *, upright: bool = True, most_pixels: int = MOS
     return decode_image(data, str(path), upright=upright, most_pixels=most_pixels)
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> npt.NDArray[Any]:
+def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> Array:
     """As :func:`read_image`, of a file's contents; ``name`` is for messages.
 
     Raises:
@@ -87,7 +87,7 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: i
                 )
             turned = PIL.ImageOps.exif_transpose(image) if upright else image
             mode = PLAIN_MODES.get(turned.mode, "RGB")
-            pixels: npt.NDArray[Any] = np.array(turned.convert(mode) if mode else turned)
+            pixels: Array = np.array(turned.convert(mode) if mode else turned)
             return pixels
     except ImageError:
         raise

@@ -107,7 +107,8 @@ class Counted:
     """Notes how many rows a graph is asked for at once."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.rows = graph, []
+        self.graph = graph
+        self.rows: list[int] = []
 
     def run(self, feeds):
         self.rows.append(len(next(iter(feeds.values()))))

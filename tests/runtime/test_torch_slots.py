@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from threading import Lock
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,12 +109,12 @@ class Recorded:
 class OnCpu(Gpu):
     """The GPU's place without one."""
 
-    buckets = (1, 2, 4)
+    buckets: Any = (1, 2, 4)
     captures = 0
 
     def __init__(self) -> None:
         self.device, self.lock, self.pool = torch.device("cpu"), Lock(), None
-        self.stream = SimpleNamespace(wait_stream=lambda other: None, synchronize=lambda: None)
+        self.stream: Any = SimpleNamespace(wait_stream=lambda other: None, synchronize=lambda: None)
 
     def slot(self, function, shapes, dtypes):
         made = super().slot(function, shapes, dtypes)

@@ -24,8 +24,9 @@ from metatrack.app.boxes import first_box, parse_box
 from metatrack.app.demo import demo_clip
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
+from metatrack.arrays import Array, Float32
 from metatrack.geometry import Box, Image
-from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.runtime.graph import Graph
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
 from metatrack.runtime.processor import Engine, processor, usable_cores

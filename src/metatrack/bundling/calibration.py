@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Bools, Float64
 from metatrack.geometry import iou
 from metatrack.runtime.model import Model
 from metatrack.tracking.settings import TrackerSettings
@@ -26,9 +27,9 @@ RIGHT = 0.5
 class Observations(NamedTuple):
     """One row per frame."""
 
-    peak: npt.NDArray[np.float64]  # logit of the response's peak
-    right: npt.NDArray[np.bool_]  # whether the box held the target
-    absent: npt.NDArray[np.bool_]  # whether the frame shows another scene
+    peak: Float64  # logit of the response's peak
+    right: Bools  # whether the box held the target
+    absent: Bools  # whether the frame shows another scene
     clip: npt.NDArray[np.int64]
 
 
@@ -55,7 +56,7 @@ def observe(model: Model, clips: Seq[ViewedClip], adapt: bool) -> Observations:
     return Observations(np.array(peak), np.array(right), np.array(absent), np.array(index))
 
 
-def fit_logistic(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], steps: int = 50) -> tuple[float, float]:
+def fit_logistic(x: Float64, y: Bools, steps: int = 50) -> tuple[float, float]:
     """Slope and offset of the logistic regression of ``y`` on ``x``, by Newton's method with a slight pull to zero.
 
     >>> rng = np.random.default_rng(0)
@@ -75,7 +76,7 @@ def fit_logistic(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], steps: in
     return float(theta[0]), float(theta[1])
 
 
-def reliability(score: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], bins: int = 10) -> list[list[float]]:
+def reliability(score: Float64, right: Bools, bins: int = 10) -> list[list[float]]:
     """What scores are worth: for each of ``bins`` equal ranges of the score, its mean, the share of right boxes, and the frames.
 
     >>> reliability(np.array([0.1, 0.2, 0.9, 0.9]), np.array([False, False, True, False]), bins=2)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from metatrack.arrays import Float32
 from metatrack.bundling.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, locate, parts
@@ -217,7 +217,7 @@ def export_bundle(
     return out
 
 
-def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, npt.NDArray[np.float32]]:
+def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, Float32]:
     """What the locate graph is given of one pair, before the first update."""
     images = [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in (pair.template, pair.search)]
     size = torch.from_numpy(pair.template_size)[None]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 import torch.nn.functional as F
@@ -17,10 +15,11 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
+from metatrack.arrays import Array
 from metatrack.model.features import LiteTrunk, Trunk, TrunkName
 from metatrack.training.sampling import BoxPair, PairSampler
 
-Feed = Mapping[str, npt.NDArray[Any]]
+Feed = Mapping[str, Array]
 FLOAT_CONVOLUTIONS = {"lite": 6, "paper": 0}
 """Convolutions at the start of a trunk that stay in float32. The first two depthwise layers of an EfficientNet take small
 differences of large values: with their inputs in 8 bits the features' cosine to the float ones is .97, without .997."""

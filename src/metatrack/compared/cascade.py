@@ -13,11 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Bools, Float32, Float64, Floats, Integers
 from metatrack.compared.patches import resampling
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.intp]
 
 SCALE_STEP, SCALE_STEPS = 1.2, 10
 """Windows are this much apart in size, and there are so many sizes above and below that of the target."""
@@ -66,7 +64,7 @@ def make_grid(width: float, height: float, frame: tuple[int, ...]) -> Grid:
     return Grid(np.concatenate(parts), begins)
 
 
-def variances(image: Image, windows: Integers) -> npt.NDArray[np.float64]:
+def variances(image: Image, windows: Integers) -> Float64:
     """Variance of the grey values in each window, ``(n,)``, from sums over rectangles."""
     x, y, w, h = windows.T
     moments = []
@@ -122,7 +120,7 @@ class Ferns:
         p, n = self.positive[fern, codes], self.negative[fern, codes]
         return np.asarray((p / np.maximum(p + n, 1)).mean(axis=-1), np.float32)
 
-    def learn(self, codes: Integers, targets: npt.NDArray[np.bool_], threshold: float) -> None:
+    def learn(self, codes: Integers, targets: Bools, threshold: float) -> None:
         """Counts codes, one after the other, where the ferns are not right yet: the target is above the threshold."""
         fern = np.arange(FERNS)
         for code, target in zip(codes, targets):
@@ -150,7 +148,7 @@ class Neighbours:
         near, near_early = 1 - positive.max(axis=1), 1 - early.max(axis=1)
         return away / np.maximum(away + near, 1e-6), away / np.maximum(away + near_early, 1e-6)
 
-    def known(self, patterns: Float32) -> npt.NDArray[np.bool_]:
+    def known(self, patterns: Float32) -> Bools:
         """Whether patterns are among those that are not the target."""
         if not len(self.negative):
             return np.zeros(len(patterns), np.bool_)
@@ -167,7 +165,7 @@ class Neighbours:
                 self.negative = np.concatenate([self.negative, pattern[None]])
 
 
-def pattern(image: Image, box: npt.NDArray[np.floating] | tuple[float, ...]) -> Float32:
+def pattern(image: Image, box: Floats | tuple[float, ...]) -> Float32:
     """A window of a grey frame, cut off at the frame's border, as ``(225,)``: 15 x 15 means of areas, mean 0 and length 1."""
     x, y, w, h = (round(float(value)) for value in box)
     left, top = (min(max(value, 0), limit - 1) for value, limit in ((x, image.shape[1]), (y, image.shape[0])))

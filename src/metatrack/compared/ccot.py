@@ -17,21 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Float32, Float64, Spectrum
 from metatrack.compared.conjugate import Direction, conjugate_gradients
 from metatrack.compared.continuous import Joint, Penalty, coefficients, label, resized
-from metatrack.compared.correlation import Found, Spectrum, start
+from metatrack.compared.correlation import Found, start
 from metatrack.compared.features import HOG, Blocks, OneBlock
 from metatrack.compared.fourier import highest, inner
 from metatrack.compared.patches import TargetPlace, pyramid, scale_factors, scale_limits
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class CCOT:
         """The features."""
         return OneBlock(HOG(HOG_CELL))
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -132,7 +129,7 @@ class CCOT:
         solve(model, settings.first_steps)
         self.model = model
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:
@@ -152,7 +149,7 @@ class CCOT:
         self._learn(model, self._samples(model, image, [1.0])[0])
         return Found(model.place.box(), peaks[best].height)
 
-    def _samples(self, model: CcotTarget, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
+    def _samples(self, model: CcotTarget, image: Image, factors: Sequence[float] | Float64) -> Spectrum:
         """Features around the target at some scales, faded out: coefficients ``(n, D, N, N // 2 + 1)``."""
         maps = self.blocks(pyramid(image, model.place, (model.side, model.side), factors, smooth=False))
         return model.joint.join([coefficients(block) for block in self._faded(maps)])

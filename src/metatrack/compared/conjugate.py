@@ -6,31 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
-
-Vector = npt.NDArray[Any]
-"""Of any shape, real or complex."""
+from metatrack.arrays import Array
 
 
 @dataclass
 class Direction:
     """Where the last step went: what a later call may go on from."""
 
-    vector: Vector
+    vector: Array
     energy: float
     """``<r, M^-1 r>`` of the residual before that step."""
 
 
 def conjugate_gradients(
-    apply: Callable[[Vector], Vector],
-    right: Vector,
-    start: Vector,
+    apply: Callable[[Array], Array],
+    right: Array,
+    start: Array,
     *,
-    inner: Callable[[Vector, Vector], float],
-    precondition: Callable[[Vector], Vector],
+    inner: Callable[[Array, Array], float],
+    precondition: Callable[[Array], Array],
     steps: int,
     direction: Direction | None = None,
-) -> tuple[Vector, Direction | None]:
+) -> tuple[Array, Direction | None]:
     """Steps towards the solution of ``apply(x) = right``.
 
     Args:
@@ -66,6 +63,6 @@ def conjugate_gradients(
     return x, direction
 
 
-def _real(value: float, like: Vector) -> Any:
+def _real(value: float, like: Array) -> Any:
     """A number of the same precision, so that single precision stays single."""
     return like.real.dtype.type(value)

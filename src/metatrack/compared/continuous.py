@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.compared.correlation import Spectrum
+from metatrack.arrays import Array, Float32, Float64, Integers, Spectrum
 from metatrack.compared.fourier import penalty_window
-
-Float32 = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 KERNEL = -0.75
 """Parameter a of the cubic interpolation kernel."""
 
 
-def kernel_transform(f: npt.ArrayLike) -> Floats:
+def kernel_transform(f: npt.ArrayLike) -> Float64:
     """Fourier transform of the cubic spline kernel (supplement of the paper; Keys 1981), at frequencies in 1 / cells.
 
     >>> np.abs(kernel_transform([0.0, 1.0])).round(6).tolist()
@@ -67,7 +63,7 @@ def coefficients(maps: Float32) -> Spectrum:
     return np.asarray(spectrum * _axis(rows)[:, None] * _axis(columns)[: order(columns) + 1], np.complex64)
 
 
-def resized(spectrum: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
+def resized(spectrum: Array, rows: int, columns: int) -> Array:
     """Coefficients with zeros added, or the highest left out, to an odd number of rows and to ``columns // 2 + 1`` columns."""
     result = np.zeros((*spectrum.shape[:-2], rows, columns // 2 + 1), spectrum.dtype)
     top, right = min(order(rows), order(spectrum.shape[-2])), min(result.shape[-1], spectrum.shape[-1])
@@ -110,7 +106,7 @@ class Penalty:
         """Sum of |w(k)|^2."""
         self._squares: dict[int, Float32] = {}
 
-    def window(self, cells: int) -> Floats:
+    def window(self, cells: int) -> Float64:
         """The window at the places 0, 1 / N .. of the period, ``(N, N)``, for an odd N of at least 2 K + 1."""
         return np.fft.irfft2(resized(self._coefficients, cells, cells), s=(cells, cells)) * cells**2
 
@@ -144,7 +140,7 @@ class Joint:
         self.blocks = [(slice(int(begin), int(end)), size) for begin, end, size in zip(ends, ends[1:], sizes)]
         k = np.abs(np.fft.fftfreq(self.size, 1 / self.size))
         highest = np.maximum(k[:, None], np.arange(self.size // 2 + 1)).ravel()
-        self._zones: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []  # channels and frequencies
+        self._zones: list[tuple[Integers, Integers]] = []  # channels and frequencies
         for bound in sorted({order(size) for size in sizes}, reverse=True):
             smaller = max((order(size) for size in sizes if order(size) < bound), default=-1)
             here = np.flatnonzero((highest <= bound) & (highest > smaller))
@@ -173,7 +169,7 @@ class Joint:
             out[index] = (total @ np.ascontiguousarray(flat[index].T)[:, :, None])[:, :, 0].T
         return result
 
-    def diagonal(self) -> npt.NDArray[np.float32]:
+    def diagonal(self) -> Float32:
         """Of S: the mean energy of each coefficient, ``(D, N, N // 2 + 1)``."""
         result = np.zeros((self.blocks[-1][0].stop, self.size * (self.size // 2 + 1)), np.float32)
         for total, (reach, here) in zip(self._sums, self._zones):

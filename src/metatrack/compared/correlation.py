@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Floats
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, check_box
-
-Floats = npt.NDArray[np.floating]
-Spectrum = npt.NDArray[np.complexfloating]
-"""Half a spectrum, as numpy's ``rfft2`` gives it: the other half of a real signal's is its mirror image."""
 
 LARGEST = 2.0
 """Largest first box, in sides of the frame. Filters are as large as the target, so a nonsensical box would fill the memory."""
@@ -44,7 +40,7 @@ class Target(NamedTuple):
     width: float
 
 
-def start(frame: npt.NDArray[Any], box: Sequence[float]) -> Target:
+def start(frame: Array, box: Sequence[float]) -> Target:
     """Checks a frame and a box ``x, y, w, h``, and takes the target's centre and size from them.
 
     >>> start(np.zeros((50, 50, 3), np.uint8), (10, 20, 7, 8))[1:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metatrack.compared.correlation import Floats
+from metatrack.arrays import Floats
 from metatrack.compared.kernelized import KernelSettings, KernelTracker
 from metatrack.geometry import Image
 

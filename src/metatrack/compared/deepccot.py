@@ -8,14 +8,12 @@ Each block is given the energy that the paper's has, 1 for each of its channels 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32
 from metatrack.compared.ccot import CCOT, CCOTSettings
 from metatrack.compared.features import Blocks
 from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_identity, pooled
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 LAYERS = ("stem", "block10")
 DEEP_SETTINGS = CCOTSettings(

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32
 from metatrack.compared.correlation import Target
 from metatrack.compared.features import FeatureExtractor
 from metatrack.compared.hog import hog
@@ -23,8 +23,6 @@ from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_iden
 from metatrack.compared.patches import rounded
 from metatrack.compared.srdcf import AREA, CELL, CELLS, FEW_CELLS, SRDCF, SearchWindow
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 LAYERS = ("stem", "block2.expand")
 CHANNELS = 40

@@ -11,20 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from metatrack.compared.correlation import (
-    Floats,
-    Found,
-    Spectrum,
-    box_around,
-    gaussian_labels,
-    grey,
-    hann,
-    peak,
-    start,
-    subwindow,
-)
+from metatrack.arrays import Array, Floats, Spectrum
+from metatrack.compared.correlation import Found, box_around, gaussian_labels, grey, hann, peak, start, subwindow
 from metatrack.compared.hog import hog
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
@@ -132,7 +121,7 @@ class DSST:
         """What decides its boxes besides this package."""
         return {"opencv": cv2.__version__}
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -165,7 +154,7 @@ class DSST:
         )
         self.model = ScaleModel(view, *_filters(view, target.image))
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from metatrack.arrays import Float32
 from metatrack.compared.hog import CHANNELS, hog
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 
 class FeatureExtractor(Protocol):

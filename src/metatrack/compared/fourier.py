@@ -10,9 +10,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from metatrack.compared.correlation import Floats, Spectrum
+from metatrack.arrays import Float32, Float64, Floats, Integers, Spectrum
 
 NEWTON_STEPS = 5
 
@@ -27,7 +26,7 @@ class Peak(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def multiplicity(width: int) -> npt.NDArray[np.float32]:
+def multiplicity(width: int) -> Float32:
     """How often each column of half a spectrum stands in the whole one: 1 where it is its own mirror image, else 2.
 
     >>> multiplicity(5).tolist(), multiplicity(4).tolist()
@@ -75,7 +74,7 @@ def highest(responses: Spectrum, width: int) -> list[Peak]:
     return [Peak(float(y * rows), float(x * width), float(v)) for (y, x), v in zip(turns, value)]
 
 
-def _angle(index: npt.NDArray[np.intp], cells: int) -> npt.NDArray[np.float64]:
+def _angle(index: Integers, cells: int) -> Float64:
     return np.asarray(index * (2 * np.pi / cells))
 
 
@@ -98,7 +97,7 @@ def _solve2(matrix: Floats, right: Floats) -> Floats:
     return np.array([d * right[0] - b * right[1], a * right[1] - c * right[0]]) / float(determinant)
 
 
-def penalty_window(size: tuple[int, int], target: tuple[float, float], low: float, edge: float) -> npt.NDArray[np.float64]:
+def penalty_window(size: tuple[int, int], target: tuple[float, float], low: float, edge: float) -> Float64:
     """w(m, n) = low + (edge - low) ((m / (th / 2))^2 + (n / (tw / 2))^2), m and n from the window's centre: ``(h, w)``.
 
     It is ``low`` in the centre and ``edge`` at the middle of the target's borders; outside it grows on.
@@ -110,7 +109,7 @@ def penalty_window(size: tuple[int, int], target: tuple[float, float], low: floa
     return np.asarray(low + (edge - low) * np.add.outer((m / (target[0] / 2)) ** 2, (n / (target[1] / 2)) ** 2))
 
 
-def sparse_window(window: Floats, low: float, threshold: float = 0.05) -> npt.NDArray[np.float64]:
+def sparse_window(window: Floats, low: float, threshold: float = 0.05) -> Float64:
     """A window of which only the strongest Fourier coefficients are left, ``(h, w)``, shifted so that its least is ``low``.
 
     Real and imaginary parts under ``threshold`` times the largest of all are dropped, so that multiplying a filter by the window
@@ -123,7 +122,7 @@ def sparse_window(window: Floats, low: float, threshold: float = 0.05) -> npt.ND
     return np.asarray(sparse - sparse.min() + low)
 
 
-def mirrored(window: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def mirrored(window: Floats) -> Floats:
     """A window ``(h, w)`` at minus its places, which wrap around: element (i, j) becomes (-i, -j).
 
     >>> mirrored(np.array([[1.0, 2.0, 3.0]])).tolist()

@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from metatrack.compared.correlation import Found, Spectrum, box_around, gaussian_labels, hann, start, subwindow
+from metatrack.arrays import Array, Float32, Spectrum
+from metatrack.compared.correlation import Found, box_around, gaussian_labels, hann, start, subwindow
 from metatrack.compared.hedge import Hedge
 from metatrack.compared.networks import VGG_SHA256, vgg16, vgg_path
 from metatrack.compared.patches import resampling, resized
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 LAYERS = ("relu5_3", "conv5_2", "conv5_1", "relu4_3", "conv4_2", "conv4_1")
 FIRST_WEIGHTS = (1.0, 0.2, 0.2, 0.02, 0.03, 0.01)
@@ -84,7 +82,7 @@ class HDT:
         """
         return {"sha256": {vgg_path().name: VGG_SHA256}}
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -105,7 +103,7 @@ class HDT:
         model.alphas = [labels / (kernel(x, x, fade.shape) + REGULARIZATION) for x in model.templates]
         self.model = model
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from metatrack.arrays import Float64
 
 MEMORY = 5
 """Frames whose losses tell how steady an expert is."""
@@ -41,7 +41,7 @@ class Hedge:
         self._losses = np.zeros((MEMORY, len(first)))
         self._next = 0
 
-    def learn(self, losses: Floats) -> None:
+    def learn(self, losses: Float64) -> None:
         """Takes the losses ``(n,)`` of one frame into regrets and weights.
 
         The memory of losses begins with zeros, and holds this frame's when mean and deviation are taken.
@@ -53,7 +53,7 @@ class Hedge:
         self.weights = hedged(self.regrets + LEAD, self.weights)
 
 
-def old_share(losses: Floats, memory: Floats) -> Floats:
+def old_share(losses: Float64, memory: Float64) -> Float64:
     """The share of the old regret, ``(n,)``: near 1 for an expert whose loss is like its last ones, ``(m, n)``."""
     mean, deviation = memory.mean(axis=0), memory.std(axis=0, ddof=1)
     mean[mean < LEAST_LOSS] = 0
@@ -62,7 +62,7 @@ def old_share(losses: Floats, memory: Floats) -> Floats:
     return np.where(share > 0.9, STEADY, np.where(share < 0.12, 0.119, share))
 
 
-def hedged(regrets: Floats, otherwise: Floats) -> Floats:
+def hedged(regrets: Float64, otherwise: Float64) -> Float64:
     """Weights in proportion to [R]_+ / c exp([R]_+^2 / 2 c), c such that the mean of exp([R]_+^2 / 2 c) is 2.72.
 
     Args:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from metatrack.arrays import Float32, Float64, Integers
 
 DIRECTIONS = 18
 """Bins over the full circle, 20 degrees each, the first centred on 0 (a gradient to the right, which is x)."""
@@ -28,8 +28,8 @@ TEXTURE = 0.2357
 class Spread(NamedTuple):
     """How pixels are shared out to cells: a sparse matrix as triplets, each of shape ``(k,)``."""
 
-    pixel: npt.NDArray[np.intp]
-    cell: npt.NDArray[np.intp]
+    pixel: Integers
+    cell: Integers
     weight: Float32
 
 
@@ -72,7 +72,7 @@ def hog(images: npt.NDArray[np.generic], cell: int) -> Float32:
     return out
 
 
-def _gradients(images: Float32) -> tuple[Float32, npt.NDArray[np.intp]]:
+def _gradients(images: Float32) -> tuple[Float32, Integers]:
     """Length and direction 0..17 of the gradient: ``(N, H, W, C)`` to two ``(N, H, W)``."""
     # Central differences inside, one-sided at the border.
     dy, dx = (np.asarray(slope, np.float32) for slope in np.gradient(images, axis=(1, 2)))
@@ -93,7 +93,7 @@ def _spread(height: int, width: int, cell: int) -> Spread:
     return Spread(pixel.ravel(), cells.ravel(), np.outer(weight_y, weight_x).ravel().astype(np.float32))
 
 
-def _spread_line(pixels: int, cell: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+def _spread_line(pixels: int, cell: int) -> tuple[Integers, Integers, Float64]:
     """The same along one axis: pixel, cell and weight, ``(k,)`` each."""
     cells = pixels // cell
     pixel = np.arange(cells * cell)

@@ -10,15 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Floats, Spectrum
 from metatrack.compared.correlation import (
-    Floats,
     Found,
-    Spectrum,
     box_around,
     gaussian_kernel,
     gaussian_labels,
@@ -91,7 +88,7 @@ class KernelTracker(ABC):
     def features(self, patch: Image) -> Floats:
         """Features of a grey patch: ``(H, W)`` to ``(C, H // cell, W // cell)``."""
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -124,7 +121,7 @@ class KernelTracker(ABC):
         x = self._sample(view, target.image)
         self.model = KernelModel(view, x, self._solve(view, x))
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:
@@ -158,6 +155,6 @@ class KernelTracker(ABC):
         return np.asarray(view.labels / (kernel + self.settings.regularization))
 
 
-def _mean(old: npt.NDArray[Any], new: npt.NDArray[Any], weight: float) -> npt.NDArray[Any]:
+def _mean(old: Array, new: Array, weight: float) -> Array:
     """Running mean, in which a frame's weight decays by ``1 - weight`` with each one after it."""
     return np.asarray((1 - weight) * old + weight * new)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32
 from metatrack.geometry import Box, Image
 from metatrack.opencv import require_opencv
 
 cv2 = require_opencv("TLD's optical flow")
 
-Floats = npt.NDArray[np.float32]
 
 POINTS = 10
 """Along each side of the box."""
@@ -50,13 +49,13 @@ def follow(before: Image, after: Image, box: Box) -> Box | None:
     return moved(box, start[good], end[good])
 
 
-def _points(box: Box) -> Floats:
+def _points(box: Box) -> Float32:
     """A grid of points inside the box, ``(100, 2)`` as x, y of pixels whose first is 0."""
     x, y = (np.linspace(begin + MARGIN, begin + size - 1 - MARGIN, POINTS) for begin, size in ((box.x, box.w), (box.y, box.h)))
     return np.stack(np.meshgrid(x, y), axis=2).reshape(-1, 2).astype(np.float32)
 
 
-def moved(box: Box, start: Floats, end: Floats) -> Box | None:
+def moved(box: Box, start: Float32, end: Float32) -> Box | None:
     """The box moved by the median of the points' ways, and enlarged by the median ratio of their distances to each other.
 
     >>> moved(Box(0, 0, 10, 10), np.float32([[0, 0], [4, 0], [0, 4]]), np.float32([[1, 2], [9, 2], [1, 10]]))
@@ -77,7 +76,7 @@ def moved(box: Box, start: Floats, end: Floats) -> Box | None:
     return Box(float(x), float(y), width, height)
 
 
-def surroundings(image: Image, points: Floats) -> Floats:
+def surroundings(image: Image, points: Float32) -> Float32:
     """Patches ``(n, 10 * 10)`` around points ``(n, 2)``, bilinear; outside the frame its border is repeated."""
     offsets = np.arange(PATCH, dtype=np.float32) - (PATCH - 1) / 2
     x = np.clip(points[:, :1] + offsets, 0, image.shape[1] - 1)[:, None]  # (n, 1, 10)
@@ -90,7 +89,7 @@ def surroundings(image: Image, points: Floats) -> Floats:
     return np.asarray((upper * (1 - dy) + lower * dy).reshape(len(points), -1), np.float32)
 
 
-def correlation(a: Floats, b: Floats) -> Floats:
+def correlation(a: Float32, b: Float32) -> Float32:
     """Normalised cross-correlation of each patch ``(n, k)`` with its partner, in -1..1; 0 where one is flat."""
     a, b = (patches - patches.mean(axis=1, keepdims=True) for patches in (a, b))
     length = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))

@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Bools, Float32, Float64, Integers
 from metatrack.compared.correlation import Found, start
 from metatrack.compared.patches import resized, rounded
 from metatrack.compared.prototypes import Machine, Samples, no_prototypes, train
 from metatrack.compared.rank import binary_maps
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
-
-Float32 = npt.NDArray[np.float32]
 
 TEMPLATE_AREA = 144.0
 """Cells of the template, about."""
@@ -61,14 +59,14 @@ class Region(NamedTuple):
 
     left: int
     top: int
-    vectors: npt.NDArray[np.bool_]  # (16, rows, columns, th, tw): a view, a template's worth of maps at each place
+    vectors: Bools  # (16, rows, columns, th, tw): a view, a template's worth of maps at each place
 
     @property
     def places(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.vectors.shape[1], self.vectors.shape[2]
 
-    def at(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Float32:
+    def at(self, rows: Integers, columns: Integers) -> Float32:
         """Vectors ``(n, D)`` of n places."""
         picked = self.vectors[:, rows, columns].transpose(1, 0, 2, 3)
         return picked.reshape(len(rows), -1).astype(np.float32)
@@ -78,9 +76,9 @@ class Opinion(NamedTuple):
     """What an expert says about a region."""
 
     scores: Float32  # (rows, columns)
-    density: npt.NDArray[np.float64]  # (rows, columns)
+    density: Float64  # (rows, columns)
     best: tuple[int, int]
-    peaks: npt.NDArray[np.float64]  # (k, 2)
+    peaks: Float64  # (k, 2)
 
 
 @dataclass
@@ -123,7 +121,7 @@ class MEEM:
     def __init__(self) -> None:
         self.model: MeemTarget | None = None
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -149,7 +147,7 @@ class MEEM:
         model.experts = [Expert(train(no_prototypes(samples.vectors.shape[1]), samples))]
         self.model = model
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:
@@ -245,7 +243,7 @@ def _opinion(scores: Float32, template: tuple[int, int]) -> Opinion:
     return Opinion(scores, values, (int(best[0]), int(best[1])), peaks)
 
 
-def phi(scores: Float32) -> npt.NDArray[np.float64]:
+def phi(scores: Float32) -> Float64:
     """The normal distribution function, from a table."""
     places = np.clip(scores.astype(np.float64) / math.sqrt(2), -6, 6) * 512
     return np.asarray((1 + np.interp(places, np.arange(-512 * 6, 512 * 6 + 1), _NORMAL)) / 2)
@@ -268,13 +266,13 @@ def _choose(experts: list[Expert], opinions: list[Opinion], near: int) -> int:
     return best
 
 
-def pool(peaks: list[npt.NDArray[np.float64]], near: float) -> npt.NDArray[np.float64]:
+def pool(peaks: list[Float64], near: float) -> Float64:
     """Peaks ``(k, 2)`` of all experts; those nearer than ``near`` to each other's mean become that mean.
 
     >>> pool([np.array([0.0, 0.0]), np.array([9.0, 9.0]), np.array([2.0, 0.0])], 3).tolist()
     [[1.0, 0.0], [9.0, 9.0]]
     """
-    groups: list[list[npt.NDArray[np.float64]]] = []
+    groups: list[list[Float64]] = []
     for peak in peaks:
         distances = [np.linalg.norm(np.mean(group, axis=0) - peak) for group in groups]
         if distances and min(distances) < near:
@@ -284,7 +282,7 @@ def pool(peaks: list[npt.NDArray[np.float64]], near: float) -> npt.NDArray[np.fl
     return np.array([np.mean(group, axis=0) for group in groups])
 
 
-def _own(peaks: npt.NDArray[np.float64], pooled: npt.NDArray[np.float64], near: float) -> npt.NDArray[np.intp]:
+def _own(peaks: Float64, pooled: Float64, near: float) -> Integers:
     """The pooled peaks ``(k, 2)`` as cells, an expert's own in the place of those near to them."""
     places = pooled.copy()
     for place in places:
@@ -294,7 +292,7 @@ def _own(peaks: npt.NDArray[np.float64], pooled: npt.NDArray[np.float64], near: 
     return np.rint(places).astype(np.intp)
 
 
-def frame_score(density: npt.NDArray[np.float64], places: npt.NDArray[np.intp]) -> tuple[float, int]:
+def frame_score(density: Float64, places: Integers) -> tuple[float, int]:
     """Equation (6): log-likelihood of the best hypothesis, less the entropy over all of them. Returns it, and which is the best.
 
     Hypothesis k: the target is at place k and nowhere else, p_k = d_k times the product over j != k of (1 - d_j) / cells.

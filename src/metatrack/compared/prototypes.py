@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Bools, Float32, Float64
 from metatrack.compared.svm import solve_dual
-
-Float32 = npt.NDArray[np.float32]
 
 COST = 100.0
 """Of all samples together (C of the machine)."""
@@ -37,7 +35,7 @@ class Samples(NamedTuple):
     weights: Float32
     """``(n,)``, at least 0; of a prototype, how many vectors it stands for."""
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> Samples:
+    def where(self, keep: Bools) -> Samples:
         """Some of them."""
         return Samples(self.vectors[keep], self.labels[keep], self.weights[keep])
 
@@ -77,7 +75,7 @@ def train(prototypes: Samples, new: Samples) -> Machine:
     return machine._replace(prototypes=within_budget(machine))
 
 
-def costs(labels: Float32, weights: Float32) -> npt.NDArray[np.float64]:
+def costs(labels: Float32, weights: Float32) -> Float64:
     """C_i of each sample: both classes cost the same in all, and the samples of one as their weights say.
 
     >>> costs(np.array([1, -1, -1]), np.array([2, 1, 3])).round(2).tolist()
@@ -138,7 +136,7 @@ def _distances(prototypes: Samples) -> Float32:
     return distances
 
 
-def _nearest(distances: Float32, members: npt.NDArray[np.bool_]) -> _Pair:
+def _nearest(distances: Float32, members: Bools) -> _Pair:
     """The nearest two of some; infinitely far if there are less than two."""
     index = np.flatnonzero(members)
     if len(index) < 2:

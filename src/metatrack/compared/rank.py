@@ -5,14 +5,10 @@ Zhang, Ma and Sclaroff: MEEM: Robust Tracking via Multiple Experts Using Entropy
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Bools, Float32, Float64
 from metatrack.geometry import Image
-
-Float32 = npt.NDArray[np.float32]
 
 MAPS = 16
 BINS = 32
@@ -26,7 +22,7 @@ _LINEAR = np.where(_LINEAR <= 0.04045, _LINEAR / 12.92, ((_LINEAR + 0.055) / 1.0
 _CUBE_ROOT_FROM = (6 / 29) ** 3
 
 
-def binary_maps(image: Image, neighbourhood: int) -> npt.NDArray[np.bool_]:
+def binary_maps(image: Image, neighbourhood: int) -> Bools:
     """``(H, W, 3)`` RGB to ``(16, H, W)``: each channel against thresholds that lie at equal distances.
 
     Channels are rank, L, a, b with four thresholds each; where the image is grey, rank and grey with eight.
@@ -36,7 +32,7 @@ def binary_maps(image: Image, neighbourhood: int) -> npt.NDArray[np.bool_]:
         neighbourhood: side in pixels of the square in which a pixel has its rank.
     """
     if (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all():
-        channels: list[npt.NDArray[Any]] = [rank(image[..., 0], neighbourhood), image[..., 0]]
+        channels: list[Array] = [rank(image[..., 0], neighbourhood), image[..., 0]]
     else:
         lab = to_lab(image)
         channels = [rank(lab[0], neighbourhood), *lab]
@@ -79,7 +75,7 @@ def box_mean(values: Float32, side: int) -> Float32:
     """
     before, after = side // 2, side - 1 - side // 2
     sums = np.pad(values, ((before + 1, after), (before + 1, after)), mode="edge").cumsum(0, np.float64).cumsum(1)
-    mean: npt.NDArray[np.float64] = (
+    mean: Float64 = (
         sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     ) / side**2
     return mean.astype(np.float32)

@@ -19,13 +19,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Float32, Float64, Spectrum
 from metatrack.compared.conjugate import conjugate_gradients
-from metatrack.compared.correlation import Found, Spectrum, Target, gaussian_labels, hann, start
+from metatrack.compared.correlation import Found, Target, gaussian_labels, hann, start
 from metatrack.compared.features import HOG, FeatureExtractor
 from metatrack.compared.fourier import highest, inner, mirrored, penalty_window, sparse_window
 from metatrack.compared.patches import TargetPlace, pyramid, rounded, scale_factors, scale_limits
@@ -87,9 +86,9 @@ class SrdcfTarget:
     place: TargetPlace
     view: SearchWindow
     features: FeatureExtractor
-    hann: npt.NDArray[np.float32]  # (n, n)
+    hann: Float32  # (n, n)
     labels: Spectrum  # (n, n // 2 + 1)
-    penalty: npt.NDArray[np.float32]  # (n, n): w^2, mirrored as the filter is
+    penalty: Float32  # (n, n): w^2, mirrored as the filter is
     energy: Spectrum  # (n * (n // 2 + 1), d, d): the running mean of conj(X) X^T at each frequency
     right: Spectrum  # (d, n, n // 2 + 1): the running mean of conj(X) Y
     filter: Spectrum  # (d, n, n // 2 + 1): it is multiplied with a sample's spectra, so it is the mirror image of the target
@@ -116,7 +115,7 @@ class SRDCF:
         """What the filter is learned on; ``patch`` is that of the first frame, ``(1, H, W, 3)``."""
         return HOG(view.cell)
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -144,7 +143,7 @@ class SRDCF:
         solved = solve(energy, right, penalty, first)
         self.model = SrdcfTarget(place, view, features, fade, labels, penalty, energy, right, solved)
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed.
 
         Raises:
@@ -164,7 +163,7 @@ class SRDCF:
         return Found(model.place.box(), peaks[best].height)
 
 
-def samples(model: SrdcfTarget, image: Image, factors: Sequence[float] | npt.NDArray[np.float64]) -> Spectrum:
+def samples(model: SrdcfTarget, image: Image, factors: Sequence[float] | Float64) -> Spectrum:
     """Features around the target at some scales, faded out towards the border: spectra ``(N, d, n, n // 2 + 1)``."""
     patches = pyramid(image, model.place, (model.view.side, model.view.side), factors)
     return _spectra(model.features(patches) * model.hann)
@@ -185,7 +184,7 @@ def products(sample: Spectrum) -> Spectrum:
     return np.asarray(vectors.conj()[:, :, None] * vectors[:, None, :])
 
 
-def first_filter(sample: Spectrum, right: Spectrum, penalty: npt.NDArray[np.float32]) -> Spectrum:
+def first_filter(sample: Spectrum, right: Spectrum, penalty: Float32) -> Spectrum:
     """Where the search begins in the first frame: each channel by itself, as if all had the energy of their sum.
 
     (diag(sum_l |X^l|^2) + d W^T W) f^l = b^l is solved in space, where the first term is a circular convolution with the energy's
@@ -200,7 +199,7 @@ def first_filter(sample: Spectrum, right: Spectrum, penalty: npt.NDArray[np.floa
     return _spectra(solved.T.reshape(channels, rows, columns).astype(np.float32))
 
 
-def solve(energy: Spectrum, right: Spectrum, penalty: npt.NDArray[np.float32], begin: Spectrum, steps: int = STEPS) -> Spectrum:
+def solve(energy: Spectrum, right: Spectrum, penalty: Float32, begin: Spectrum, steps: int = STEPS) -> Spectrum:
     """Steps towards the solution of S f + W^T W f = b, W^T W being a product with w^2 in space.
 
     Args:
@@ -224,6 +223,6 @@ def solve(energy: Spectrum, right: Spectrum, penalty: npt.NDArray[np.float32], b
     return np.asarray(solved)
 
 
-def _spectra(maps: npt.NDArray[np.float32]) -> Spectrum:
+def _spectra(maps: Float32) -> Spectrum:
     """Half spectra in single precision."""
     return np.fft.rfft2(maps).astype(np.complex64, copy=False)

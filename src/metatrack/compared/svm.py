@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
+from metatrack.arrays import Float64, Floats
 
 LEAST_CURVATURE = 1e-12
 
@@ -15,7 +14,7 @@ LEAST_CURVATURE = 1e-12
 class Dual(NamedTuple):
     """A solution: the score of a vector is sum_i alpha_i y_i k(x_i, x) + bias."""
 
-    alpha: npt.NDArray[np.float64]
+    alpha: Float64
     """``(n,)``, 0 for all but the support vectors."""
     bias: float
 

@@ -15,16 +15,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Array, Float32, Floats, Integers
 from metatrack.compared.cascade import MOST, Ferns, Grid, Neighbours, blurred, make_grid, pattern, patterns, variances
 from metatrack.compared.correlation import Found, grey, start
 from metatrack.compared.median_flow import cv2, follow
 from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
-
-Floats = npt.NDArray[np.floating]
-Integers = npt.NDArray[np.intp]
 
 GIVEN_UP = Box(*(float("nan"),) * 4)
 CLOSEST, CLOSE = 10, 0.6
@@ -95,7 +92,7 @@ class TLD:
         """What decides its boxes besides this package."""
         return {"opencv": cv2.__version__}
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
+    def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
         Args:
@@ -130,7 +127,7 @@ class TLD:
         model.conservative = max(VALID, model.similarity)
         self.model = model
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
+    def update(self, frame: Array) -> Found:
         """Finds the target in the next frame, which is not changed; its box is NaN where it does not.
 
         Raises:
@@ -172,7 +169,7 @@ class Seen(NamedTuple):
     windows: Integers  # (n,) in the grid: those that a fern has voted for
     codes: Integers  # (n, 10)
     candidates: Integers  # (m,) in the grid: those that have reached the last test
-    patterns: npt.NDArray[np.float32]  # (m, 225)
+    patterns: Float32  # (m, 225)
 
 
 def _track(model: TldTarget, image: Image) -> tuple[Box | None, float]:
@@ -187,7 +184,7 @@ def _track(model: TldTarget, image: Image) -> tuple[Box | None, float]:
     return box, float(relative[0])
 
 
-def _best(posteriors: npt.NDArray[np.float32], threshold: float) -> Integers:
+def _best(posteriors: Float32, threshold: float) -> Integers:
     """At most 100 windows above the threshold, the best first."""
     above = np.flatnonzero(posteriors > threshold)
     return above[np.argsort(-posteriors[above], kind="stable")[:MOST]]

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from metatrack.arrays import Bools
 from metatrack.data.folders import gaps, numbered_frames
 from metatrack.data.numbers import finite_number
 from metatrack.data.rows import parse_rows, read_text, refused_table
@@ -122,7 +123,7 @@ def _read(folder: Path) -> Sequence:
     if len(boxes) != n:
         raise ValueError(f"{truth} holds {len(boxes)} rows, the folder {n} frames; a row x,y,w,h per frame is needed")
     absence, cover = _labels(folder / "absence.label", n), _labels(folder / "cover.label", n)
-    absent: npt.NDArray[np.bool_] | None = None
+    absent: Bools | None = None
     if absence is not None:
         absent = absence != 0
     if cover is not None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Bools
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table, truth_file
 from metatrack.data.otb import zero_based
 from metatrack.data.rows import parse_rows, read_text
@@ -93,7 +93,7 @@ def _read(name: str, folder: Path) -> Sequence:
     return Sequence(name, tuple(frames.values()), boxes, _attributes(name), absent)
 
 
-def _flags(path: Path, count: int) -> npt.NDArray[np.bool_]:
+def _flags(path: Path, count: int) -> Bools:
     words = [word for word in re.split(r"[\s,;]+", read_text(path)) if word]
     if len(words) != count or not set(words) <= {"0", "1"}:
         raise ValueError(

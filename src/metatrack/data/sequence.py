@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from metatrack.arrays import Float64, UInt8
+from metatrack.arrays import Bools, Float64, UInt8
 from metatrack.frames import as_rgb
 from metatrack.images import read_image
 
@@ -30,7 +29,7 @@ class Sequence:
     """(n, 4): x, y, w, h in pixels, 0-based; a row of NaN where the target is absent or its ground truth is missing."""
     attributes: frozenset[str] = frozenset()
     """The benchmark's attributes, such as ``OCC``."""
-    absent: npt.NDArray[np.bool_] | None = None
+    absent: Bools | None = None
     """(n,): the target is out of sight; None if the data set does not say."""
     start_frame: int = 1
     """Number that the data set gives to the first frame, for display."""

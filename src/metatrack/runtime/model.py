@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE, window_start
 from metatrack.runtime.bundle import BundleError
-from metatrack.runtime.graph import Float32, Graph, with_rows
+from metatrack.runtime.graph import Graph, with_rows
 
 
 class Maps(NamedTuple):
@@ -133,11 +133,11 @@ class Model:
         """Whether the model has a meta-learner."""
         return "adapt" in self.graphs
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> Float32:
+    def template(self, crops: UInt8) -> Float32:
         """Target patches ``(m, 127, 127, 3)`` -> features ``(m, C, k, k)``."""
         return _center(self._graph("embed").run({"crops": crops})[0], self.template_cells)
 
-    def search(self, crops: npt.NDArray[np.uint8]) -> Float32:
+    def search(self, crops: UInt8) -> Float32:
         """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``.
 
         With a box head, patches may be smaller by a multiple of 16, and r with them by 2 cells.
@@ -145,7 +145,7 @@ class Model:
         features = self._graph("search" if "search" in self.graphs else "embed").run({"crops": crops})[0]
         return _center(features, self.search_cells - (SEARCH_SIZE - crops.shape[1]) // self.stride)
 
-    def appearance(self, crops: npt.NDArray[np.uint8], size: Float32) -> tuple[Float32, Float32]:
+    def appearance(self, crops: UInt8, size: Float32) -> tuple[Float32, Float32]:
         """Target patches ``(m, 127, 127, 3)`` and the targets' sizes in them ``(m, 2)``, in pixels -> what a box head compares.
 
         Returns:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from metatrack.arrays import Array, Float32
 from metatrack.runtime.bundle import BundleError
-from metatrack.runtime.graph import Array, Float32
 
 CUDA = "CUDAExecutionProvider"
 

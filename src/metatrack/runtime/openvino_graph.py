@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from metatrack.arrays import Array, Float32
 from metatrack.runtime.bundle import BundleError
-from metatrack.runtime.graph import SIGNATURES, Array, Float32
+from metatrack.runtime.graph import SIGNATURES
 
 try:
     import openvino

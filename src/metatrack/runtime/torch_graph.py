@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from metatrack.arrays import Array, Float32
 from metatrack.geometry import SEARCH_SIZE
 from metatrack.runtime.bundle import Bundle
-from metatrack.runtime.graph import SIGNATURES, Array, Float32, Graph
+from metatrack.runtime.graph import SIGNATURES, Graph
 from metatrack.runtime.model import Model
 from metatrack.runtime.processor import Precision, choose
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metatrack.runtime.graph import Array
+from metatrack.arrays import Array
 
 Function: TypeAlias = Callable[..., Any]
 """Tensors -> one tensor, or a tuple of them."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageFilter
 
+from metatrack.arrays import Float64
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
@@ -60,11 +60,11 @@ class Augmentation:
             patches.append(self.color(self.cut(view, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng))
         return patches
 
-    def search(self, view: View, shift: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+    def search(self, view: View, shift: Float64, rng: np.random.Generator) -> Image:
         """A context patch in which the target is ``shift`` pixels off the centre."""
         return self.color(self.cut(view, 1.0, shift, SEARCH_SIZE, self.warp(rng)), rng)
 
-    def warp(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    def warp(self, rng: np.random.Generator) -> Float64:
         """A rotation and an area-preserving change of aspect, 2x2."""
         angle = math.radians(rng.uniform(-self.rotation, self.rotation))
         stretch = math.exp(rng.uniform(-self.stretch, self.stretch))
@@ -75,9 +75,9 @@ class Augmentation:
         self,
         view: View,
         factor: float,
-        shift: npt.NDArray[np.float64],
+        shift: Float64,
         size: int,
-        warp: npt.NDArray[np.float64],
+        warp: Float64,
         beyond: Image | None = None,
     ) -> Image:
         """As :func:`metatrack.geometry.crop`, with a warp around the target, the flip, and the scene ``beyond`` the border."""
@@ -120,7 +120,7 @@ class Augmentation:
 
 
 def resample(
-    image: Image, linear: npt.NDArray[np.float64], offset: npt.NDArray[np.float64], size: int, fill: Seq[float] = (0, 0, 0)
+    image: Image, linear: Float64, offset: Float64, size: int, fill: Seq[float] = (0, 0, 0)
 ) -> Image:
     """As :func:`metatrack.geometry.warp`, in less than half of its time; at the image's border nothing is blended."""
     (a, b), (c, d) = linear.tolist()
@@ -157,7 +157,7 @@ def motion_blur(patch: Image, length: int, angle: float) -> Image:
     return ((total + len(places) // 2) // len(places)).astype(np.uint8)
 
 
-def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def apparent_size(view: View, linear: Float64) -> Float64:
     """Width and height in patch pixels of a view's target cut with a warp: of the ellipse in its box, tight under any turn.
 
     >>> apparent_size(View(np.zeros((1, 1, 3), np.uint8), 0, 0, 20.0, 20.0), np.eye(2)).round(2)
@@ -169,13 +169,13 @@ def apparent_size(view: View, linear: npt.NDArray[np.float64]) -> npt.NDArray[np
     return np.asarray(np.sqrt(np.diag(spread)))
 
 
-def jitter(rng: np.random.Generator, strength: float) -> npt.NDArray[np.float64]:
+def jitter(rng: np.random.Generator, strength: float) -> Float64:
     """A random change of size and shape, as a warp: image pixels per patch pixel, 2x2."""
     grow, shape = np.exp(rng.normal(0, SIZE_JITTER * strength)), np.exp(rng.normal(0, SHAPE_JITTER * strength))
     return np.diag([1 / (grow * shape), shape / grow])
 
 
-def cover(patch: Image, center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], rng: np.random.Generator) -> Image:
+def cover(patch: Image, center: Float64, size: Float64, rng: np.random.Generator) -> Image:
     """Lays a rectangle of the patch's other parts over a side of the target: up to 45 % of its width or height."""
     height, width = patch.shape[:2]
     w, h = (size * (rng.uniform(0.2, 0.45), rng.uniform(0.6, 1.2))[:: rng.choice((-1, 1))]).clip(4, 120).astype(int)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
+from metatrack.arrays import Float64, Integers
 from metatrack.data.got10k import read_got10k, read_stills
 from metatrack.data.sequence import Sequence
 from metatrack.typed import Text, read_json
@@ -77,12 +77,12 @@ def split_sources(sources: Seq[Source], held_out: float) -> tuple[list[Source], 
     return train, val
 
 
-def shares(sources: Seq[Source]) -> npt.NDArray[np.float64]:
+def shares(sources: Seq[Source]) -> Float64:
     """How often each source is drawn: ``(sources,)``, of sum 1."""
     weights = np.array([source.weight for source in sources])
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def boxed_frames(sequence: Sequence) -> npt.NDArray[np.intp]:
+def boxed_frames(sequence: Sequence) -> Integers:
     """Numbers of the frames that have a box of more than 2x2 pixels."""
     return np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32, Integers
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
@@ -47,7 +47,7 @@ class Pair(NamedTuple):
     template: Image  # (127, 127, 3)
     wrong: Image  # (127, 127, 3), the same target cropped at a wrong scale
     search: Image  # (255, 255, 3)
-    displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
+    displacement: Float32  # (2,), x and y of the target from the context's centre, in cells
 
 
 class BoxPair(NamedTuple):
@@ -55,9 +55,9 @@ class BoxPair(NamedTuple):
 
     template: Image  # (127, 127, 3)
     search: Image  # (255, 255, 3)
-    displacement: npt.NDArray[np.float32]  # (2,), x and y of the target from the context's centre, in cells
-    template_size: npt.NDArray[np.float32]  # (2,), width and height of the target in the template, in pixels of that patch
-    size: npt.NDArray[np.float32]  # (2,), the same in the context
+    displacement: Float32  # (2,), x and y of the target from the context's centre, in cells
+    template_size: Float32  # (2,), width and height of the target in the template, in pixels of that patch
+    size: Float32  # (2,), the same in the context
 
 
 class Clip(NamedTuple):
@@ -65,7 +65,7 @@ class Clip(NamedTuple):
 
     templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side; for a box head, the first alone
     searches: Image  # (n, 255, 255, 3)
-    displacements: npt.NDArray[np.float32]  # (n, 2), in cells
+    displacements: Float32  # (n, 2), in cells
 
 
 class PairSampler:
@@ -146,7 +146,7 @@ class PairSampler:
         searches = [drawn.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)]
         return Clip(templates, np.stack(searches), (shifts / CELL).astype(np.float32))
 
-    def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, npt.NDArray[np.intp]]:
+    def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, Integers]:
         """A trajectory, and its frames that have a box."""
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         sequence = source.sequences[rng.integers(len(source.sequences))]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from metatrack.arrays import Array, Float32, Float64
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.meta import MetaLearner
-from metatrack.runtime.graph import Array, Float32, Graph
+from metatrack.runtime.graph import Graph
 from metatrack.runtime.model import Model
 from metatrack.runtime.torch_graph import torch_graphs
 from metatrack.runtime.torch_slots import Place
@@ -39,7 +39,7 @@ class ViewedClip:
 
     source: str
     frames: list[Image]  # each (VIEW, VIEW, 3)
-    boxes: npt.NDArray[np.float64]  # (n, 4)
+    boxes: Float64  # (n, 4)
 
 
 def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) -> list[ViewedClip]:
@@ -69,7 +69,7 @@ def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) 
     return clips
 
 
-def camera(rng: np.random.Generator, length: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def camera(rng: np.random.Generator, length: int) -> tuple[Float64, Float64]:
     """Where the target appears in the view ``(length, 2)`` and its context side in view pixels ``(length,)``: slow sines."""
     t = np.arange(length)[:, None]
     period, phase = rng.uniform((25, 25, 50), (60, 60, 120), (1, 3)), rng.uniform(0, 2 * math.pi, (1, 3))
@@ -110,7 +110,7 @@ def model_of(network: MatchingNetwork, learner: MetaLearner | None, precision: P
     return model.wrapped(lambda name, graph: Autocast(graph, precision) if name in ("embed", "search") else graph)
 
 
-def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> npt.NDArray[np.float64]:
+def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> Float64:
     """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
     chosen = TrackerSettings(**{"pyramid": "template", "update_interval": 5, **settings})
     means = []

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from metatrack.arrays import Float64
+from metatrack.arrays import Bools, Float64
 from metatrack.geometry import iou
 
 OVERLAP_THRESHOLDS: Float64 = np.arange(21) / 20
@@ -36,7 +36,7 @@ NORMALIZED_THRESHOLDS: Float64 = np.arange(51) / 100
 """0, 0.01 .. 0.5: the 51 thresholds of a normalised precision curve (LaSOT's toolkit; TrackingNet: the same range)."""
 
 
-def known(truth: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def known(truth: npt.ArrayLike) -> Bools:
     """Frames whose ground truth is a box: ``(n, 4)`` to ``(n,)``; False where a value is not finite or the box has no area."""
     boxes = np.asarray(truth, np.float64)
     return np.asarray(np.isfinite(boxes).all(axis=-1) & (boxes[..., 2:] > 0).all(axis=-1))
@@ -222,7 +222,7 @@ def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Flo
     return distance
 
 
-def _shares(passed: npt.NDArray[np.bool_], values: npt.ArrayLike) -> Float64:
+def _shares(passed: Bools, values: npt.ArrayLike) -> Float64:
     """Mean of ``passed`` (n, k) over the frames whose value is known; NaN where there is none."""
     counted = ~np.isnan(np.asarray(values, np.float64))
     if not counted.any():
