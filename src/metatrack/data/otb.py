@@ -79,6 +79,21 @@ def otb_omitted() -> dict[str, tuple[tuple[int, int], ...]]:
     return {target.name: target.omit for target in otb_targets() if target.omit}
 
 
+def otb_aliases() -> dict[str, str]:
+    """Further names of targets that share a sequence: of the sequence, which means its first target, and ``Jogging2``.
+
+    >>> otb_aliases()["Human4"], otb_aliases()["Skating2"], otb_aliases()["Jogging2"]
+    ('Human4-2', 'Skating2-1', 'Jogging-2')
+    """
+    found: dict[str, str] = {}
+    for target in otb_targets():
+        if target.folder != target.name:
+            found.setdefault(target.folder, target.name)
+            if not target.folder[-1].isdecimal():
+                found[target.folder + target.name.rpartition("-")[2]] = target.name
+    return found
+
+
 def attribute_names() -> dict[str, str]:
     """The 11 attributes: abbreviation to full name, in the benchmark's order."""
     return dict(table("otb")["attributes"])

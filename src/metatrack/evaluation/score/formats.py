@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,35 @@ import numpy.typing as npt
 
 from metatrack.arrays import Float64
 from metatrack.data.otb import OtbTarget
-from metatrack.data.regions import polygons_to_boxes
-from metatrack.data.rows import parse_rows
+from metatrack.data.rows import decode_text, parse_rows
+from metatrack.evaluation.score.mat import read_mat
+from metatrack.evaluation.score.records import Trajectory, boxes_of, trajectories
 from metatrack.files import write_atomically
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv")
-MAX_BYTES = 64 * 2**20
-"""Largest result file that is read: a hundred times the largest published one, so that a hostile archive cannot fill memory."""
+MAX_BYTES = 16 * 2**20
+"""Largest result file that is read: many times the largest published one, so that a hostile archive cannot fill memory."""
+MAX_UNPACKED = 512 * 2**20
+"""Bytes of all result files in one archive."""
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError, OverflowError, struct.error),
+    *(IndexError, KeyError, AttributeError, TypeError),
+)
+"""What zipfile raises for damaged archives. NotImplementedError is a RuntimeError."""
+NO_ALIASES: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """One run of a tracker over one sequence."""
+def read_trajectories(path: Path) -> list[Trajectory]:
+    """Reads a result file, see :func:`parse_trajectories`.
 
-    boxes: Float64
-    """``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none."""
-    start: int | None = None
-    """Number of the first row's frame, where the file states it."""
-    fps: float | None = None
-    """Speed, where the file states it."""
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too large, or see there.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{path}: {size} bytes is no result file; at most {MAX_BYTES} are read")
+    return parse_trajectories(path.read_bytes(), str(path))
 
 
 def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
@@ -54,11 +64,12 @@ def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
     """
     suffix = Path(source).suffix.lower()
     if suffix == ".mat":
-        return [_from_record(record, source) for record in _mat_records(data, source)]
+        return read_mat(data, source)
     if suffix == ".json":
-        return [_from_record(record, source) for record in _json_records(data, source)]
+        return trajectories(_json(data, source), source)
     if suffix in SUFFIXES:
-        return [Trajectory(_boxes(parse_rows(data.decode("utf-8", errors="replace"), source, columns=(4, 8)), source))]
+        rows = parse_rows(decode_text(data, source), source, columns=(4, 8), infinite=True)
+        return [Trajectory(boxes_of(rows, source))]
     raise ValueError(f"{source}: unknown kind of result file; known are {', '.join(SUFFIXES)}")
 
 
@@ -80,35 +91,64 @@ def result_files(source: Path) -> Iterator[tuple[str, bytes]]:
         raise FileNotFoundError(f"{source} does not exist; give a folder of result files or a .zip of them")
     try:
         archive = zipfile.ZipFile(source)
-    except zipfile.BadZipFile as error:
+    except ZIP_FAULTS as error:
         raise ValueError(f"{source} is neither a folder nor a .zip of result files ({error})") from error
     with archive:
+        left = MAX_UNPACKED
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            if Path(info.filename).suffix.lower() in SUFFIXES:
-                if info.file_size > MAX_BYTES:
-                    raise ValueError(f"{source}: {info.filename} has {info.file_size} bytes; at most {MAX_BYTES} are read")
-                try:
-                    data = archive.read(info)
-                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, or packed oddly
-                    raise ValueError(f"{source}: {info.filename} cannot be unpacked ({error})") from error
+            if Path(info.filename).suffix.lower() in SUFFIXES and not info.is_dir():
+                data = _unpacked(archive, info, f"{source}: {info.filename}")
+                left -= len(data)
+                if left < 0:
+                    raise ValueError(f"{source}: its result files unpack to more than {MAX_UNPACKED} bytes; divide the archive")
                 yield info.filename, data
 
 
-def match_target(stem: str, names: Sequence[str]) -> str | None:
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
+    """A file of an archive; what comes out is counted, whatever the archive says about its size."""
+    if info.file_size > MAX_BYTES:
+        raise ValueError(f"{name} has {info.file_size} bytes; at most {MAX_BYTES} are read")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} cannot be unpacked: it is packed in an uncommon way; pack the archive anew")
+    parts: list[bytes] = []
+    try:
+        with archive.open(info) as file:
+            while part := file.read(1 << 20):  # all at once, zipfile would unpack up to 2 GB, and then cut them off
+                parts.append(part)
+    except ZIP_FAULTS as error:  # RuntimeError: encrypted
+        raise ValueError(f"{name} cannot be unpacked ({error or type(error).__name__})") from error
+    return b"".join(parts)
+
+
+def match_target(stem: str, names: Iterable[str], aliases: Mapping[str, str] = NO_ALIASES) -> str | None:
     """The target that a result file's stem means, or None: the stem is the name, or the name and ``_<tracker>``.
 
-    Case is ignored, and ``Jogging.1``, ``Jogging_1`` and ``Jogging-1`` are the same.
+    Case is ignored, and ``Jogging.1``, ``Jogging_1``, ``Jogging-1`` and ``Jogging(1)`` are the same.
 
     >>> match_target("skating2.1_KCF_GaussHog", ["Skating1", "Skating2-1"])
     'Skating2-1'
+    >>> match_target("Skating2", ["Skating1", "Skating2-1"], {"Skating2": "Skating2-1"})
+    'Skating2-1'
+
+    Args:
+        stem: a file's name without its suffix.
+        names: of the targets.
+        aliases: further names, each of one of the targets (:func:`metatrack.data.otb.otb_aliases`).
     """
-    plain = _plain(stem)
-    fitting = [name for name in names if plain == _plain(name) or plain.startswith(_plain(name) + "-")]
-    return max(fitting, key=len, default=None)
+    plain, known = _plain(stem), list(names)
+    meant = {_plain(alias): name for alias, name in aliases.items() if name in known}
+    fitting = {alias: name for alias, name in meant.items() if plain == alias or _is_of(plain, alias)}
+    fitting |= {_plain(name): name for name in known if plain == _plain(name) or plain.startswith(_plain(name) + "-")}
+    return fitting[max(fitting, key=len)] if fitting else None
+
+
+def _is_of(plain: str, alias: str) -> bool:
+    """Whether a name is an alias and a tracker's; a number of one or two digits would be that of another target."""
+    return plain.startswith(alias + "-") and not re.match(r"[0-9]{1,2}(-|$)", plain[len(alias) + 1 :])
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[._]", "-", name).lower()
+    return re.sub(r"[-._ ()\[\]]+", "-", name).strip("-").lower()
 
 
 def write_mat(path: Path, trajectories: Sequence[Trajectory]) -> None:
@@ -201,58 +241,8 @@ def align_otb(rows: Float64, target: OtbTarget, source: str) -> Float64:
     return np.concatenate([rows, np.full((wanted - len(rows), 4), np.nan)])
 
 
-def _mat_records(data: bytes, source: str) -> list[dict[str, Any]]:
-    from scipy.io import loadmat
-
+def _json(data: bytes, source: str) -> Any:
     try:
-        content = loadmat(io.BytesIO(data), simplify_cells=True)
-    except Exception as error:  # scipy lets through whatever its parser meets: TypeError, IndexError, zlib.error ..
-        raise ValueError(f"{source} is not a readable .mat file of version 4 to 7 ({error})") from error
-    return _records(content.get("results"), source)
-
-
-def _json_records(data: bytes, source: str) -> list[dict[str, Any]]:
-    try:
-        return _records(json.loads(data), source)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is the first, too
         raise ValueError(f"{source} is not JSON ({error})") from error
-
-
-def _records(results: Any, source: str) -> list[dict[str, Any]]:
-    records = [results] if isinstance(results, dict) else list(results) if isinstance(results, list | np.ndarray) else []
-    if not records or not all(isinstance(record, dict) and "res" in record for record in records):
-        raise ValueError(f"{source} holds no results with a field 'res'; it is not a result file of an OTB toolkit")
-    return records
-
-
-def _from_record(record: dict[str, Any], source: str) -> Trajectory:
-    kind = str(record.get("type", record.get("resType", "rect")))
-    try:
-        rows = np.array(record["res"], np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{source}: 'res' is not an array of numbers ({error})") from error
-    if kind == "4corner":  # two lines a frame: the x of four corners, then their y
-        if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) % 2:
-            raise ValueError(f"{source}: 4corner results of shape {rows.shape}, two lines of four numbers a frame are expected")
-        rows = rows.reshape(-1, 2, 4).transpose(0, 2, 1).reshape(-1, 8)
-    elif kind != "rect":
-        raise ValueError(f"{source}: results of type {kind!r} cannot be read; known are 'rect' and '4corner'")
-    start, fps = (_finite(record.get(key)) for key in ("startFrame", "fps"))
-    return Trajectory(
-        boxes=_boxes(rows[None] if rows.ndim == 1 else rows, source), start=None if start is None else int(start), fps=fps
-    )
-
-
-def _finite(value: Any) -> float | None:
-    """A number that a file may state or not; None if it is no finite number."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):  # [] in a .mat that knows none, words, several
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _boxes(rows: Float64, source: str) -> Float64:
-    if rows.ndim != 2 or rows.shape[1] not in (4, 8):
-        raise ValueError(f"{source}: boxes of shape {rows.shape}; rows of 4 (x, y, w, h) or 8 (four corners) are expected")
-    return polygons_to_boxes(rows) if rows.shape[1] == 8 else rows

@@ -20,7 +20,7 @@ import numpy as np
 
 from metatrack.arrays import Float64
 from metatrack.data.datasets import listed_names
-from metatrack.data.otb import otb_targets
+from metatrack.data.otb import otb_aliases, otb_targets
 from metatrack.data.rows import decode_text, parse_rows
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.score.formats import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
@@ -128,6 +128,7 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
     by_name = {sequence.name: sequence for sequence in sequences}
     first = FIRST_PIXEL.get(data_set, 0) if first_pixel is None else first_pixel
     targets = {target.name: target for target in otb_targets()} if data_set == "otb" else {}
+    aliases = otb_aliases() if data_set == "otb" else {}
     # All of the benchmark's names, so that a file about car_side is not taken for one about car by a tracker called side.
     known = [*by_name, *(name for name in listed_names(data_set) if name not in by_name)]
     digests: list[str] = []
@@ -139,7 +140,7 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
         stem = Path(file).stem
         timed = stem.lower().endswith("_time") and Path(file).suffix.lower() in (".txt", ".csv")
         stem = stem[: -len("_time")] if timed else stem
-        name, run = _about(stem, known)
+        name, run = _about(stem, known, aliases)
         if name is None or name not in by_name:
             others += not timed
             continue
@@ -184,7 +185,7 @@ def _is_one(folder: Path, names: list[str]) -> bool:
         if path.is_dir():
             if path.name in names:
                 return True
-        elif path.suffix.lower() in SUFFIXES and _about(path.stem.removesuffix("_time"), known)[0] is not None:
+        elif path.suffix.lower() in SUFFIXES and _about(path.stem.removesuffix("_time"), known, otb_aliases())[0] is not None:
             return True
     return False
 
@@ -226,12 +227,12 @@ def _contents(source: ResultSource) -> Iterator[tuple[str, bytes]]:
             yield from result_files(path)
 
 
-def _about(stem: str, names: list[str]) -> tuple[str | None, int]:
+def _about(stem: str, names: list[str], aliases: Mapping[str, str]) -> tuple[str | None, int]:
     """The sequence that a file is about, and the number of the run that its name states, 1 if none."""
-    exact = match_target(stem, names)
+    exact = match_target(stem, names, aliases)
     numbered = _RUN.search(stem)
     # A sequence may itself end in three digits, after an underscore: the run is what follows a whole name.
-    if numbered and match_target(stem[: numbered.start()], names) == exact and exact is not None:
+    if numbered and match_target(stem[: numbered.start()], names, aliases) == exact and exact is not None:
         return exact, int(numbered[1])
     return exact, 1
 
