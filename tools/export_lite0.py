@@ -1,4 +1,4 @@
-"""Writes src/metatrack/compared/lite0.onnx: EfficientNet-Lite0's layers for the compared trackers, with ImageNet's weights.
+"""Writes lite0.onnx and lite0-gradient.onnx in src/metatrack/compared: EfficientNet-Lite0's layers with ImageNet's weights.
 
     pip install 'metatrack[train]'
     python tools/export_lite0.py
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from metatrack.training.weights import imagenet_path
 
-OUT = Path(__file__).parents[1] / "src" / "metatrack" / "compared" / "lite0.onnx"
+OUT = Path(__file__).parents[1] / "src" / "metatrack" / "compared"
 BLOCKS = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112)]
 """Repeats, kernel, stride, expansion and channels of the stages up to block 10, as in TensorFlow's EfficientNet-Lite0."""
 EPSILON = 1e-3
@@ -83,6 +83,71 @@ def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
     return model
 
 
+def build_gradient(state: dict[str, torch.Tensor], layer: str = "block10.expand") -> onnx.ModelProto:
+    """A layer, and how a weighted sum of it changes with each pixel, of images with sides of 16 k + 1 pixels.
+
+    With such sides every layer's padding is the same on both sides, so that a convolution's gradient is the transposed one with
+    the same kernel and padding. What ReLU6 cuts off passes nothing back. Inputs are ``images`` and ``weights``, a factor for each
+    element of the layer.
+    """
+    forward = build(state).graph
+    nodes = [node for node in forward.node]
+    nodes = nodes[: next(i for i, node in enumerate(nodes) if node.output[0] == layer) + 1]
+    used = {name for node in nodes for name in node.input}
+    shapes = {tensor.name.removesuffix(".half"): tensor.dims for tensor in forward.initializer}
+    backward, gradients = [], {layer: ["weights"]}
+
+    def add(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        backward.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    for node in reversed(nodes):
+        name = node.output[0]
+        if node.op_type == "Cast":
+            continue
+        parts = gradients[name]
+        gradient = parts[0] if len(parts) == 1 else add("Sum", parts, f"{name}.gradient")
+        if node.op_type == "Transpose":
+            add("Transpose", [gradient], "gradient", perm=[0, 2, 3, 1])
+        elif node.op_type == "Add":
+            for source in node.input:
+                gradients.setdefault(source, []).append(gradient)
+        elif node.op_type == "Clip":
+            source = node.input[0]
+            inside = add(
+                "And",
+                [add("Greater", [source, "zero"], f"{name}.above"), add("Less", [source, "six"], f"{name}.below")],
+                f"{name}.inside",
+            )
+            passed = add("Mul", [gradient, add("Cast", [inside], f"{name}.mask", to=TensorProto.FLOAT)], f"{name}.passed")
+            gradients.setdefault(source, []).append(passed)
+        else:
+            attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+            padding = shapes[node.input[1]][2] // 2
+            back = add(
+                "ConvTranspose",
+                [gradient, node.input[1]],
+                f"{name}.back",
+                strides=attributes["strides"],
+                group=attributes["group"],
+                pads=[padding] * 4,
+            )
+            gradients.setdefault(node.input[0], []).append(back)
+    made = helper.make_graph(
+        [*nodes, *backward],
+        "efficientnet-lite0-gradient",
+        [
+            helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", "h", "w", 3]),
+            helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["n", None, None, None]),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (layer, "gradient")],
+        [tensor for tensor in forward.initializer if tensor.name in used or tensor.name in ("zero", "six")],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="metatrack")
+
+
 if __name__ == "__main__":
-    onnx.save(build(torch.load(imagenet_path(None), map_location="cpu", weights_only=True)), str(OUT))
-    print(f"{OUT}: {OUT.stat().st_size / 1e6:.1f} MB")
+    weights = torch.load(imagenet_path(None), map_location="cpu", weights_only=True)
+    for name, model in (("lite0.onnx", build(weights)), ("lite0-gradient.onnx", build_gradient(weights))):
+        onnx.save(model, str(OUT / name))
+        print(f"{OUT / name}: {(OUT / name).stat().st_size / 1e6:.1f} MB")

