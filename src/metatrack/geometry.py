@@ -71,7 +71,8 @@ def check_box(box: Sequence[float], frame_size: tuple[int, int]) -> Box:
     """Validates a box given by a person against a frame of ``(height, width)`` pixels.
 
     Raises:
-        ValueError: the box does not hold four finite numbers, has no area, or does not meet the frame.
+        ValueError: the box does not hold four finite numbers, has no area, is in shares of the frame (``0.3, 0.2, 0.2, 0.2``), or does
+            not meet the frame.
     """
     try:
         x, y, w, h = (float(v) for v in box)
@@ -82,9 +83,31 @@ def check_box(box: Sequence[float], frame_size: tuple[int, int]) -> Box:
     if w <= 0 or h <= 0:
         raise ValueError(f"box {(x, y, w, h)} has no area; width and height must be positive (x, y, w, h, not two corners)")
     height, width = frame_size
+    # Less than a pixel in both directions, and not whole: shares of the frame, as detectors give them.
+    if w <= 1 and h <= 1 and 0 <= x <= 1 and 0 <= y <= 1 and not all(v.is_integer() for v in (x, y, w, h)):
+        pixels = ",".join(f"{value:g}" for value in (x * width, y * height, w * width, h * height))
+        raise ValueError(f"box {(x, y, w, h)} looks like shares of the frame; in pixels it would be {pixels}")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise ValueError(f"box {(x, y, w, h)} lies outside the frame of {width}x{height} pixels")
     return Box(x, y, w, h)
+
+
+def as_corners(box: Sequence[float], frame_size: tuple[int, int]) -> Box | None:
+    """What a box would be if two corners had been given for it; None if it is more likely what it says.
+
+    A box of which less than two thirds lie in the frame, from a corner in it on, is more likely two corners in the frame.
+
+    >>> as_corners((300, 200, 400, 300), (360, 640))
+    Box(x=300.0, y=200.0, w=100.0, h=100.0)
+    >>> as_corners((600, 200, 100, 100), (360, 640)) is None  # a target that is half outside
+    True
+    """
+    x, y, w, h = map(float, box)
+    height, width = frame_size
+    if not (0 <= x < w <= width and 0 <= y < h <= height):
+        return None
+    inside = (min(x + w, width) - x) * (min(y + h, height) - y)
+    return Box(x, y, w - x, h - y) if inside < w * h * 2 / 3 else None
 
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from metatrack.app.problem import Problem
-from metatrack.geometry import Box, check_box
+from metatrack.geometry import Box, as_corners, check_box
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.IGNORECASE)
 
@@ -69,6 +69,14 @@ def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[
             f" the top-left corner and the size in pixels, for example --box {example}"
         )
     try:
-        return check_box(given, (height, width))
+        box = check_box(given, (height, width))
+        if (meant := as_corners(box, (height, width))) is not None:
+            shown, right = (",".join(f"{value:g}" for value in each) for each in (box, meant))
+            part = ",".join(f"{value:g}" for value in (box.x, box.y, min(box.w, width - box.x), min(box.h, height - box.y)))
+            raise ValueError(
+                f"--box {shown} lies mostly outside the frame of {width}x{height} pixels: if these are two corners, give {right};"
+                f" if they are x,y,w,h, give the part in the frame, {part}"
+            )
+        return box
     except ValueError as error:
         raise Problem(f"{error} (frame {frame} of {name})") from error

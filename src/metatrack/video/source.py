@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
@@ -12,14 +13,19 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from metatrack.files import natural_order
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
-from metatrack.images import IMAGE_SUFFIXES, image_files, read_image
+from metatrack.images import IMAGE_SUFFIXES, image_files, is_image_name, read_image
 from metatrack.video._av import SCHEMES, seconds
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
+
+
+MOST_FOLDERS = 1000
+"""In so many folders inside one without images, at most, images are looked for, to say so."""
 
 
 class Shot(NamedTuple):
@@ -162,13 +168,31 @@ def open_source(
             )
         address = _without_password(source)
         return _open_video(source, address, address, start, end, drop, (*SCHEMES, *allow))
-    path = local_path(source)
+    path = local_path(checked_kind(source))
     if path.is_dir():
         return _open_folder(path, start, end)
     if not path.is_file():
+        if re.search(r"[*?\[]|%0?[0-9]*d", path.name) and path.parent.is_dir():
+            raise SourceError(
+                f"{path} is a pattern of names; pass the folder, {path.parent}: its images are read in the order of their numbers"
+            )
         raise SourceError(f"{path} does not exist; pass a video file, a folder of images, a camera's number or an address")
     # An absolute path keeps FFmpeg from reading "clip:1.mp4" as an address.
     return _open_video(str(path.resolve()), str(path), path.name, start, end, drop)
+
+
+def checked_kind(source: object) -> str | Path:
+    """The source, if it is one by its kind.
+
+    Raises:
+        TypeError: it is something else, OpenCV's capture say; the message says what to pass.
+    """
+    if isinstance(source, str | os.PathLike):
+        return source if isinstance(source, str) else Path(source)
+    remedy = "pass a path, the number of a camera, or an address"
+    if hasattr(source, "read") and hasattr(source, "isOpened"):
+        remedy += "; instead of OpenCV's capture, what it was opened with. Frames of your own go to Tracker.update one by one, as RGB"
+    raise TypeError(f"{type(source).__name__} is no source of frames; {remedy}")
 
 
 def scheme_of(source: str) -> str | None:
@@ -215,9 +239,18 @@ def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot
 def _open_folder(folder: Path, start: int, end: int | None) -> FrameSource:
     files = image_files(folder)
     if not files:
-        raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})")
+        expected = f"expected files named like 0001.jpg ({' '.join(sorted(IMAGE_SUFFIXES))})"
+        raise SourceError(f"{folder} holds no images; {_folders_with_images(folder) or expected}")
     _require_frames(str(folder), len(files), start)
     return FrameSource(_read_folder(files, start, end), folder.resolve().name, None, _within(len(files), start, end), start)
+
+
+def _folders_with_images(folder: Path) -> str:
+    """What to say where the images lie one folder lower."""
+    lower = [path for path in sorted(folder.iterdir(), key=natural_order)[:MOST_FOLDERS] if path.is_dir()]
+    found = [str(path) for path in lower if any(is_image_name(name) for name in os.listdir(path))]
+    more = ", ..." if len(found) > 5 else ""
+    return f"pass a folder in it that does: {', '.join(found[:5])}{more}" if found else ""
 
 
 def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Shot, None, None]:

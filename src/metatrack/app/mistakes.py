@@ -1,0 +1,56 @@
+"""Common mistakes on the command line, each answered by what to do instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import PIL.Image
+
+from metatrack.app.problem import Problem
+from metatrack.images import IMAGE_SUFFIXES, image_files
+from metatrack.video import VIDEO_SUFFIXES
+from metatrack.video.source import local_path, scheme_of
+
+
+def check_words(words: Sequence[str], options: Sequence[str]) -> None:
+    """Checks the words behind a command that takes one source.
+
+    Raises:
+        Problem: several images are given (as the shell makes them of ``pngs/*.png``), or an option is not one of the command's.
+    """
+    images = [word for word in words if Path(word).suffix.lower() in IMAGE_SUFFIXES and Path(word).is_file()]
+    if len(images) > 1 and len({Path(word).parent for word in images}) == 1:
+        folder = Path(images[0]).parent
+        raise Problem(f"{len(images)} images are given as sources; pass their folder, {folder}: they are read in the order of names")
+    for word in words:
+        name = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and name not in options:
+            near = get_close_matches(name, options, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {' '.join(options)}"
+            raise Problem(f"unknown option {name}; {hint} (metatrack COMMAND --help)")
+
+
+def check_source(source: str) -> None:
+    """Checks a source that is a file before it is opened.
+
+    Raises:
+        Problem: it is a single image, whatever its name says.
+    """
+    if scheme_of(source) is not None:
+        return
+    path = local_path(source)
+    if path.suffix.lower() not in {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES} or not path.is_file():
+        return
+    try:
+        with PIL.Image.open(path) as image:
+            kind, frames = str(image.format), getattr(image, "n_frames", 1)
+    except Exception:  # noqa: BLE001 - no image that Pillow knows, or a damaged one: whoever opens it says so
+        return
+    if frames > 1:
+        return
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise Problem(f"{path} is a single {kind} image, not a video, whatever its name says; pass a video or a folder of images")
+    if len(image_files(path.parent)) > 1:
+        raise Problem(f"{path} is a single image; pass its folder, {path.parent}, to track through its images")
