@@ -40,16 +40,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "folder").mkdir()
     (folder / "folder" / "notes.txt").write_text("buy milk\n")
     (folder / "broken").mkdir()
+    (folder / "above" / "seen").mkdir(parents=True)
     for i in range(1, 5):
-        for name in ("broken", "pictures"):
+        for name in ("broken", "pictures", "above/seen"):
             write_image(folder / name / f"{i:04d}.png", np.full((120, 160, 3), 40 * i, np.uint8))
+    (folder / "image.mp4").write_bytes((folder / "pictures" / "0001.png").read_bytes())
     (folder / "broken" / "0003.png").write_text("buy milk\n")
     return folder
 
 
 def test_the_table_is_read() -> None:
-    assert len(CASES) == 32
-    assert len({case["command"] for case in CASES}) == 32
+    assert len(CASES) == 41
+    assert len({case["command"] for case in CASES}) == 41
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])

@@ -109,13 +109,24 @@ def dispatch(words: list[str]) -> int:
     if name is None:
         return _no_command(words)
     command = COMMANDS[name]
-    with needs_extra(command.extra, f"metatrack {name}"):
-        options, run = _load(command.options), _load(command.run)
+    rest = words[len(name.split()) :]
+    try:
+        with needs_extra(command.extra, f"metatrack {name}"):
+            options, run = _load(command.options), _load(command.run)
+    except Problem as problem:
+        if not {"-h", "--help"} & set(rest):
+            raise
+        from metatrack.app.unloaded import help_of
+
+        print(help_of(f"metatrack {name}", command.options, str(problem)))
+        return 0
     import tyro
 
     from metatrack.app.boxes import join_box
+    from metatrack.app.mistakes import check_words, option_names
 
-    rest = join_box(words[len(name.split()) :])
+    rest = join_box(rest)
+    check_words(rest, option_names(options))
     parsed = tyro.cli(options, prog=f"metatrack {name}", args=rest, config=(tyro.conf.DisallowNone,))
     return int(run(parsed))
 

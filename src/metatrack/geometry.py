@@ -71,8 +71,8 @@ def check_box(box: Sequence[float], frame_size: tuple[int, int]) -> Box:
     """Validates a box given by a person against a frame of ``(height, width)`` pixels.
 
     Raises:
-        ValueError: the box does not hold four finite numbers, has no area, is in shares of the frame (``0.3, 0.2, 0.2, 0.2``), or does
-            not meet the frame.
+        ValueError: the box does not hold four finite numbers, has no area, does not meet the frame, or is in shares of it, as
+            ``0.3, 0.2, 0.2, 0.2`` is.
     """
     try:
         x, y, w, h = (float(v) for v in box)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 
 from metatrack.app.problem import Problem
 from metatrack.images import IMAGE_SUFFIXES, image_files
-from metatrack.video import VIDEO_SUFFIXES
+from metatrack.video.sink import VIDEO_SUFFIXES
 from metatrack.video.source import local_path, scheme_of
+
+
+def option_names(options: Any) -> list[str]:
+    """The options of a command, from the dataclass that holds them."""
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(options)]
+    return ["--help", *(f"--{name}" for name in names), *(f"--no-{name}" for name in names)]
 
 
 def check_words(words: Sequence[str], options: Sequence[str]) -> None:
@@ -23,13 +31,14 @@ def check_words(words: Sequence[str], options: Sequence[str]) -> None:
     images = [word for word in words if Path(word).suffix.lower() in IMAGE_SUFFIXES and Path(word).is_file()]
     if len(images) > 1 and len({Path(word).parent for word in images}) == 1:
         folder = Path(images[0]).parent
-        raise Problem(f"{len(images)} images are given as sources; pass their folder, {folder}: they are read in the order of names")
+        raise Problem(f"{len(images)} images are given as sources; pass their folder, {folder}: its images are read in order")
     for word in words:
         name = word.partition("=")[0].replace("_", "-")
         if word.startswith("--") and name not in options:
             near = get_close_matches(name, options, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {' '.join(options)}"
-            raise Problem(f"unknown option {name}; {hint} (metatrack COMMAND --help)")
+            known = " ".join(name for name in options if not name.startswith("--no-"))
+            hint = f"did you mean {near[0]}?" if near else f"there are {known}"
+            raise Problem(f"unknown option {name}; {hint}")
 
 
 def check_source(source: str) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 import tyro
 
 from metatrack.app.boxes import first_box, parse_box
+from metatrack.app.mistakes import check_source
 from metatrack.app.outputs import check_outputs
 from metatrack.app.problem import INCOMPLETE, user_input
 from metatrack.app.progress import TrackingProgress
@@ -185,6 +186,7 @@ def run(options: TrackOptions) -> int:
     """
     given = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
     check_outputs(options.source, options.boxes, options.video)
+    check_source(options.source)
     with user_input():
         source = open_source(options.source, start=options.start, end=options.end, allow=options.allow)
     with source:

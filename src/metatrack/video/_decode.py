@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from metatrack.geometry import Image
+from metatrack.images import MOST_PIXELS
 from metatrack.video._av import byte_size, open_input
 from metatrack.video._integrity import ZeroRunScanner, missing_bytes
 from metatrack.video.errors import DamagedSourceError, SourceError
@@ -56,6 +57,12 @@ class Decoder:
             raise
         self.live |= bool(rest) and _endless(self.container)
         context = self.stream.codec_context
+        if context.width * context.height > MOST_PIXELS:
+            self.container.close()
+            size = f"{context.width}x{context.height}"
+            raise SourceError(f"{label} has frames of {size} pixels; at most {MOST_PIXELS} are read: scale it down first")
+        if not context.is_open:
+            context.options = {**context.options, "max_pixels": str(MOST_PIXELS)}  # for what the first header does not say
         self._zeros = ZeroRunScanner(context.name, context.extradata)
         self._indexed = "mp4" in self.container.format.name  # mp4 and mov list every frame; each packet is one frame
         # A recording of a broadcast starts and stops anywhere: half a picture at its ends is how it always is, not damage.

@@ -23,7 +23,6 @@ from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
 
-
 MOST_FOLDERS = 1000
 """In so many folders inside one without images, at most, images are looked for, to say so."""
 
@@ -191,7 +190,7 @@ def checked_kind(source: object) -> str | Path:
         return source if isinstance(source, str) else Path(source)
     remedy = "pass a path, the number of a camera, or an address"
     if hasattr(source, "read") and hasattr(source, "isOpened"):
-        remedy += "; instead of OpenCV's capture, what it was opened with. Frames of your own go to Tracker.update one by one, as RGB"
+        remedy += "; instead of OpenCV's capture, what it was opened with. Frames of your own go to Tracker.update, as RGB"
     raise TypeError(f"{type(source).__name__} is no source of frames; {remedy}")
 
 
