@@ -29,7 +29,7 @@ from metatrack.geometry import Box, Image
 from metatrack.runtime.graph import Graph
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
-from metatrack.runtime.processor import Engine, processor, usable_cores
+from metatrack.runtime.processor import Engine, Precision, processor, usable_cores
 from metatrack.tracking import patches as patches_module
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.tracker import Tracker
@@ -58,9 +58,11 @@ class BenchOptions:
     repeats: int = 3
     """Runs over the frames; the median counts."""
     threads: int = 0
-    """Threads of the networks; 0 is one for each core."""
+    """Threads of the networks; 0 is one for each core that the process may use."""
     engine: Engine = "onnxruntime"
     """What runs the networks; openvino comes with pip install 'metatrack[openvino]', cuda with onnxruntime-gpu."""
+    precision: Precision = "auto"
+    """Of trunk and box head; auto takes what is fastest on this processor, by its instructions, and says why."""
 
 
 class Clock:
@@ -149,7 +151,7 @@ def run(options: BenchOptions) -> int:
     name, frames, box = read_frames(options)
     with user_input(ModuleNotFoundError):
         clock = Clock()
-        model = timed_model(load_model(options.model, options.threads, engine=options.engine), clock)
+        model = timed_model(load_model(options.model, options.threads, options.precision, options.engine), clock)
     measure(model, clock, options.adapt, frames[:10], box)  # warms up caches and memory
     if options.adapt and model.can_adapt:  # an engine may compile at the first call
         model.adapt(*lesson(model))
@@ -192,12 +194,12 @@ def report(options: BenchOptions, model: Model, name: str, frames: list[Image], 
     updates, (height, width) = len(frames) - 1, frames[0].shape[:2]
     middle = sorted(timings, key=lambda timing: timing.total)[len(timings) // 2]
     speeds = sorted(updates / timing.total for timing in timings)
-    console.print(f"[bold]model[/]    {model.name}, {'adapting' if options.adapt and model.can_adapt else 'not adapting'}")
-    console.print(f"[bold]frames[/]   {updates} of {escape(name)}, {width}x{height}, decoded before")
-    console.print(f"[bold]machine[/]  {machine(options.threads, options.engine)}", soft_wrap=True)
-    console.print(f"[bold]numbers[/]  {model.precision}: {model.reason}", soft_wrap=True)
+    console.print(f"[bold]model[/]      {model.name}, {'adapting' if options.adapt and model.can_adapt else 'not adapting'}")
+    console.print(f"[bold]frames[/]     {updates} of {escape(name)}, {width}x{height}, decoded before")
+    console.print(f"[bold]machine[/]    {machine(options.threads, options.engine)}", soft_wrap=True)
+    console.print(f"[bold]precision[/]  {model.precision}: {model.reason}", soft_wrap=True)
     if load > 0.5:
-        console.print(f"[dark_orange]busy[/]     other programs are at work (load {load:.1f}): an idle machine is faster")
+        console.print(f"[dark_orange]busy[/]       other programs are at work (load {load:.1f}): an idle machine is faster")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for column in ("part", "ms a frame", "share"):
         table.add_column(column, justify="left" if column == "part" else "right")

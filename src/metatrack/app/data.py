@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from metatrack.app.problem import needs_extra, user_input
+from metatrack.runtime.processor import usable_cores
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SynthOptions:
     split: str | None = None
     """Name of the split's folder; by default the subset's, and train for all."""
     processes: int = 0
-    """Processes to work with; 0 is one for each core."""
+    """Processes to work with; 0 is one for each core that this process may use."""
 
 
 def material(options: MaterialOptions) -> int:
@@ -76,7 +76,7 @@ def synth(options: SynthOptions) -> int:
     split = options.split or ("train" if options.subset == "all" else options.subset)
     with user_input():
         composer = Composer(options.objects, options.backgrounds, subset=options.subset)
-        processes = options.processes or os.cpu_count() or 1
+        processes = options.processes or usable_cores()
         folder = write_clips(composer, options.out, options.clips, options.length, options.seed, split=split, processes=processes)
     print(f"{options.clips} clips of {options.length} frames in {folder}")
     return 0

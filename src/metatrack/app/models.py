@@ -1,4 +1,4 @@
-"""``metatrack models``: what ships inside the package, by its cards."""
+"""``metatrack models``: what ships inside the package, by its cards, and in which precision it runs on this processor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.runtime.bundle import Bundle, open_bundle, shipped_models
+from metatrack.runtime.load import choice_for
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,11 @@ def run(_: ModelsOptions) -> int:
         table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column in ("model", "MB"))
     for name, bundle in zip(names, bundles, strict=True):
         table.add_row(name, *_facts(bundle))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, bundle in zip(names, bundles, strict=True):
+        choice = choice_for(bundle)
+        console.print(f"{name} runs here in {choice.precision}: {choice.reason}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 

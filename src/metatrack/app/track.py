@@ -59,7 +59,7 @@ class TrackOptions:
     end: int | None = None
     """Number of the frame to stop before."""
     threads: int = 0
-    """Threads of the networks; 0 is one for each core."""
+    """Threads of the networks; 0 is one for each core that the process may use."""
     allow: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PROTOCOL")]] = ()
     """A further protocol that an address may use, ftp say. Playlists that it leads to may use it, too."""
     engine: Engine = "onnxruntime"

@@ -34,7 +34,7 @@ class VotOptions:
     adapt: bool = True
     """Let the meta-learner adapt the model to the target while it tracks."""
     threads: int = 0
-    """Threads of the networks; 0 is one for each core."""
+    """Threads of the networks; 0 is one for each core that the process may use."""
 
 
 def run(options: VotOptions) -> int:

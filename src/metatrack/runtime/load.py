@@ -34,16 +34,26 @@ def build_model(
         from metatrack.runtime.torch_graph import torch_model
 
         return torch_model(bundle, threads, precision, device)
-    has_int8 = bundle.graph("embed_int8") is not None
-    if precision == "int8" and not has_int8:
-        raise BundleError(f"model {bundle.card['name']!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
-    choice = choose(engine, precision, has_int8, bundle.float_layers > 0)
+    choice = choice_for(bundle, precision, engine)
     graphs = {}
     for name in ("embed", "match", "locate", "adapt"):
         path = (bundle.graph(f"{name}_int8") if choice.precision == "int8" else None) or bundle.graph(name)
         if path is not None:
             graphs[name] = _open(name, path, threads or usable_cores(), engine, choice)
     return Model(bundle.card, graphs, engine, choice.precision, choice.reason, same_rows=engine == "openvino")
+
+
+def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "onnxruntime") -> Choice:
+    """The precision that :func:`build_model` takes for a bundle, and why, for every engine but torch.
+
+    Raises:
+        BundleError: 8 bits are asked for, and there are none.
+        ValueError: the engine does not have that precision here.
+    """
+    has_int8 = bundle.graph("embed_int8") is not None
+    if precision == "int8" and not has_int8:
+        raise BundleError(f"model {bundle.card['name']!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
+    return choose(engine, precision, has_int8, bundle.float_layers > 0)
 
 
 def _open(name: str, path: Path, threads: int, engine: Engine, choice: Choice) -> Graph:

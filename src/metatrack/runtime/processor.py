@@ -9,7 +9,9 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
 
 Engine = Literal["onnxruntime", "cuda", "openvino", "torch"]
 Precision = Literal["auto", "float32", "int8", "bfloat16", "float16"]
@@ -21,17 +23,23 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
 }
 """What each engine can compute trunk and box head with."""
 FEATURES = (
-    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("avx2", "fma", "avx_vnni", "avx_ne_convert", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
 """Instruction sets that decide how fast networks run, by Linux's names."""
 APPLE = {"FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16", "AdvSIMD": "asimd"}
 INTEL_MAC = {"AVX2": "avx2", "FMA": "fma", "AVX512F": "avx512f", "AVX512VNNI": "avx512_vnni"}
 WINDOWS = {40: "avx2", 41: "avx512f", 43: "asimddp"}
-"""Numbers of ``IsProcessorFeaturePresent``; Windows does not tell of more."""
+"""Numbers of ``IsProcessorFeaturePresent``, which tells of no more; what follows is numpy's."""
+NUMPY = {"AVX512_CLX": "avx512_vnni", "AVX512_ICL": "avx512_vnni", "AVX512_SPR": "avx512_vnni", "ASIMDDP": "asimddp"}
+"""Groups of instructions that numpy looks for when it is imported (``numpy.show_config``), and what each of them contains."""
 PRODUCTS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8")
 """Instructions that sum products of 8-bit integers in 32 bits."""
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""Instructions that multiply bfloat16."""
+OPENVINO_BFLOAT16 = ("avx512f", "avx_ne_convert")
+"""Of these OpenVINO needs one on x86 to compute in bfloat16, be it slowly; without, it fails when a graph is compiled."""
 ONEDNN_LIMITS = {
     "SSE41": (),
     "AVX": (),
@@ -50,14 +58,22 @@ class Choice(NamedTuple):
     precision: str
     reason: str
     exact_products: bool = False
-    """Whether onnxruntime must be told to multiply 8-bit integers without an overflow: see :func:`choose`."""
+    """Whether onnxruntime is told to multiply 8-bit integers by the code that cannot overflow: see :func:`choose`."""
 
 
-def choose(engine: Engine, asked: Precision, int8: bool, float_layers: bool = True, gpu: bool = False) -> Choice:
+def choose(
+    engine: Engine,
+    asked: Precision,
+    int8: bool,
+    float_layers: bool = True,
+    gpu: bool = False,
+    features: frozenset[str] | None = None,
+) -> Choice:
     """Decides the precision of trunk and box head.
 
-    Without instructions that sum 8-bit products in 32 bits, onnxruntime's fastest code for x86 sums pairs of them in 16, where
-    255 x 127 x 2 does not fit; weights in 7 bits keep it right, or else a slower code, which it takes when told so.
+    Without instructions that sum 8-bit products in 32 bits, onnxruntime and OpenVINO sum pairs of them in 16 on x86, where
+    255 x 127 x 2 does not fit: the features of ``lite`` then leave those of float32 (docs/performance.md has numbers).
+    onnxruntime takes a slower code that cannot overflow when told so.
 
     Args:
         engine: what runs the networks.
@@ -65,35 +81,45 @@ def choose(engine: Engine, asked: Precision, int8: bool, float_layers: bool = Tr
         int8: whether the model has a trunk in 8 bits.
         float_layers: whether some layers of it stay in float32; with OpenVINO, 8 bits are faster than bfloat16 where none does.
         gpu: for torch, whether it runs on one.
+        features: instruction sets of :data:`FEATURES`; None asks the processor, within ``ONEDNN_MAX_CPU_ISA`` for OpenVINO.
 
     Raises:
-        ValueError: the engine does not have that precision.
+        ValueError: the engine does not have that precision, or not on this processor.
     """
-    known = PRECISIONS[engine]
+    if features is None:
+        features = instructions(os.environ.get("ONEDNN_MAX_CPU_ISA", "") if engine == "openvino" else "")
     if asked != "auto":
-        if asked not in known:
-            having = ", ".join(each for each, theirs in PRECISIONS.items() if asked in theirs)
-            raise ValueError(f"engine {engine!r} has no precision {asked!r}: use {', '.join(known)} or auto, or engine {having}")
-        return Choice(asked, "as asked", asked == "int8" and overflows())
+        return _as_asked(engine, asked, features)
     if engine in ("cuda", "torch"):
         half = gpu and engine == "torch"
         return Choice("float16", "fastest on a GPU") if half else Choice("float32", f"what {engine} is best at here")
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "") if engine == "openvino" else ""
-    features = instructions(limit)
     if engine == "openvino" and not features.isdisjoint(BFLOAT16) and (float_layers or not int8):
         return Choice("bfloat16", f"the processor multiplies bfloat16 ({_named(features, BFLOAT16)})")
     if not int8:
         return Choice("float32", "the model has no trunk in 8 bits")
     if not features.isdisjoint(PRODUCTS):
         return Choice("int8", f"the processor sums products of 8-bit integers ({_named(features, PRODUCTS)})")
-    if "avx2" in features:
-        return Choice("int8", "8 bits are faster with AVX2, too", overflows())
-    return Choice("float32", "nothing is known of this processor that would make 8 bits faster")
+    if engine == "onnxruntime" and "avx2" in features:
+        return Choice("float32", "8-bit products overflow or lose their speed without VNNI; precision 'int8' takes exact ones")
+    return Choice("float32", "no instruction is known here that sums 8-bit products in 32 bits, such as VNNI")
 
 
-def overflows() -> bool:
-    """Whether onnxruntime's fastest code for 8-bit products sums them in 16 bits on this processor."""
-    return platform.machine().lower() in ("x86_64", "amd64") and instructions().isdisjoint(PRODUCTS)
+def _as_asked(engine: Engine, asked: str, features: frozenset[str]) -> Choice:
+    known = PRECISIONS[engine]
+    if asked not in known:
+        having = ", ".join(each for each, theirs in PRECISIONS.items() if asked in theirs)
+        raise ValueError(f"engine {engine!r} has no precision {asked!r}: use {', '.join(known)} or auto, or engine {having}")
+    x86 = "avx2" in features
+    if engine == "openvino" and asked == "bfloat16" and x86 and features.isdisjoint(OPENVINO_BFLOAT16):
+        raise ValueError(
+            "OpenVINO has no bfloat16 on this processor, which has neither AVX-512 nor AVX-NE-CONVERT: use float32 or auto"
+        )
+    if asked == "int8" and features.isdisjoint(PRODUCTS):
+        if engine == "onnxruntime":
+            return Choice(asked, "as asked, with exact products: the processor has no VNNI", exact_products=True)
+        if engine == "openvino" and x86:
+            return Choice(asked, "as asked, though 8-bit products overflow on this processor, which has no VNNI")
+    return Choice(asked, "as asked")
 
 
 def _named(features: frozenset[str], kind: tuple[str, ...]) -> str:
@@ -155,7 +181,19 @@ def _of_windows() -> frozenset[str]:
     import ctypes
 
     kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  # typeshed knows it on Windows alone
-    return frozenset(name for number, name in WINDOWS.items() if kernel.IsProcessorFeaturePresent(number))
+    found = frozenset(name for number, name in WINDOWS.items() if kernel.IsProcessorFeaturePresent(number))
+    return found | _of_numpy(np.show_config(mode="dicts"))
+
+
+def _of_numpy(config: Any) -> frozenset[str]:
+    """By what numpy found.
+
+    >>> _of_numpy({"SIMD Extensions": {"baseline": ["SSE"], "found": ["AVX512_CLX"]}})
+    frozenset({'avx512_vnni'})
+    """
+    extensions = config.get("SIMD Extensions", {})
+    named = [*extensions.get("baseline", ()), *extensions.get("found", ())]
+    return frozenset(NUMPY[name] for name in named if name in NUMPY)
 
 
 def processor() -> str:
