@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metatrack.arrays import Array, Float32, Float64, Spectrum
+from metatrack.arrays import Float32, Float64, Spectrum
 from metatrack.compared.conjugate import Direction, conjugate_gradients
 from metatrack.compared.continuous import Joint, Penalty, coefficients, label, resized
-from metatrack.compared.correlation import Found, start
+from metatrack.compared.correlation import Found, Target
 from metatrack.compared.features import HOG, Blocks, OneBlock
+from metatrack.compared.follower import Follower
 from metatrack.compared.fourier import highest, inner
 from metatrack.compared.patches import TargetPlace, pyramid, scale_factors, scale_limits
-from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 
 
@@ -76,7 +76,7 @@ class CcotTarget:
     frames: int
 
 
-class CCOT:
+class CCOT(Follower[CcotTarget]):
     """Follows place and size; the ratio of height to width stays.
 
     This is its version on HOG, which the authors call fast. With a network's features: :mod:`metatrack.compared.deepccot`.
@@ -92,25 +92,16 @@ class CCOT:
     settings = HOG_SETTINGS
 
     def __init__(self) -> None:
-        self.model: CcotTarget | None = None
+        super().__init__()
         self.blocks = self.make_blocks()
 
     def make_blocks(self) -> Blocks:
         """The features."""
         return OneBlock(HOG(HOG_CELL))
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        target, settings = start(frame, box), self.settings
+    def learn_first(self, target: Target) -> CcotTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        settings = self.settings
         wanted = settings.area * math.sqrt(target.height * target.width)
         scale = wanted / min(max(wanted, settings.sides[0]), settings.sides[1])
         place = TargetPlace.of(target, scale)
@@ -127,18 +118,11 @@ class CCOT:
         right = sample.conj() * labels
         model = CcotTarget(place, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
         solve(model, settings.first_steps)
-        self.model = model
+        return model
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image, settings = self.model, as_rgb(frame), self.settings
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: CcotTarget, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        settings = self.settings
         n = model.joint.size
         factors = scale_factors(settings.scales, settings.scale_step)
         responses = np.einsum("ndhw,dhw->nhw", self._samples(model, image, factors), model.filter)

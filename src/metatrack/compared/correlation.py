@@ -38,12 +38,13 @@ class Target(NamedTuple):
     column: float
     height: float
     width: float
+    box: Box  # as it was given
 
 
 def start(frame: Array, box: Sequence[float]) -> Target:
     """Checks a frame and a box ``x, y, w, h``, and takes the target's centre and size from them.
 
-    >>> start(np.zeros((50, 50, 3), np.uint8), (10, 20, 7, 8))[1:]
+    >>> start(np.zeros((50, 50, 3), np.uint8), (10, 20, 7, 8))[1:5]
     (24.0, 13.0, 8.0, 7.0)
 
     Raises:
@@ -55,7 +56,7 @@ def start(frame: Array, box: Sequence[float]) -> Target:
     x, y, w, h = checked = check_box(box, (height, width))
     if w > LARGEST * width or h > LARGEST * height:
         raise ValueError(f"box {tuple(checked)} is more than {LARGEST:g} times as large as the frame of {width}x{height} pixels")
-    return Target(image, y + math.floor(h / 2), x + math.floor(w / 2), h, w)
+    return Target(image, y + math.floor(h / 2), x + math.floor(w / 2), h, w, checked)
 
 
 def box_around(row: float, column: float, height: float, width: float) -> Box:

@@ -6,16 +6,15 @@ Danelljan, Häger, Shahbaz Khan and Felsberg: Accurate Scale Estimation for Robu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metatrack.arrays import Array, Floats, Spectrum
-from metatrack.compared.correlation import Found, box_around, gaussian_labels, grey, hann, peak, start, subwindow
+from metatrack.arrays import Floats, Spectrum
+from metatrack.compared.correlation import Found, Target, box_around, gaussian_labels, grey, hann, peak, subwindow
+from metatrack.compared.follower import Follower
 from metatrack.compared.hog import hog
-from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.opencv import require_opencv
 
@@ -101,8 +100,10 @@ class ScaleModel:
     scaling: Filter  # numerator (17, D)
 
 
-class DSST:
+class DSST(Follower[ScaleModel]):
     """Two filters: one finds the centre, one then finds the size, whose ratio of height to width stays.
+
+    Fractions of a pixel of the first box are dropped.
 
     The filters have an element for each pixel of the window, so large targets are slow, as they are in the paper.
 
@@ -113,26 +114,13 @@ class DSST:
     Box(x=57.0, y=42.0, w=30.0, h=30.0)
     """
 
-    def __init__(self) -> None:
-        self.model: ScaleModel | None = None
-
     @classmethod
     def identity(cls) -> dict[str, Any]:
         """What decides its boxes besides this package."""
         return {"opencv": cv2.__version__}
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size. Fractions of a pixel are dropped.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        target = start(frame, box)
+    def learn_first(self, target: Target) -> ScaleModel:
+        """See :class:`metatrack.compared.follower.Follower`."""
         base = (max(1, int(target.height)), max(1, int(target.width)))
         window = (max(4, math.floor(base[0] * (1 + PADDING))), max(4, math.floor(base[1] * (1 + PADDING))))
         shrink = min(1.0, math.sqrt(SCALE_AREA / (base[0] * base[1])))
@@ -152,18 +140,10 @@ class DSST:
             hann(*window).astype(np.float32),
             np.fft.rfft2(gaussian_labels(*window, sigma)).astype(np.complex64),
         )
-        self.model = ScaleModel(view, *_filters(view, target.image))
+        return ScaleModel(view, *_filters(view, target.image))
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: ScaleModel, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
         view = model.view
         response = model.translation.respond(_translation_sample(view, image))
         down, right, score = peak(np.fft.irfft2(response, s=view.window))

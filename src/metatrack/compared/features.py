@@ -25,6 +25,7 @@ class FeatureExtractor(Protocol):
 class HOG:
     """Histograms of oriented gradients, 31 channels.
 
+    >>> import numpy as np
     >>> HOG(4)(np.zeros((1, 40, 32, 3), np.uint8)).shape
     (1, 31, 10, 8)
     """

@@ -9,18 +9,18 @@ relu5_4 there). And the released code takes the true box in the second frame; he
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metatrack.arrays import Array, Float32, Spectrum
-from metatrack.compared.correlation import Found, box_around, gaussian_labels, hann, start, subwindow
+from metatrack.arrays import Float32, Spectrum
+from metatrack.compared.correlation import Found, Target, box_around, gaussian_labels, hann, subwindow
+from metatrack.compared.follower import Follower
 from metatrack.compared.hedge import Hedge
 from metatrack.compared.networks import VGG_SHA256, vgg16, vgg_path
 from metatrack.compared.patches import resampling, resized
-from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 
 LAYERS = ("relu5_3", "conv5_2", "conv5_1", "relu4_3", "conv4_2", "conv4_1")
@@ -57,7 +57,7 @@ class HdtTarget:
     hedge: Hedge
 
 
-class HDT:
+class HDT(Follower[HdtTarget]):
     """Follows the centre; the size stays.
 
     Args:
@@ -69,8 +69,8 @@ class HDT:
     """
 
     def __init__(self, network: Callable[[Image], list[Float32]] | None = None) -> None:
+        super().__init__()
         self._network = network or vgg16(*LAYERS)
-        self.model: HdtTarget | None = None
 
     @classmethod
     def identity(cls) -> dict[str, Any]:
@@ -82,18 +82,9 @@ class HDT:
         """
         return {"sha256": {vgg_path().name: VGG_SHA256}}
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        image, row, column, height, width = start(frame, box)
+    def learn_first(self, target: Target) -> HdtTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        image, row, column, height, width, _ = target
         window = window_size(height, width, image.shape[:2])
         cells = (window[0] // CELL, window[1] // CELL)
         labels = np.fft.rfft2(gaussian_labels(*cells, OUTPUT_SIGMA * math.sqrt(height * width) / CELL)).astype(np.complex64)
@@ -101,18 +92,10 @@ class HDT:
         model = HdtTarget(row, column, (height, width), window, fade, labels, [], [], Hedge(FIRST_WEIGHTS))
         model.templates = self._samples(model, image)
         model.alphas = [labels / (kernel(x, x, fade.shape) + REGULARIZATION) for x in model.templates]
-        self.model = model
+        return model
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: HdtTarget, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
         shape, weights = model.hann.shape, model.hedge.weights
         samples = self._samples(model, image)
         responses = np.stack(

@@ -7,8 +7,7 @@ Equations are those of Henriques et al. 2012 (CSK) and 2015 (KCF); see :mod:`met
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from metatrack.arrays import Array, Floats, Spectrum
 from metatrack.compared.correlation import (
     Found,
+    Target,
     box_around,
     gaussian_kernel,
     gaussian_labels,
@@ -23,10 +23,9 @@ from metatrack.compared.correlation import (
     halved,
     hann,
     peak,
-    start,
     subwindow,
 )
-from metatrack.frames import as_rgb
+from metatrack.compared.follower import Follower
 from metatrack.geometry import Image
 
 LEAST_CELLS = 4
@@ -76,30 +75,18 @@ class KernelModel:
     alpha: Spectrum  # (h, w // 2 + 1): coefficients of the regression
 
 
-class KernelTracker(ABC):
+class KernelTracker(Follower[KernelModel]):
     """Follows the centre of one target; its size stays as it was given."""
 
     settings: KernelSettings
-
-    def __init__(self) -> None:
-        self.model: KernelModel | None = None
 
     @abstractmethod
     def features(self, patch: Image) -> Floats:
         """Features of a grey patch: ``(H, W)`` to ``(C, H // cell, W // cell)``."""
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        target, settings = start(frame, box), self.settings
+    def learn_first(self, target: Target) -> KernelModel:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        settings = self.settings
         height, width = target.height, target.width
         shrink = 2 if math.sqrt(height * width) >= HALVED_FROM else 1
         if shrink == 2:
@@ -119,18 +106,11 @@ class KernelTracker(ABC):
             np.fft.rfft2(gaussian_labels(*cells, sigma)),
         )
         x = self._sample(view, target.image)
-        self.model = KernelModel(view, x, self._solve(view, x))
+        return KernelModel(view, x, self._solve(view, x))
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, settings, image = self.model, self.settings, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: KernelModel, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        settings = self.settings
         view = model.view
         # The response at all shifts: equation (9) of 2012, (22) of 2015.
         kernel = gaussian_kernel(self._sample(view, image), model.x, settings.kernel_sigma)

@@ -8,18 +8,17 @@ same code differ by 0.13 AUC on Biker.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from metatrack.arrays import Array, Bools, Float32, Float64, Integers
-from metatrack.compared.correlation import Found, start
+from metatrack.arrays import Bools, Float32, Float64, Integers
+from metatrack.compared.correlation import Found, Target
+from metatrack.compared.follower import Follower
 from metatrack.compared.patches import resized, rounded
 from metatrack.compared.prototypes import Machine, Samples, no_prototypes, train
 from metatrack.compared.rank import binary_maps
-from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
 
 TEMPLATE_AREA = 144.0
@@ -108,7 +107,7 @@ class MeemTarget:
     frame: int = 1
 
 
-class MEEM:
+class MEEM(Follower[MeemTarget]):
     """Follows the centre in steps of a cell, a twelfth of the target; the size stays.
 
     >>> frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
@@ -118,22 +117,9 @@ class MEEM:
     Box(x=54.0, y=44.0, w=24.0, h=24.0)
     """
 
-    def __init__(self) -> None:
-        self.model: MeemTarget | None = None
-
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        image, _, _, height, width = start(frame, box)
-        x, y = (float(value) for value in box[:2])
+    def learn_first(self, target: Target) -> MeemTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        image, (x, y, width, height) = target.image, target.box
         shrink = 1.0
         if max(width, height) > LONG_SIDE and image.shape[1] > FRAME_WIDTH:
             shrink = max(LONG_SIDE / max(width, height), FRAME_WIDTH / image.shape[1])
@@ -145,18 +131,10 @@ class MEEM:
         step = max(1, rounded(min(template) / 4))
         samples = _samples(model, region, step, first=True)
         model.experts = [Expert(train(no_prototypes(samples.vectors.shape[1]), samples))]
-        self.model = model
+        return model
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: MeemTarget, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
         model.frame += 1
         if model.frame % SNAPSHOT_EVERY == 0:
             now = model.experts[-1]

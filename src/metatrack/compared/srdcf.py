@@ -22,13 +22,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metatrack.arrays import Array, Float32, Float64, Spectrum
+from metatrack.arrays import Float32, Float64, Spectrum
 from metatrack.compared.conjugate import conjugate_gradients
-from metatrack.compared.correlation import Found, Target, gaussian_labels, hann, start
+from metatrack.compared.correlation import Found, Target, gaussian_labels, hann
 from metatrack.compared.features import HOG, FeatureExtractor
+from metatrack.compared.follower import Follower
 from metatrack.compared.fourier import highest, inner, mirrored, penalty_window, sparse_window
 from metatrack.compared.patches import TargetPlace, pyramid, rounded, scale_factors, scale_limits
-from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 
 AREA = 4.0
@@ -94,7 +94,7 @@ class SrdcfTarget:
     filter: Spectrum  # (d, n, n // 2 + 1): it is multiplied with a sample's spectra, so it is the mirror image of the target
 
 
-class SRDCF:
+class SRDCF(Follower[SrdcfTarget]):
     """Follows place and size; the ratio of height to width stays.
 
     >>> frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -104,9 +104,6 @@ class SRDCF:
     Box(x=57.0, y=42.0, w=30.0, h=30.0)
     """
 
-    def __init__(self) -> None:
-        self.model: SrdcfTarget | None = None
-
     def view(self, target: Target) -> SearchWindow:
         """The window for a target."""
         return SearchWindow.of(target.height, target.width)
@@ -115,18 +112,8 @@ class SRDCF:
         """What the filter is learned on; ``patch`` is that of the first frame, ``(1, H, W, 3)``."""
         return HOG(view.cell)
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        target = start(frame, box)
+    def learn_first(self, target: Target) -> SrdcfTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
         view = self.view(target)
         place = TargetPlace.of(target, view.scale)
         place.limits = scale_limits((view.side, view.side), place.base, target.image.shape[:2], SCALE_STEP)
@@ -141,18 +128,10 @@ class SRDCF:
         right = sample.conj() * labels
         energy, first = products(sample), first_filter(sample, right, penalty)
         solved = solve(energy, right, penalty, first)
-        self.model = SrdcfTarget(place, view, features, fade, labels, penalty, energy, right, solved)
+        return SrdcfTarget(place, view, features, fade, labels, penalty, energy, right, solved)
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: SrdcfTarget, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
         factors = scale_factors(SCALES, SCALE_STEP)
         responses = np.einsum("ndhw,dhw->nhw", samples(model, image, factors), model.filter)  # sum_l X^l f^l
         peaks = highest(responses, model.hann.shape[1])

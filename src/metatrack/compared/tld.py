@@ -10,17 +10,16 @@ the same seed. The detector's windows may be as small as the target, where that 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metatrack.arrays import Array, Float32, Floats, Integers
+from metatrack.arrays import Float32, Floats, Integers
 from metatrack.compared.cascade import MOST, Ferns, Grid, Neighbours, blurred, make_grid, pattern, patterns, variances
-from metatrack.compared.correlation import Found, grey, start
+from metatrack.compared.correlation import Found, Target, grey
+from metatrack.compared.follower import Follower
 from metatrack.compared.median_flow import cv2, follow
-from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
 
 GIVEN_UP = Box(*(float("nan"),) * 4)
@@ -76,7 +75,7 @@ class TldTarget:
     conservative: float = VALID
 
 
-class TLD:
+class TLD(Follower[TldTarget]):
     """Follows place and size; the ratio of height to width stays. While it has lost the target, its boxes are NaN.
 
     Args:
@@ -84,27 +83,17 @@ class TLD:
     """
 
     def __init__(self, seed: int = 0) -> None:
+        super().__init__()
         self._seed = seed
-        self.model: TldTarget | None = None
 
     @classmethod
     def identity(cls) -> dict[str, Any]:
         """What decides its boxes besides this package."""
         return {"opencv": cv2.__version__}
 
-    def init(self, frame: Array, box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        target = start(frame, box)
-        image, first = grey(target.image), Box(*(float(value) for value in box))
+    def learn_first(self, target: Target) -> TldTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        image, first = grey(target.image), target.box
         grid = make_grid(target.width, target.height, image.shape)
         rng = np.random.default_rng(self._seed)
         overlap = iou(grid.windows, np.asarray(first))
@@ -125,19 +114,11 @@ class TLD:
         model.posterior = max(POSTERIOR, float(model.ferns.posteriors(codes[half:]).max(initial=0)))
         model.similarity = max(SIMILARITY, float(model.neighbours.similarities(nearest[middle:])[0].max(initial=0)))
         model.conservative = max(VALID, model.similarity)
-        self.model = model
+        return model
 
-    def update(self, frame: Array) -> Found:
-        """Finds the target in the next frame, which is not changed; its box is NaN where it does not.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, rgb = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
-        image = grey(rgb)
+    def follow(self, model: TldTarget, image: Image) -> Found:
+        """Its box is NaN where it does not find the target."""
+        image = grey(image)
         if image.shape != model.last.shape:
             raise ValueError(
                 f"frame has {image.shape[1]}x{image.shape[0]} pixels, the first one {model.last.shape[::-1]}; TLD needs one size"
