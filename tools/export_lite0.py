@@ -97,7 +97,7 @@ def build_gradient(state: dict[str, torch.Tensor], layer: str = "block10.expand"
     shapes = {tensor.name.removesuffix(".half"): tensor.dims for tensor in forward.initializer}
     backward, gradients = [], {layer: ["weights"]}
 
-    def add(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         backward.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 

@@ -17,20 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
-from metatrack.compared.correlation import Found, start, subwindow
+from metatrack.arrays import Bools, Float32, Float64
+from metatrack.compared.correlation import Found, Target, subwindow
+from metatrack.compared.follower import Follower
 from metatrack.compared.patches import resized
 from metatrack.compared.svm import solve_dual
-from metatrack.frames import as_rgb
 from metatrack.geometry import Box, Image, iou
-
-Float32 = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 FILE = files("metatrack.compared").joinpath("lite0-gradient.onnx")
 """Made by ``tools/export_lite0.py``."""
@@ -106,7 +103,7 @@ class Memory(NamedTuple):
 
     vectors: Float32  # (n, 6048)
     labels: Float32  # (n,), 1 or -1
-    first: npt.NDArray[np.bool_]  # (n,): from the first frame
+    first: Bools  # (n,): from the first frame
 
 
 class Surroundings(NamedTuple):
@@ -137,11 +134,11 @@ class CnnSvmTarget:
     memory: Memory
     weights: Float32  # (6048,)
     bias: float
-    posterior: Floats  # of places around the last one, (rows, columns); it is in the middle
+    posterior: Float64  # of places around the last one, (rows, columns); it is in the middle
     appearance: deque[Float32] = field(default_factory=lambda: deque(maxlen=MEMORY))  # (43, 43) each
 
 
-class CNNSVM:
+class CNNSVM(Follower[CnnSvmTarget]):
     """Follows the centre; the size stays.
 
     Args:
@@ -150,29 +147,19 @@ class CNNSVM:
     """
 
     def __init__(self, saliency: bool = True, seed: int = 0) -> None:
+        super().__init__()
         self._saliency, self._seed = saliency, seed
-        self.model: CnnSvmTarget | None = None
 
     @classmethod
     def identity(cls) -> dict[str, dict[str, str]]:
         """What decides its boxes besides this package."""
         return {"sha256": {FILE.name: hashlib.sha256(FILE.read_bytes()).hexdigest()}}
 
-    def init(self, frame: npt.NDArray[Any], box: Sequence[float]) -> None:
-        """Starts on a target, forgetting any earlier one.
-
-        Args:
-            frame: RGB uint8 ``(H, W, 3)``, or what :func:`metatrack.frames.as_rgb` makes that of.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left corner and size.
-
-        Raises:
-            ValueError: the box has no area, is not finite, lies outside the frame or is far larger; or the frame is no image.
-            TypeError: the frame's dtype has no defined meaning.
-        """
-        image = start(frame, box).image
-        given = Box(*(float(value) for value in box))
+    def learn_first(self, target: Target) -> CnnSvmTarget:
+        """See :class:`metatrack.compared.follower.Follower`."""
+        given = target.box
         rng = np.random.default_rng(self._seed)
-        around = surroundings(image, given)
+        around = surroundings(target.image, given)
         corners = sample_places(around, given, rng)
         vectors = network().features(around.crops([*corners, around.corner(given.y, given.x)]))
         labels = _labels(corners, around.corner(given.y, given.x))
@@ -181,22 +168,15 @@ class CNNSVM:
         rows, columns = ((side - CROP) // GRAIN + 1 for side in around.image.shape[:2])
         posterior = np.zeros((rows, columns))
         posterior[rows // 2, columns // 2] = 1
-        self.model = model = CnnSvmTarget(given, rng, memory, np.zeros(0, np.float32), 0.0, posterior)
+        model = CnnSvmTarget(given, rng, memory, np.zeros(0, np.float32), 0.0, posterior)
         learn(model)
         if self._saliency:
             here = [around.corner(given.y, given.x)]
             model.appearance.append(cut(saliency_map(around, here, model.weights), here[0]))
+        return model
 
-    def update(self, frame: npt.NDArray[Any]) -> Found:
-        """Finds the target in the next frame, which is not changed.
-
-        Raises:
-            RuntimeError: :meth:`init` has not been called.
-            ValueError, TypeError: the frame is no image (see :meth:`init`).
-        """
-        model, image = self.model, as_rgb(frame)
-        if model is None:
-            raise RuntimeError("update() before init(): give the target's box in its first frame first")
+    def follow(self, model: CnnSvmTarget, image: Image) -> Found:
+        """See :class:`metatrack.compared.follower.Follower`."""
         around = surroundings(image, model.box)
         corners = sample_places(around, model.box, model.rng)
         vectors = network().features(around.crops(corners))
@@ -288,7 +268,7 @@ def cut(saliency: Float32, corner: tuple[int, int]) -> Float32:
     return saliency[top : top + side, left : left + side].copy()
 
 
-def locate(model: CnnSvmTarget, saliency: Float32, places: Floats) -> tuple[Floats, tuple[int, int]]:
+def locate(model: CnnSvmTarget, saliency: Float32, places: Float64) -> tuple[Float64, tuple[int, int]]:
     """The posterior over places, equation (9), moved so that its maximum is in the middle, and that maximum as a corner.
 
     Args:
@@ -309,7 +289,7 @@ def locate(model: CnnSvmTarget, saliency: Float32, places: Floats) -> tuple[Floa
     return centred / centred.sum(), (int(row) * GRAIN, int(column) * GRAIN)
 
 
-def moved_and_smoothed(density: Floats, way: Floats, covariance: Floats) -> Floats:
+def moved_and_smoothed(density: Float64, way: Float64, covariance: Float64) -> Float64:
     """A density ``(rows, columns)`` moved by a way and smoothed by a Gaussian: x_t = x_(t-1) + d + noise, equation (10)."""
     rows, columns = density.shape
     ky, kx = 2 * np.pi * np.fft.fftfreq(rows)[:, None], 2 * np.pi * np.fft.rfftfreq(columns)[None]
@@ -318,7 +298,7 @@ def moved_and_smoothed(density: Floats, way: Floats, covariance: Floats) -> Floa
     return np.maximum(np.fft.irfft2(spectrum, s=density.shape), 0)
 
 
-def correlated(saliency: Float32, appearance: Float32) -> Floats:
+def correlated(saliency: Float32, appearance: Float32) -> Float64:
     """Sum of products of a map and a smaller one at each place: ``(h, w)`` and ``(a, b)`` to ``(h - a + 1, w - b + 1)``."""
     rows, columns = (a - b + 1 for a, b in zip(saliency.shape, appearance.shape))
     spectrum = np.fft.rfft2(saliency) * np.fft.rfft2(appearance, s=saliency.shape).conj()

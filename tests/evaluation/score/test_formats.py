@@ -13,7 +13,7 @@ from scipy.io import savemat
 from metatrack.data.otb import zero_based
 from metatrack.data.rows import parse_rows
 from metatrack.evaluation.score import formats
-from metatrack.evaluation.score.formats import Trajectory
+from metatrack.evaluation.score.records import Trajectory
 
 NAN = float("nan")
 BOXES = np.array([[1.0, 2, 3, 4], [5.25, 6.5, 7, 8]])

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from metatrack.evaluation.score import formats, mat
-from metatrack.evaluation.score.formats import Trajectory, parse_trajectories, result_files, write_mat
+from metatrack.evaluation.score.formats import parse_trajectories, result_files, write_mat
+from metatrack.evaluation.score.records import Trajectory
 
 pytest.importorskip("scipy")
 

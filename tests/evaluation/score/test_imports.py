@@ -18,8 +18,9 @@ from metatrack.data.datasets import read_dataset
 from metatrack.data.otb import otb_targets, read_otb
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.store import Store, Unit
-from metatrack.evaluation.score.formats import Trajectory, write_got10k, write_json, write_lasot, write_mat, write_txt
+from metatrack.evaluation.score.formats import write_got10k, write_json, write_lasot, write_mat, write_txt
 from metatrack.evaluation.score.imports import check_name, find_sources, load_results
+from metatrack.evaluation.score.records import Trajectory
 from metatrack.evaluation.score.summary import tracker_order
 from tests.evaluation.helpers import FAKES, command, finish, start
 from tests.fake_trackers import make_sequence

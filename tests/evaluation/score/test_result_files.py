@@ -8,8 +8,8 @@ import pytest
 
 from metatrack.data.otb import otb_targets
 from metatrack.evaluation.score import formats, imports
-from metatrack.evaluation.score.formats import Trajectory
 from metatrack.evaluation.score.imports import ResultSource, load_results
+from metatrack.evaluation.score.records import Trajectory
 from tests.evaluation.helpers import published_results
 
 NAN = float("nan")

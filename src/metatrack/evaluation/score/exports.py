@@ -16,9 +16,10 @@ import numpy as np
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import plan
 from metatrack.evaluation.run.store import Store, Unit
-from metatrack.evaluation.score.formats import Trajectory, write_got10k, write_json, write_lasot, write_mat, write_txt
+from metatrack.evaluation.score.formats import write_got10k, write_json, write_lasot, write_mat, write_txt
 from metatrack.evaluation.score.imports import FIRST_PIXEL
 from metatrack.evaluation.score.metrics import fps
+from metatrack.evaluation.score.records import Trajectory
 
 Format = Literal["mat", "json", "text", "got10k", "lasot"]
 

@@ -60,7 +60,7 @@ def read_mat(data: bytes, source: str) -> list[Trajectory]:
         ValueError: it is no such file, is damaged, or unpacks to too much.
         ModuleNotFoundError: scipy is not installed.
     """
-    import scipy  # type: ignore[import-untyped]  # noqa: F401 - what the process needs is asked for here, where it can be told
+    import scipy  # noqa: F401 - what the process needs is asked for here, where it can be told
 
     check_unpacked(data, source)
     with _LOCK:
