@@ -112,6 +112,14 @@ def test_follows_a_moving_target(kind):
     assert tracker.update(np.full_like(scene.frame(0), 90)).box[2:] == scene.box(0)[2:]
 
 
+def test_a_tiny_target_that_leaves_the_frame_does_no_harm():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 80, 100, 3), dtype=np.uint8)
+    tracker = CNNSVM()
+    tracker.init(frames[0], (-0.2, 79.5, 0.4, 0.6))
+    found = tracker.update(frames[1])
+    assert np.isfinite([*found.box, found.score]).all()
+
+
 def test_update_before_init_is_told():
     with pytest.raises(RuntimeError, match="before init"):
         CNNSVM().update(Scene().frame(0))

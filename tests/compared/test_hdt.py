@@ -95,6 +95,18 @@ def test_follows_a_moving_target_on_other_features():
     assert len(set(tracker.model.hedge.weights)) > 1
 
 
+@pytest.mark.parametrize("box", [(40, 30, 0.4, 0.6), (40, 10, 3, 60), (-20, -20, 25.5, 26.5), (-40, -30, 180, 140)])
+def test_odd_targets_do_no_harm(box):
+    """Tiny, thin, leaving the frame, larger than the frame; then the frame goes black."""
+    frames = np.random.default_rng(0).integers(0, 256, (2, 80, 100, 3), dtype=np.uint8)
+    tracker = HDT(Layers())
+    tracker.init(frames[0], box)
+    for frame in (frames[1], np.zeros_like(frames[0])):
+        found = tracker.update(frame)
+        assert np.isfinite([*found.box, found.score]).all()
+        assert found.box[2:] == box[2:]
+
+
 def test_update_before_init_is_told():
     with pytest.raises(RuntimeError, match="before init"):
         HDT(Layers()).update(Scene().frame(0))

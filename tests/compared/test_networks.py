@@ -106,3 +106,26 @@ def test_follows_a_moving_target(kind):
     overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 8)]
     assert min(overlaps) > 0.7
     assert len(tracker.identity()["sha256"]["lite0.onnx"]) == 64
+
+
+ODD = [(40, 30, 0.4, 0.6), (40, 10, 3, 60), (-20, -20, 25.5, 26.5), (-40, -30, 180, 140)]
+
+
+@pytest.mark.parametrize("kind", [DeepSRDCF, DeepCCOT])
+@pytest.mark.parametrize("box", ODD)
+def test_odd_targets_do_no_harm(kind, box):
+    """Tiny, thin, leaving the frame, larger than the frame; then the frame goes black."""
+    tracker = kind()
+    tracker.init(noise(80, 100, 3), box)
+    for frame in (noise(80, 100, 3, seed=1), np.zeros((80, 100, 3), np.uint8)):
+        found = tracker.update(frame)
+        assert np.isfinite([*found.box, found.score]).all()
+        assert found.box.w > 0 and found.box.h > 0
+
+
+@pytest.mark.parametrize("kind", [DeepSRDCF, DeepCCOT])
+def test_mistakes_are_told(kind):
+    with pytest.raises(RuntimeError, match="before init"):
+        kind().update(noise(80, 100, 3))
+    with pytest.raises(ValueError, match="no area"):
+        kind().init(noise(80, 100, 3), (10, 10, 0, 5))
