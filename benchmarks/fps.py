@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from benchmarks.clip import Clip, read_clip
-from benchmarks.contenders import REFERENCE, Contender, contenders, reason
+from benchmarks.contenders import REFERENCES, Contender, contenders, reason
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number, percent, spread
 from metatrack.evaluation.run.runner import TrackerLike
@@ -62,17 +62,17 @@ def measure(options: Options) -> Section:
         for runner in in_turn(runners, n):
             runner.passes.append(follow(runner.tracker, clip, len(clip.frames)))
     by_name = {runner.contender.name: runner for runner in runners}
-    reference = by_name.get(REFERENCE)
+    references = [by_name.get(name) for name in REFERENCES]
     rows = [
-        row(by_name[c.name], reference, clip) if c.name in by_name else (c.name, *[ABSENT] * 8, refused[c.name]) for c in entered
+        row(by_name[c.name], references, clip) if c.name in by_name else (c.name, *[ABSENT] * 9, refused[c.name]) for c in entered
     ]
     columns = (
         *("tracker", "frames a second", "quartiles", "ms a frame", "95 % of frames within, ms", "CPU ms a frame"),
-        *(f"speed against {REFERENCE}", "answered", "overlap", "note"),
+        *(*(f"speed against {name}" for name in REFERENCES), "answered", "overlap", "note"),
     )
     says = (
         f"{len(clip.frames) - 1} frames of {clip.frames[0].shape[1]}x{clip.frames[0].shape[0]} a round. CPU time is that of all"
-        " threads, those included that spin while they wait for work. The ratio is the median over the rounds of the ratio in"
+        " threads, those included that spin while they wait for work. A ratio is the median over the rounds of the ratio in"
         " each. *Answered*: frames for which the tracker gave a box at all (one that has given up has little left to do);"
         " *overlap*: mean overlap with the boxes drawn by hand."
     )
@@ -103,11 +103,11 @@ def follow(tracker: TrackerLike, clip: Clip, count: int) -> Pass:
     return Pass(seconds, time.process_time() - cpu, boxes)
 
 
-def row(runner: Runner, reference: Runner | None, clip: Clip) -> tuple[str, ...]:
+def row(runner: Runner, references: Sequence[Runner | None], clip: Clip) -> tuple[str, ...]:
     """A line of the table."""
     passes = runner.passes
     rates = [each.rate for each in passes]
-    ratios = [each.rate / other.rate for each, other in zip(passes, reference.passes)] if reference else []
+    ratios = [[each.rate / its.rate for each, its in zip(passes, other.passes)] if other else [] for other in references]
     frames = np.concatenate([each.seconds for each in passes])
     boxes = passes[-1].boxes
     labelled = [(boxes[i - 1], box) for i, box in clip.labels.items() if 0 < i <= len(boxes)]
@@ -119,7 +119,7 @@ def row(runner: Runner, reference: Runner | None, clip: Clip) -> tuple[str, ...]
         number(1000 / median(rates)),
         number(1000 * float(np.percentile(frames, 95))),
         number(median([1000 * each.cpu / len(each.seconds) for each in passes])),
-        number(median(ratios)),
+        *(number(median(each)) if each else ABSENT for each in ratios),
         percent(float(np.isfinite(np.asarray(boxes, float)).all(1).mean())),
         ABSENT if math.isnan(overlap) or "untrained" in runner.contender.note else f"{overlap:.2f}",
         runner.contender.note,
