@@ -33,7 +33,7 @@ class ImportOptions:
     dataset: Annotated[str, tyro.conf.arg(metavar="|".join(DATA_SETS))]
     """Name of the data set."""
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder of your copy of it: results of its sequences are taken, others passed over."""
+    """Folder of your copy of it: results of its sequences are taken, others passed over. Its images are not needed."""
     results: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR|ZIP|FILE...")]
     """A tracker's result files, a folder or .zip of them, or a folder of such folders."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -60,12 +60,13 @@ def run(options: ImportOptions) -> int:
         raise Problem(f"--first-pixel {options.first_pixel}: 0 or 1 is needed")
     with user_input():
         name = data_set(options.dataset)
-        sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
+        there = read_dataset(name, options.root, options.subset, options.allow_partial, images=False)
+        sequences = only(there, options.only)
         imported = _load(options, name, sequences)
         store = Store(options.out, name, "ope")
-        there = store.trackers()
+        known = store.trackers()
         for tracker, found in imported.items():
-            refuse_others(there, tracker, found.identity)
+            refuse_others(known, tracker, found.identity)
         store.note_sequences(replace(s, frame_size=frame_size(store, s)) for s in sequences)
     for tracker, found in imported.items():
         with user_input():
@@ -73,7 +74,22 @@ def run(options: ImportOptions) -> int:
         for sequence, result in found.results.items():
             store.write(Unit(tracker, sequence, 1, 0, len(result.boxes)), result.boxes, result.seconds)
     _finish(store)
+    for tracker, found in imported.items():
+        if line := _lacking(tracker, found, sequences):
+            print(line, file=sys.stderr)
     return 0
+
+
+def _lacking(tracker: str, found: Imported, sequences: list[Sequence]) -> str:
+    """What to say of a tracker without results on some sequences; nothing of a complete one."""
+    missing = [sequence.name for sequence in sequences if sequence.name not in found.results]
+    if not missing:
+        return ""
+    shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+    return (
+        f"INCOMPLETE: {tracker} has no result on {len(missing)} of {len(sequences)} sequences ({shown}): its means are over "
+        f"{len(found.results)} alone, and not to be compared with others; leave sequences out on purpose with --only"
+    )
 
 
 def _load(options: ImportOptions, name: str, sequences: list[Sequence]) -> dict[str, Imported]:

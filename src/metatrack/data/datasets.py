@@ -20,8 +20,8 @@ class DataSet:
     title: str
     subsets: tuple[str, ...] | None
     """Names of its lists; None if a subset is a folder inside the root."""
-    read: Callable[[Path, Any, bool], list[Sequence]]
-    """``(root, subset, allow_partial)`` to its sequences."""
+    read: Callable[[Path, Any, bool, bool], list[Sequence]]
+    """``(root, subset, allow_partial, images)`` to its sequences."""
     source: str
     """Where to get it."""
 
@@ -31,9 +31,9 @@ DATA_SETS = {
     "got10k": DataSet("GOT-10k", None, got10k.read_got10k, got10k.SOURCE),
     "lasot": DataSet("LaSOT", lasot.SUBSETS, lasot.read_lasot, lasot.SOURCE),
     "uav123": DataSet("UAV123 and UAV20L", uav123.SUBSETS, uav123.read_uav123, uav123.SOURCE),
-    "nfs": DataSet("Need for Speed", nfs.SUBSETS, nfs.read_nfs, nfs.SOURCE),
+    "nfs": DataSet("Need for Speed", nfs.SUBSETS, lambda root, rate, partial, _: nfs.read_nfs(root, rate, partial), nfs.SOURCE),
     "tcolor128": DataSet("TColor-128", tcolor128.SUBSETS, tcolor128.read_tcolor128, tcolor128.SOURCE),
-    "vot": DataSet("folders of VOT", (), lambda root, _, partial: vot.read_vot(root, partial), vot.SOURCE),
+    "vot": DataSet("folders of VOT", (), lambda root, _, partial, __: vot.read_vot(root, partial), vot.SOURCE),
     "plain": DataSet("folders of images and boxes", (), lambda root, *_: plain.read_plain(root), plain.LAYOUT),
 }
 ALIASES = {"tc128": "tcolor128", "templecolor128": "tcolor128", "needforspeed": "nfs", "got": "got10k"}
@@ -83,7 +83,9 @@ def listed_names(name: str) -> list[str]:
     return {"nfs": list(nfs.nfs_frames()), "tcolor128": list(tcolor128.tcolor128_names())}.get(name, [])
 
 
-def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_dataset(
+    name: str, root: Path, subset: str | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads a local copy of a data set.
 
     Args:
@@ -91,6 +93,7 @@ def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial
         root: folder of the local copy, as the data set's own module describes it.
         subset: list (in any case) or, for GOT-10k, folder of the split; a list that is named must be there in full.
         allow_partial: read what is there of the named list.
+        images: the frames must be there; without, ground truth alone is enough (but for NfS, VOT and plain folders).
 
     Raises:
         FileNotFoundError: something is missing; the message lists it and says where to get it.
@@ -105,4 +108,4 @@ def read_dataset(name: str, root: Path, subset: str | None = None, allow_partial
         if subset.lower() not in by_case and near:
             raise ValueError(f"unknown subset {subset!r} of {name}; did you mean {by_case[near[0]]!r}?")
         subset = by_case.get(subset.lower(), subset)  # what is like none is refused by the reader, which lists them
-    return known.read(Path(root), subset, allow_partial)
+    return known.read(Path(root), subset, allow_partial, images)

@@ -70,7 +70,9 @@ def gaps(numbers: Iterable[int]) -> tuple[int, list[str]]:
     return count, spans[:SHOWN] + (["..."] if len(spans) > SHOWN else [])
 
 
-def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str) -> dict[int, Path]:
+def frames_in(
+    folder: Path, wanted: Iterable[int] | None, name: str, source: str, images: bool = True
+) -> dict[int, Path]:
     """The frames with the wanted numbers, in that order; with None, all from the first to the last that is there.
 
     Args:
@@ -78,11 +80,14 @@ def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str
         wanted: numbers as in the file names.
         name: of the sequence, for messages.
         source: where to get the data set, the end of messages.
+        images: there must be frames; without, a folder that has none at all gives the names that they would have.
 
     Raises:
         FileNotFoundError: frames are missing; the message lists their numbers.
     """
     there = numbered_frames(folder)
+    if not (images or there) and wanted is not None:
+        return {number: folder / f"{number:08d}.jpg" for number in wanted}
     if wanted is None:
         # What is there is counted, and never the numbers that names state: two files may be a thousand million apart.
         count, spans = gaps(there)

@@ -30,7 +30,9 @@ from metatrack.files import inside
 SOURCE = "GOT-10k comes from http://got-10k.aitestunion.com (registration); other data can be brought into the same layout"
 
 
-def read_got10k(root: Path, split: str | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_got10k(
+    root: Path, split: str | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads the sequences of one split, in the order of ``list.txt`` or, without it, sorted by name.
 
     A row of the boxes is NaN where the target is absent (``absence.label`` is 1, or ``cover.label`` is 0: nothing of it is to be
@@ -40,6 +42,8 @@ def read_got10k(root: Path, split: str | None = None, allow_partial: bool = Fals
         root: folder that holds the splits; with ``split=None``, the folder that holds the sequences themselves.
         split: name of the split's folder, for example ``train``.
         allow_partial: read what is there of ``list.txt``.
+        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
+            alone is enough to score boxes.
 
     Raises:
         FileNotFoundError: a folder, a sequence of ``list.txt``, a frame or a ground truth file is missing.
@@ -67,7 +71,7 @@ def read_got10k(root: Path, split: str | None = None, allow_partial: bool = Fals
         splits = sorted(path.name for path in folder.iterdir() if path.is_dir())
         hint = f"; name one of its folders as the split: {', '.join(splits[:10])}" if splits else ""
         raise FileNotFoundError(f"{folder} holds no sequences (folders with a groundtruth.txt){hint}. {SOURCE}")
-    return [_read(folder / name) for name in names]
+    return [_read(folder / name, images) for name in names]
 
 
 def read_stills(root: Path) -> list[Sequence]:
@@ -105,15 +109,18 @@ def read_stills(root: Path) -> list[Sequence]:
     return found
 
 
-def _read(folder: Path) -> Sequence:
+def _read(folder: Path, images: bool) -> Sequence:
     numbered = numbered_frames(folder)
+    truth = folder / "groundtruth.txt"
+    if not (numbered or images) and truth.is_file():
+        count = len(parse_rows(read_text(truth), truth))
+        numbered = {number: folder / f"{number:08d}.jpg" for number in range(1, count + 1)}
     if not numbered:
         raise FileNotFoundError(f"{folder} holds no frames (00000001.jpg, 00000002.jpg, ...). {SOURCE}")
     first, last = min(numbered), max(numbered)
     lacking, spans = gaps(numbered)
     if lacking:
         raise FileNotFoundError(f"{folder} lacks {lacking} frames between {first:08d} and {last:08d}: {', '.join(spans)}")
-    truth = folder / "groundtruth.txt"
     if not truth.is_file():
         raise FileNotFoundError(f"{truth} is missing. {SOURCE}")
     n = len(numbered)

@@ -51,7 +51,9 @@ def lasot_attribute_names() -> dict[str, str]:
     return dict(table("lasot")["attributes"])
 
 
-def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_lasot(
+    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads a local copy of LaSOT, sorted by class and number.
 
     Frames in which the target is fully occluded or out of view are absent and have the box NaN, whatever the file says there.
@@ -61,6 +63,8 @@ def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = F
         root: folder that holds the classes, or the sequences themselves.
         subset: the list that must be there in full; None reads what is found of all lists.
         allow_partial: with a subset named, read those of its sequences that are found.
+        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
+            alone is enough to score boxes.
 
     Raises:
         FileNotFoundError: ``root`` does not exist, or sequences, frames or files are missing; the message lists them.
@@ -71,7 +75,7 @@ def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = F
     wanted = lasot_names(subset) if subset else lasot_names("all") + lasot_names("extension")
     found = _found(root, wanted)
     names = choose(root, wanted, found, f"the list {subset}" if subset else None, allow_partial, SOURCE)
-    return [_read(name, found[name]) for name in names]
+    return [_read(name, found[name], images) for name in names]
 
 
 def _found(root: Path, names: list[str]) -> dict[str, Path]:
@@ -81,10 +85,10 @@ def _found(root: Path, names: list[str]) -> dict[str, Path]:
     return {name: there[name] for name in names if name in there}
 
 
-def _read(name: str, folder: Path) -> Sequence:
+def _read(name: str, folder: Path, images: bool) -> Sequence:
     truth = truth_file(folder / "groundtruth.txt", name, SOURCE)
     rows = parse_rows(read_text(truth), truth)
-    frames = frames_in(folder / "img", range(1, len(rows) + 1), name, SOURCE)
+    frames = frames_in(folder / "img", range(1, len(rows) + 1), name, SOURCE, images)
     absent = np.zeros(len(rows), np.bool_)
     for file in ("full_occlusion.txt", "out_of_view.txt"):
         absent |= _flags(truth_file(folder / file, name, SOURCE), len(rows))

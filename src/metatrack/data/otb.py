@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64
-from metatrack.data.folders import numbered_frames, table
+from metatrack.data.folders import frames_in, table
 from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
-from metatrack.hints import number_spans
 
 Subset = Literal["OTB100", "OTB50", "OTB2013"]
 SUBSETS: tuple[Subset, ...] = ("OTB100", "OTB50", "OTB2013")
@@ -99,13 +98,18 @@ def attribute_names() -> dict[str, str]:
     return dict(table("otb")["attributes"])
 
 
-def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_otb(
+    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads a local copy of OTB, sorted by name.
 
     Args:
         root: folder that holds one folder per sequence.
         subset: the list that must be there in full; None reads the targets of OTB-100 that are found.
         allow_partial: with a subset named, read those of its targets that are found.
+        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
+            alone is enough to score boxes.
+            The files of the ground truth may then also lie in the root itself, each named after its target.
 
     A row of the ground truth without area (the last of Board and of Twinnings) becomes NaN. Damage in a target that is there
     is an error in every case: a short sequence must never pass for a whole one.
@@ -120,7 +124,9 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
         raise FileNotFoundError(f"{root} is not a folder; give the folder that holds Basketball, Biker, ...{_remedy()}")
     folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     targets = otb_targets(subset or "OTB100")
-    found = [(target, truth) for target in targets if (truth := _truth_file(target, folders)) is not None]
+    texts = {} if images else _texts(root)
+    truths = {target: _truth_file(target, folders) or texts.get(target.name) for target in targets}
+    found = [(target, truth) for target, truth in truths.items() if truth is not None]
     if len(found) < len(targets) and (not found or (subset is not None and not allow_partial)):
         missing = sorted({target.folder for target in targets} - {target.folder for target, _ in found}, key=str.lower)
         halves = [t.name for t in targets if t.folder not in missing and t.name not in {f.name for f, _ in found}]
@@ -130,7 +136,7 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
             f"{root} lacks {len(targets) - len(found)} of the {len(targets)} targets of {subset or 'OTB100'}: "
             f"{'; '.join(lacks)}{hint}{_remedy()}"
         )
-    return [_read(target, truth) for target, truth in found]
+    return [_read(target, truth, images) for target, truth in found]
 
 
 def zero_based(rows: npt.ArrayLike) -> Float64:
@@ -152,6 +158,12 @@ def _target(name: str, fact: dict[str, Any]) -> OtbTarget:
     )
 
 
+def _texts(root: Path) -> dict[str, Path]:
+    """Text files of a folder by the names of the targets that they are named after, in any case."""
+    names = {target.name.lower(): target.name for target in otb_targets()}
+    return {names[path.stem.lower()]: path for path in sorted(root.glob("*.txt")) if path.stem.lower() in names}
+
+
 def _truth_file(target: OtbTarget, folders: dict[str, Path]) -> Path | None:
     """The target's ground truth; copies differ in the case of folder names, and some give each of two targets a folder."""
     for name, truth in ((target.folder, target.truth), (target.name, target.truth), (target.name, "groundtruth_rect.txt")):
@@ -161,7 +173,7 @@ def _truth_file(target: OtbTarget, folders: dict[str, Path]) -> Path | None:
     return None
 
 
-def _read(target: OtbTarget, truth: Path) -> Sequence:
+def _read(target: OtbTarget, truth: Path, images: bool) -> Sequence:
     rows = parse_rows(read_text(truth), truth)
     if len(rows) != target.rows:
         raise ValueError(
@@ -170,15 +182,10 @@ def _read(target: OtbTarget, truth: Path) -> Sequence:
         )
     boxes = zero_based(rows)
     boxes[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
-    image_folder = truth.parent / "img"
-    numbered = numbered_frames(image_folder)
-    missing = [number for number in target.frames if number not in numbered]
-    if missing:
-        numbers = ", ".join(number_spans(missing))
-        raise FileNotFoundError(f"{target.name}: {image_folder} lacks {len(missing)} frames: {numbers}{_remedy()}")
+    frames = frames_in(truth.parent / "img", target.frames, target.name, _remedy().removeprefix(". "), images)
     return Sequence(
         name=target.name,
-        frame_paths=tuple(numbered[number] for number in target.frames),
+        frame_paths=tuple(frames.values()),
         boxes=boxes[target.skip :],
         attributes=target.attributes,
         start_frame=target.frames[0],

@@ -33,13 +33,17 @@ def tcolor128_names() -> tuple[str, ...]:
     return tuple(table("tcolor128")["targets"])
 
 
-def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_tcolor128(
+    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads a local copy, sorted by name.
 
     Args:
         root: folder that holds one folder per target.
         subset: "TColor128" if all targets must be there; None reads what is found.
         allow_partial: with the subset named, read those of its targets that are found.
+        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
+            alone is enough to score boxes.
 
     Raises:
         FileNotFoundError: ``root``, targets, files or frames are missing; the message lists them.
@@ -50,14 +54,14 @@ def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool
     folders = {_plain(path.name): path for path in root.iterdir() if path.is_dir()}
     there = {name for name in tcolor128_names() if _plain(name) in folders}
     names = choose(root, tcolor128_names(), there, subset, allow_partial, SOURCE)
-    return [_read(name, folders[_plain(name)]) for name in names]
+    return [_read(name, folders[_plain(name)], images) for name in names]
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def _read(name: str, folder: Path) -> Sequence:
+def _read(name: str, folder: Path, images: bool) -> Sequence:
     files_by_name = {_plain(path.name): path for path in folder.iterdir() if path.suffix.lower() == ".txt"}
 
     def file(end: str) -> Path:
@@ -71,7 +75,7 @@ def _read(name: str, folder: Path) -> Sequence:
     rows = parse_rows(read_text(truth), truth)
     if len(rows) != end - start + 1:
         raise ValueError(f"{truth} holds {len(rows)} boxes, but {span.name} states the frames {start} to {end}. {SOURCE}")
-    frames = frames_in(folder / "img", range(start, end + 1), name, SOURCE)
+    frames = frames_in(folder / "img", range(start, end + 1), name, SOURCE, images)
     rows[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
     words = files_by_name.get(_plain(f"{name}_att.txt"))
     attributes = re.split(r"[\s,;]+", read_text(words).upper()) if words else []

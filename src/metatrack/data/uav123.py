@@ -54,13 +54,17 @@ def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]
     return {name: (folder, start, end) for name, (folder, start, end) in table("uav123")[subset].items()}
 
 
-def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
+def read_uav123(
+    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
+) -> list[Sequence]:
     """Reads a local copy, in the benchmark's order.
 
     Args:
         root: folder that holds ``data_seq`` and ``anno``.
         subset: the list that must be there in full; None reads the targets of UAV123 that are found.
         allow_partial: with a subset named, read those of its targets that are found.
+        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
+            alone is enough to score boxes.
 
     Raises:
         FileNotFoundError: ``root``, targets or frames are missing; the message lists them.
@@ -70,22 +74,26 @@ def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = 
     root = root_folder(root, "data_seq and anno", SOURCE)
     targets = uav123_targets(subset or "UAV123")
     boxes, videos = root / "anno" / (subset or "UAV123"), root / "data_seq" / "UAV123"
-    for folder in (boxes, videos):
+    for folder in (boxes, videos) if images else (boxes,):
         if not folder.is_dir():
             raise FileNotFoundError(f"{root} holds no {folder.relative_to(root).as_posix()}, which the archive has. {SOURCE}")
-    there = {name for name, (folder, _, _) in targets.items() if (boxes / f"{name}.txt").is_file() and (videos / folder).is_dir()}
+    there = {
+        name
+        for name, (folder, _, _) in targets.items()
+        if (boxes / f"{name}.txt").is_file() and (not images or (videos / folder).is_dir())
+    }
     names = choose(root, list(targets), there, subset, allow_partial, SOURCE)
-    return [_read(name, boxes / f"{name}.txt", videos / targets[name][0], *targets[name][1:]) for name in names]
+    return [_read(name, boxes / f"{name}.txt", videos / targets[name][0], *targets[name][1:], images) for name in names]
 
 
-def _read(name: str, truth: Path, folder: Path, start: int, end: int) -> Sequence:
+def _read(name: str, truth: Path, folder: Path, start: int, end: int, images: bool) -> Sequence:
     rows = parse_rows(read_text(truth), truth)
     if len(rows) != end - start + 1:
         raise ValueError(
             f"{truth} holds {len(rows)} boxes, the benchmark states {end - start + 1} (frames {start} to {end} of {folder.name})"
             f"; the file is damaged or of another edition. {SOURCE}"
         )
-    frames = frames_in(folder, range(start, end + 1), name, SOURCE)
+    frames = frames_in(folder, range(start, end + 1), name, SOURCE, images)
     absent = np.array(~np.isfinite(rows).all(axis=1))
     rows[~(rows[:, 2:] > 0).all(axis=1) | absent] = np.nan
     return Sequence(name, tuple(frames.values()), rows, _attributes(truth.parent / "att" / truth.name), absent, start)
