@@ -13,7 +13,7 @@ from metatrack.compared.cnnsvm import (
     KEPT,
     POOL,
     CnnSvmTarget,
-    Memory,
+    Examples,
     SVMOnly,
     correlated,
     learn,
@@ -94,7 +94,7 @@ def test_the_first_frame_is_kept_and_then_what_is_nearest_to_the_border():
     labels = np.where(np.arange(150) % 2, 1, -1).astype(np.float32)
     vectors = (rng.normal(size=(150, 20)) + labels[:, None]).astype(np.float32)
     first = np.arange(150) < 30
-    model = CnnSvmTarget(Box(0, 0, 1, 1), rng, Memory(vectors, labels, first), np.zeros(0, np.float32), 0.0, np.ones((1, 1)))
+    model = CnnSvmTarget(Box(0, 0, 1, 1), rng, Examples(vectors, labels, first), np.zeros(0, np.float32), 0.0, np.ones((1, 1)))
     learn(model)
     assert len(model.memory.labels) == KEPT and model.memory.first.sum() == 30
     margin = labels * (vectors @ model.weights + model.bias)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -20,6 +19,7 @@ from metatrack.app.problem import INCOMPLETE, user_input
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.stop import StopRequest
 from metatrack.geometry import Box, Image
+from metatrack.hints import number_spans
 from metatrack.runtime.load import load_model
 from metatrack.runtime.processor import Engine
 from metatrack.tracking.multi import MultiTracker
@@ -234,19 +234,18 @@ def _losses(lost: Mapping[int | str, list[int]], of: int) -> str:
     ('never', '2 of 20 frames: 3-4', 'target 2 in 2 of 20 frames: 3-4')
     """
     if len(lost) <= 1:
-        return _ranges([number for numbers in lost.values() for number in numbers], of)
-    lines = [f"target {target} in {_ranges(numbers, of)}" for target, numbers in lost.items() if numbers]
+        return _frames_lost([number for numbers in lost.values() for number in numbers], of)
+    lines = [f"target {target} in {_frames_lost(numbers, of)}" for target, numbers in lost.items() if numbers]
     return f"\n{'':<9}".join(lines) or "never"
 
 
-def _ranges(numbers: list[int], of: int) -> str:
+def _frames_lost(numbers: list[int], of: int) -> str:
     """Frame numbers as a person writes them: their count, and the first runs of them.
 
-    >>> _ranges([3, 4, 5, 9], 20)
+    >>> _frames_lost([3, 4, 5, 9], 20)
     '4 of 20 frames: 3-5, 9'
     """
     if not numbers:
         return "never"
-    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
-    shown = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs[:5])
-    return f"{len(numbers)} of {of} frames: {shown}" + (", ..." if len(runs) > 5 else "")
+    runs = number_spans(numbers)
+    return f"{len(numbers)} of {of} frames: {', '.join(runs[:5])}" + (", ..." if len(runs) > 5 else "")

@@ -98,7 +98,7 @@ def _normal(images: Image) -> Float32:
     return (images.astype(np.float32) - np.float32(127)) / np.float32(128)
 
 
-class Memory(NamedTuple):
+class Examples(NamedTuple):
     """What the machine is learned from."""
 
     vectors: Float32  # (n, 6048)
@@ -131,7 +131,7 @@ class CnnSvmTarget:
 
     box: Box
     rng: np.random.Generator
-    memory: Memory
+    memory: Examples
     weights: Float32  # (6048,)
     bias: float
     posterior: Float64  # of places around the last one, (rows, columns); it is in the middle
@@ -164,7 +164,7 @@ class CNNSVM(Follower[CnnSvmTarget]):
         vectors = network().features(around.crops([*corners, around.corner(given.y, given.x)]))
         labels = _labels(corners, around.corner(given.y, given.x))
         first = np.ones(len(labels), np.bool_)
-        memory = Memory(vectors[labels != 0], labels[labels != 0], first[labels != 0])
+        memory = Examples(vectors[labels != 0], labels[labels != 0], first[labels != 0])
         rows, columns = ((side - CROP) // GRAIN + 1 for side in around.image.shape[:2])
         posterior = np.zeros((rows, columns))
         posterior[rows // 2, columns // 2] = 1
@@ -196,7 +196,7 @@ class CNNSVM(Follower[CnnSvmTarget]):
         kept, new = model.memory, labels[labels != 0]
         joined = np.concatenate([vectors, own])[labels != 0]
         fresh = np.zeros(len(new), np.bool_)
-        model.memory = Memory(*(np.concatenate(pair) for pair in zip(kept, Memory(joined, new, fresh))))
+        model.memory = Examples(*(np.concatenate(pair) for pair in zip(kept, Examples(joined, new, fresh))))
         learn(model)
         return Found(model.box, float(own[0] @ model.weights + model.bias))
 
@@ -241,7 +241,7 @@ def learn(model: CnnSvmTarget) -> None:
     margin = labels * (vectors @ model.weights + np.float32(model.bias))
     margin[first] = -np.inf
     keep = np.sort(np.argsort(margin, kind="stable")[: max(KEPT, int(first.sum()))])
-    model.memory = Memory(vectors[keep], labels[keep], first[keep])
+    model.memory = Examples(vectors[keep], labels[keep], first[keep])
 
 
 def saliency_map(around: Surroundings, corners: Sequence[tuple[int, int]], weights: Float32) -> Float32:

@@ -28,20 +28,20 @@ PLACES = 8
 
 @dataclass(frozen=True)
 class RedetectionSettings(Checked):
-    """When a target is looked for elsewhere, and when it is found there."""
+    """When an unseen target is looked for over the whole frame, and when it counts as found."""
 
     enabled: bool = True
-    """While the target is unseen, also look elsewhere: eight places a frame, from near to far."""
+    """While the target is unseen, search eight further places a frame, the nearest first."""
     below: Share = 0.1
-    """Score under which the target is unseen: it is looked for elsewhere, and no size is read off the response."""
+    """Score under which the target is unseen: re-detection begins, and no size is read off the response."""
     min_score: Share = 0.7
-    """Score from which what is seen elsewhere is taken for the target."""
+    """Score from which what re-detection finds is taken for the target."""
 
 
 def redetect(
     target: TargetState[Any], patches: Patches, model: Model, searcher: Searcher, min_score: float
 ) -> tuple[Center, float] | None:
-    """Looks for a target elsewhere: a few places a frame, from near to far over the whole frame, then again.
+    """Searches a few places of the frame for an unseen target: the nearest first, over the whole frame, then again.
 
     Returns:
         New centre and score; None where no place holds it beyond doubt.
@@ -66,7 +66,7 @@ def redetect(
 
 
 def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:
-    """Points of a square grid around a place that lie in the frame, the place itself left out, from near to far.
+    """Points of a square grid around a place that lie in the frame, the place itself left out, the nearest first.
 
     >>> grid_places(50, 50, 40, 100, 60)
     [(50, 10), (10, 50), (90, 50), (10, 10), (90, 10)]

@@ -1,4 +1,11 @@
-"""One source of frames for every input: video file, folder of images, camera, address."""
+"""One source of frames for every input: video file, folder of images, camera, address.
+
+Damage that :func:`open_source` cannot see: bytes of a picture were changed into others that decode (no format here has
+checksums); zeros took the place of bytes of VP9, MJPEG or other codecs that do not mind them, or stand at the end of a picture;
+an mkv or webm was hit between two pictures (FFmpeg looks for the next intact piece, and the numbers move up); a transport
+stream, program stream or gif is cut; an mkv, webm or avi is cut whose length was never filled in; anything is cut behind an
+address, but for an mp4. On a live stream broken packets are passed over.
+"""
 
 from __future__ import annotations
 
@@ -137,13 +144,8 @@ def open_source(
     Damage. The frames before the damage are delivered, then :class:`DamagedSourceError` says what was found: a part that cannot
     be decoded, pictures that FFmpeg had to conceal (these are delivered, and the error comes after the last frame), a stretch of
     16 or more zero bytes in H.264 or HEVC of an mp4, mov or mkv, an mp4, mov, avi, mkv or webm that is shorter than it says, an
-    mp4 or mov that does not deliver a frame for each one that it lists. Damage behind ``end`` is not reported.
-
-    It cannot be seen when: bytes of a picture were changed into others that decode (no format here has checksums); zeros took
-    the place of bytes of VP9, MJPEG or other codecs that do not mind them, or stand at the end of a picture; an mkv or webm was
-    hit between two pictures (FFmpeg looks for the next intact piece, and the numbers move up); a transport stream, program stream
-    or gif is cut; an mkv, webm or avi is cut whose length was never filled in; anything is cut behind an address, but for an mp4.
-    On a live stream broken packets are passed over.
+    mp4 or mov that does not deliver a frame for each one that it lists. Damage behind ``end`` is not reported. What
+    cannot be seen stands at the top of this module.
 
     >>> from importlib.resources import files
     >>> with open_source(str(files("metatrack") / "assets" / "demo.mp4"), start=10, end=12) as frames:
@@ -160,14 +162,15 @@ def open_source(
     if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
         return _open_camera(int(source), start, end, drop)
     if isinstance(source, str) and (scheme := scheme_of(source)) is not None:
-        if scheme not in SCHEMES and scheme not in allow:
-            raise SourceError(
-                f"{_without_password(source)}: {scheme!r} is no protocol that is read;"
-                f" give the path of a file, or an address that begins with one of {', '.join(SCHEMES)}"
-            )
-        address = _without_password(source)
-        return _open_video(source, address, address, start, end, drop, (*SCHEMES, *allow))
-    path = local_path(checked_kind(source))
+        address, schemes = _without_password(source), (*SCHEMES, *allow)
+        if scheme not in schemes:
+            begins = f"an address that begins with one of {', '.join(SCHEMES)}"
+            raise SourceError(f"{address}: {scheme!r} is no protocol that is read; give the path of a file, or {begins}")
+        return _open_video(source, address, address, start, end, drop, schemes)
+    return _open_path(local_path(checked_kind(source)), start, end, drop)
+
+
+def _open_path(path: Path, start: int, end: int | None, drop: bool) -> FrameSource:
     if path.is_dir():
         return _open_folder(path, start, end)
     if not path.is_file():

@@ -94,7 +94,7 @@ def check_unpacked(data: bytes, source: str) -> None:
             place += size + -size % 8
 
 
-class _Reader:
+class _MatProcess:
     """The process, as we see it."""
 
     def __init__(self) -> None:
@@ -143,15 +143,15 @@ class _Reader:
 
 
 _LOCK = threading.Lock()
-_readers: list[_Reader] = []
+_readers: list[_MatProcess] = []
 
 
-def _reader() -> _Reader:
+def _reader() -> _MatProcess:
     """The process, started anew where there is none, or where it is another's that we were forked from."""
     if _readers and (_readers[0].owner != os.getpid() or _readers[0].process.poll() is not None):
         _readers.pop().end()
     if not _readers:
-        _readers.append(_Reader())
+        _readers.append(_MatProcess())
         atexit.register(_readers[0].end)
     return _readers[0]
 

@@ -144,8 +144,7 @@ def test_in_8_bits_trunk_and_head_say_nearly_the_same(bundle):
 def test_the_shipped_head_in_8_bits_gives_the_same_boxes():
     from metatrack.runtime.bundle import open_bundle
     from metatrack.runtime.load import build_model
-
-    from .conftest import Scene
+    from tests.conftest import Scene
 
     scene = Scene(0)
     plain, small = (build_model(open_bundle("lite"), precision=p) for p in ("float32", "int8"))
