@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from metatrack.bundling.storage import BYTES_FROM, store_bytes  # noqa: E402
 
 
-def product(rows: int, columns: int, half: bool) -> onnx.ModelProto:
+def product(rows: int, columns: int, half: bool) -> Any:
     """y = x W of a random matrix, stored in float32, or in float16 with a cast as the export does."""
     weight = np.random.default_rng(0).normal(0, 1, (rows, columns)).astype(np.float32) * np.geomspace(1e-3, 10, rows)[:, None]
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
@@ -26,7 +28,7 @@ def product(rows: int, columns: int, half: bool) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def answer(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+def answer(model: Any, x: np.ndarray) -> np.ndarray:
     found: np.ndarray = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     return found
 

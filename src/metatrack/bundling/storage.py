@@ -1,4 +1,4 @@
-"""How weights are stored in a graph: in fewer bits, and cast back when the graph is loaded, so that the arithmetic stays float32."""
+"""How weights are stored in a graph: in fewer bits, and cast back when the graph is loaded; the arithmetic stays float32."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BYTES, SCALE = "_bytes", "_scale"
 def store_bytes(model: onnx.ModelProto) -> None:
     """Replaces every large float matrix by whole numbers of 8 bits with a scale for each row, in place: a quarter of float32.
 
-    A row's numbers are off by 1/254 of its largest at most. A meta-learner's kernels keep a cosine above .9999 to those of the exact
-    matrices: thousands of such errors cancel in each.
+    A row's numbers are off by 1/254 of its largest at most. A meta-learner's kernels keep a cosine above .9999 to those of the
+    exact matrices: thousands of such errors cancel in each.
     """
     graph = model.graph
     nodes = []

@@ -30,8 +30,8 @@ def test_otb(tmp_path: Path, flat: bool, capsys: pytest.CaptureFixture[str]) -> 
     results = tmp_path / "Mine"
     results.mkdir()
     named = {"Deer": "Deer", "Human4": "Human4-2", "Jogging": "Jogging-1", "Jogging(2)": "Jogging-2"}
-    for file, name in named.items():
-        (results / f"{file}.txt").write_text(rows(TARGETS[name].rows))
+    for result, name in named.items():
+        (results / f"{result}.txt").write_text(rows(TARGETS[name].rows))
     (results / "Skating2.txt").write_text(rows(TARGETS["Skating2-1"].rows))
     words = ["import-results", "--dataset", "otb", "--root", str(tmp_path / "truth"), "--results", str(results)]
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
