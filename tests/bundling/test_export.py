@@ -6,11 +6,12 @@ import json
 import shutil
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metatrack.runtime.bundle import BundleError, open_bundle, shipped_models
+from metatrack.runtime.bundle import Bundle, BundleError, open_bundle, shipped_models
 from metatrack.runtime.load import build_model, load_model
 
 torch = pytest.importorskip("torch", reason="export needs the train extra")
@@ -67,6 +68,7 @@ def test_a_bundle_describes_itself(exported):
     assert card["architecture"]["trunk"] == network.trunk_name
     assert card["architecture"]["stride"] == 8
     assert set(card["files"]) == {"embed.onnx", "match.onnx", "adapt.onnx"}
+    assert "float_layers" not in card["architecture"]  # it says how the 8-bit trunk is made, and there is none
     assert not list(folder.parent.glob("tmp*"))  # nothing is left beside it
 
 
@@ -149,6 +151,14 @@ def test_without_learner_there_is_no_adapt_graph(tmp_path):
 def test_unknown_model_names_the_shipped():
     with pytest.raises(BundleError, match="shipped are .*lite"):
         load_model("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("trunk", "stated", "expected"), [("lite", None, 1), ("paper", None, 0), ("lite", 0, 0), ("paper", 6, 6)]
+)
+def test_layers_in_float_of_older_cards(trunk, stated, expected):
+    architecture = {"trunk": trunk} | ({} if stated is None else {"float_layers": stated})
+    assert Bundle(Path(), {"architecture": architecture}).float_layers == expected
 
 
 @pytest.mark.parametrize("name", shipped_models())

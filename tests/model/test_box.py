@@ -128,6 +128,7 @@ def test_in_8_bits_trunk_and_head_say_nearly_the_same(bundle):
     from metatrack.runtime.processor import choose
 
     crops = np.random.default_rng(5).integers(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8)
+    assert open_bundle(bundle).card["architecture"]["float_layers"] == 6
     plain, small = (build_model(open_bundle(bundle), precision=p) for p in ("float32", "int8"))
     a, b = plain.search(crops), small.search(crops)
     assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.9

@@ -10,6 +10,7 @@ from collections.abc import Sequence as Seq
 
 import numpy as np
 
+from metatrack.arrays import Bools, Floats
 from metatrack.bundling.calibration import RIGHT
 from metatrack.geometry import Box, Image, iou, mean_color, warp
 from metatrack.runtime.model import Model
@@ -21,23 +22,22 @@ SEEN, AWAY = 10, 12
 """Frames before the target goes, and frames without it."""
 
 
-def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool, **settings: object) -> dict[str, float]:
+def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, float | None]:
     """Tracks one scene for every clip.
 
     Args:
-        model: the model.
+        model: the model, whose score is calibrated.
         clips: of at least ``SEEN + 2`` frames.
         adapt: with the meta-learner.
-        settings: of the tracker, where they differ from the model's card.
 
     Returns:
         ``lost_precision``: share of the frames flagged as lost that do not show the target or whose box misses it;
         ``lost_recall``: share of the frames without target that are flagged, from the first that can be (``lost_after``);
         ``false_alarms``: share of the frames with target and right box that are flagged;
         ``found_again``: share of the scenes in which the last frame's box holds the target, of those that held it before it went;
-        ``overlap_after``: mean overlap after its return, of the same scenes.
+        ``overlap_after``: mean overlap after its return, of the same ``scenes``. A mean of nothing is None.
     """
-    chosen = TrackerSettings(**{**model.card["tracking"], **settings})
+    chosen = TrackerSettings(**model.card["tracking"])
     flagged, absent, right, early = [], [], [], []
     found, after = [], []
     for i, clip in enumerate(clips):
@@ -61,17 +61,21 @@ def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool, **settings: obj
                 overlaps.append(overlap)
         if held:
             found.append(overlaps[-1] > RIGHT)
-            after.append(np.mean(overlaps))
+            after.append(float(np.mean(overlaps)))
     flags, gone, ok, soon = (np.array(a) for a in (flagged, absent, right, early))
     missed = gone | ~ok
     return {
-        "lost_precision": round(float(missed[flags].mean()) if flags.any() else 1.0, 4),
-        "lost_recall": round(float(flags[gone & ~soon].mean()), 4),
-        "false_alarms": round(float(flags[~gone & ok].mean()), 4),
-        "found_again": round(float(np.mean(found)), 4),
-        "overlap_after": round(float(np.mean(after)), 4),
+        "lost_precision": _mean(missed[flags]),
+        "lost_recall": _mean(flags[gone & ~soon]),
+        "false_alarms": _mean(flags[~gone & ok]),
+        "found_again": _mean(found),
+        "overlap_after": _mean(after),
         "scenes": len(found),
     }
+
+
+def _mean(values: Floats | Bools | Seq[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if len(values) else None
 
 
 def elsewhere(shown: Seq[tuple[Image, Box]]) -> list[tuple[Image, Box]]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +16,25 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from metatrack.arrays import Float32
-from metatrack.bundling.quantise import EmbedGraph, embed_graph, quantise_head, quantise_trunk
-from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
-from metatrack.model.box import BoxNetwork, locate, parts
-from metatrack.model.features import STRIDE, center_cells
-from metatrack.model.matching import MatchingNetwork, Readout
-from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
+from metatrack.bundling.graphs import GraphSpec, graph_specs
+from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
+from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from metatrack.model.box import BoxNetwork, parts
+from metatrack.model.features import center_cells
+from metatrack.model.matching import MatchingNetwork
+from metatrack.model.meta import MetaLearner
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
+from metatrack.runtime.graph import SIGNATURES
+from metatrack.runtime.torch_weights import architecture
 from metatrack.training.sampling import BoxPair
 
 SMALL = {"near_size": 191}
 """Small contexts, for a new model with a box head: its graphs take contexts of any size; graphs of older bundles do not."""
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
-
-
-class MatchGraph(nn.Module):
-    """Equations (1) and (4): features of templates and contexts, and w_target (of no rows before the first update) -> logits."""
-
-    weight: Tensor
-    bias: Tensor
-    gain: Tensor
-    offset: Tensor
-
-    def __init__(self, network: MatchingNetwork) -> None:
-        super().__init__()
-        for name, value in network.readout()._asdict().items():
-            self.register_buffer(name, value.detach().clone())
-
-    @property
-    def readout(self) -> Readout:
-        """Of the network."""
-        return Readout(self.weight, self.bias, self.gain, self.offset)
-
-    def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
-        return adapted_response(template, search, self.readout, w_target)
-
-
-class LocateGraph(MatchGraph):
-    """Equation (4) and the box head for n targets: features, w_target of each, sizes -> response, score, sides."""
-
-    def __init__(self, network: BoxNetwork) -> None:
-        super().__init__(network)
-        self.head = network.box
-
-    def forward(  # type: ignore[override]
-        self, template: Tensor, target: Tensor, search: Tensor, w_target: Tensor, size: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return locate(self.head, template, target, search, self.readout, w_target, size)
-
-
-class AdaptGraph(MatchGraph):
-    """Equations (2) and (3): template, M contexts and their labels -> w_target."""
-
-    def __init__(self, network: MatchingNetwork, learner: MetaLearner) -> None:
-        super().__init__(network)
-        self.learner = learner
-
-    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        kernels: Tensor = self.learner(loss_gradient(template, support[None], labels[None], self.readout))[0]
-        return kernels
 
 
 @dataclass(frozen=True)
@@ -115,106 +71,45 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         made = Path(folder) / out.name
         made.mkdir()
-        r = network.response_cells
-        c, k = network.trunk.channels, network.trunk.template_cells
-        s = k + r - 1
-        n, m = torch.export.Dim("n", min=1, max=4096), torch.export.Dim("m", min=1, max=4096)
-        # Square patches of either size go through one graph.
-        height, width = torch.export.Dim("h", min=64), torch.export.Dim("w", min=64)
-        crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
-        _export(
-            EmbedGraph(network.trunk),
-            (crops,),
-            made / GRAPHS["embed"],
-            ["crops"],
-            ["features"],
-            ({0: n, 1: height, 2: width},),
-        )
-        template, search = torch.randn(3, c, k, k), torch.randn(3, c, s, s)
-        rows, cells = torch.export.Dim("rows", min=0, max=1024), torch.export.Dim("cells", min=k + 2, max=256)
-        if isinstance(network, BoxNetwork):
-            _export(
-                LocateGraph(network),
-                (
-                    template,
-                    torch.randn(3, c, PARTS, PARTS),
-                    search,
-                    torch.randn(3, TARGET_KERNELS, c),
-                    torch.rand(3, 2) * 60 + 30,
-                ),
-                made / GRAPHS["locate"],
-                ["template", "parts", "search", "w_target", "size"],
-                ["response", "logits", "sides"],
-                ({0: n}, {0: n}, {0: n, 2: cells, 3: cells}, {0: n, 1: rows}, {0: n}),
-            )
-            graphs = ["embed", "locate"]
-        else:
-            _export(
-                MatchGraph(network),
-                (template, search[:2], torch.randn(TARGET_KERNELS, c)),
-                made / GRAPHS["match"],
-                ["template", "search", "w_target"],
-                ["response"],
-                ({0: m}, {0: n}, {0: rows}),
-            )
-            graphs = ["embed", "match"]
-        if examples:
-            plain = Path(folder) / "embed.onnx"
-            _export(embed_graph(network.trunk), (crops,), plain, ["crops"], ["features"], ({0: n, 1: height, 2: width},))
-            quantise_trunk(plain, network.trunk_name, examples, made / GRAPHS["embed_int8"])
-            graphs.append("embed_int8")
-            if isinstance(network, BoxNetwork):
-                quantise_head(made / GRAPHS["locate"], [_feed(network, pair) for pair in examples], made / GRAPHS["locate_int8"])
-                graphs.append("locate_int8")
-        if learner is not None:
-            learner.eval()
-            graph = AdaptGraph(network, learner)
-            labels = torch.where(torch.rand(4, r, r) > 0.5, 1.0, -1.0)
-            support = torch.randn(4, c, s, s)
-            _export(
-                graph,
-                (template[:1], support, labels),
-                made / GRAPHS["adapt"],
-                ["template", "support", "labels"],
-                ["w_target"],
-                None,
-            )
-            graphs.append("adapt")
-        card = {
-            "format": 1,
-            "name": info.name,
-            "description": info.description,
-            "licence": info.licence,
-            "architecture": {
-                "trunk": network.trunk_name,
-                "kernels": network.kernels,
-                "target_kernels": TARGET_KERNELS if learner is not None else 0,
-                "channels": c,
-                "template_cells": k,
-                "search_cells": s,
-                "response_cells": r,
-                "stride": STRIDE,
-                "support": SUPPORT if learner is not None else 0,
-            },
-            "preprocessing": {
-                "color": "RGB, uint8, (n, height, width, 3)",
-                "template": f"{EXEMPLAR_SIZE} px: the square of side sqrt((w + p) (h + p)), p = (w + h) / 2, around the target",
-                "search": f"{SEARCH_SIZE} px at the same resolution",
-            },
-            "data": info.data,
-            "training": info.training,
-            "tracking": {**(SMALL if isinstance(network, BoxNetwork) else {}), **info.tracking},
-            "calibration": info.calibration,
-            "exported": datetime.date.today().isoformat(),
-            "files": {
-                GRAPHS[g]: {"sha256": sha256(made / GRAPHS[g]), "bytes": (made / GRAPHS[g]).stat().st_size} for g in graphs
-            },
-        }
-        (made / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        for spec in graph_specs(network, learner):
+            export_graph(spec, made / GRAPHS[spec.name])
+            if examples and spec.name == "embed":
+                plain = Path(folder) / GRAPHS["embed"]
+                export_graph(replace(spec, module=embed_graph(network.trunk)), plain)
+                quantise_trunk(plain, network.trunk_name, examples, made / GRAPHS["embed_int8"])
+            if examples and isinstance(network, BoxNetwork) and spec.name == "locate":
+                feeds = [_feed(network, pair) for pair in examples]
+                quantise_head(made / GRAPHS["locate"], feeds, made / GRAPHS["locate_int8"])
+        card = _card(network, learner, info, [made / file for file in GRAPHS.values() if (made / file).exists()])
+        (made / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         if out.exists():
             shutil.rmtree(out)
         os.replace(made, out)
     return out
+
+
+def _card(network: MatchingNetwork, learner: MetaLearner | None, info: CardInfo, graphs: Sequence[Path]) -> dict[str, Any]:
+    shape = architecture(network, learner)
+    if any(file.name == GRAPHS["embed_int8"] for file in graphs):
+        shape["float_layers"] = FLOAT_CONVOLUTIONS[network.trunk_name]
+    return {
+        "format": 1,
+        "name": info.name,
+        "description": info.description,
+        "licence": info.licence,
+        "architecture": shape,
+        "preprocessing": {
+            "color": "RGB, uint8, (n, height, width, 3)",
+            "template": f"{EXEMPLAR_SIZE} px: the square of side sqrt((w + p) (h + p)), p = (w + h) / 2, around the target",
+            "search": f"{SEARCH_SIZE} px at the same resolution",
+        },
+        "data": info.data,
+        "training": info.training,
+        "tracking": {**(SMALL if isinstance(network, BoxNetwork) else {}), **info.tracking},
+        "calibration": info.calibration,
+        "exported": datetime.date.today().isoformat(),
+        "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in graphs},
+    }
 
 
 def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, Float32]:
@@ -234,23 +129,22 @@ def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, Float32]:
     return {name: value.numpy() for name, value in inputs.items()}
 
 
-def _export(
-    module: nn.Module, example: tuple[Tensor, ...], path: Path, inputs: list[str], outputs: list[str], dynamic: Any
-) -> None:
+def export_graph(spec: GraphSpec, path: Path) -> None:
     """Exports one graph and stores its large weights in float16 (they are cast back when the session is made)."""
+    signature = SIGNATURES[spec.name]
     with torch.no_grad():
         program = torch.onnx.export(
-            module.eval(),
-            example,
+            spec.module.eval(),
+            spec.example,
             dynamo=True,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=dynamic,
+            input_names=list(signature.inputs),
+            output_names=list(signature.outputs),
+            dynamic_shapes=spec.dynamic,
             verbose=False,
             opset_version=18,
         )
     if program is None:
-        raise RuntimeError(f"torch could not export {type(module).__name__}")
+        raise RuntimeError(f"torch could not export {spec.name}")
     model = program.model_proto
     store_half(model)
     onnx.checker.check_model(model)

@@ -44,8 +44,8 @@ class Bundle:
     @property
     def float_layers(self) -> int:
         """Convolutions of the 8-bit trunk that stay in float32; cards made before they said so are told by their trunk."""
-        stated = self.card["files"].get(GRAPHS["embed_int8"], {}).get("float_layers")
-        return int(0 if self.card["architecture"].get("trunk") == "paper" else 1) if stated is None else int(stated)
+        architecture = self.card["architecture"]
+        return int(architecture.get("float_layers", 0 if architecture.get("trunk") == "paper" else 1))
 
 
 def sha256(path: Path) -> str:

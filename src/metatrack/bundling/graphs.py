@@ -1,0 +1,104 @@
+"""The networks as graphs: what goes through each, with which shapes, and which of them may differ from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from metatrack.bundling.quantise import EmbedGraph
+from metatrack.geometry import PARTS, SEARCH_SIZE
+from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.matching import MatchingNetwork, Readout
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
+
+
+class MatchGraph(nn.Module):
+    """Equations (1) and (4): features of templates and contexts, and w_target (of no rows before the first update) -> logits."""
+
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, network: MatchingNetwork) -> None:
+        super().__init__()
+        for name, value in network.readout()._asdict().items():
+            self.register_buffer(name, value.detach().clone())
+
+    @property
+    def readout(self) -> Readout:
+        """Of the network."""
+        return Readout(self.weight, self.bias, self.gain, self.offset)
+
+    def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
+        return adapted_response(template, search, self.readout, w_target)
+
+
+class LocateGraph(MatchGraph):
+    """Equation (4) and the box head for n targets: features, w_target of each, sizes -> response, score, sides."""
+
+    def __init__(self, network: BoxNetwork) -> None:
+        super().__init__(network)
+        self.head = network.box
+
+    def forward(  # type: ignore[override]
+        self, template: Tensor, target: Tensor, search: Tensor, w_target: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return locate(self.head, template, target, search, self.readout, w_target, size)
+
+
+class AdaptGraph(MatchGraph):
+    """Equations (2) and (3): template, M contexts and their labels -> w_target."""
+
+    def __init__(self, network: MatchingNetwork, learner: MetaLearner) -> None:
+        super().__init__(network)
+        self.learner = learner
+
+    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
+        kernels: Tensor = self.learner(loss_gradient(template, support[None], labels[None], self.readout))[0]
+        return kernels
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What an exporter is told of a graph; the names of inputs and outputs are those of ``runtime.graph.SIGNATURES``."""
+
+    name: str
+    """One of :data:`metatrack.runtime.graph.SIGNATURES`."""
+    module: nn.Module
+    """Takes the inputs in their order."""
+    example: tuple[Tensor, ...]
+    """Inputs; their values do not matter."""
+    dynamic: tuple[dict[int, Any], ...] | None = None
+    """For each input, its axes whose length may differ from the example's; None where none does."""
+
+
+def graph_specs(network: MatchingNetwork, learner: MetaLearner | None) -> Iterator[GraphSpec]:
+    """The graphs of a model in float32, in the order in which a frame goes through them."""
+    c, k, r = network.trunk.channels, network.trunk.template_cells, network.response_cells
+    n, m, rows = Dim("n", min=1, max=4096), Dim("m", min=1, max=4096), Dim("rows", min=0, max=1024)
+    # Square patches of either size go through one graph.
+    height, width, cells = Dim("h", min=64), Dim("w", min=64), Dim("cells", min=k + 2, max=256)
+    crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
+    yield GraphSpec("embed", EmbedGraph(network.trunk), (crops,), ({0: n, 1: height, 2: width},))
+    template, search = torch.randn(3, c, k, k), torch.randn(3, c, k + r - 1, k + r - 1)
+    if isinstance(network, BoxNetwork):
+        size, parts = torch.rand(3, 2) * 60 + 30, torch.randn(3, c, PARTS, PARTS)
+        yield GraphSpec(
+            "locate",
+            LocateGraph(network),
+            (template, parts, search, torch.randn(3, TARGET_KERNELS, c), size),
+            ({0: n}, {0: n}, {0: n, 2: cells, 3: cells}, {0: n, 1: rows}, {0: n}),
+        )
+    else:
+        example = (template, search[:2], torch.randn(TARGET_KERNELS, c))
+        yield GraphSpec("match", MatchGraph(network), example, ({0: m}, {0: n}, {0: rows}))
+    if learner is not None:
+        labels = torch.where(torch.rand(SUPPORT, r, r) > 0.5, 1.0, -1.0)
+        support = torch.randn(SUPPORT, c, k + r - 1, k + r - 1)
+        yield GraphSpec("adapt", AdaptGraph(network, learner), (template[:1], support, labels))
