@@ -11,13 +11,11 @@ import pytest
 from metatrack.runtime.load import load_model
 from tests.conftest import Scene
 
-torch = pytest.importorskip("torch", reason="export needs the train extra")
+pytest.importorskip("torch", reason="export needs the train extra")
 
 from metatrack.app.export import calibration  # noqa: E402
 from metatrack.bundling.disappearance import disappear, elsewhere  # noqa: E402
-from metatrack.bundling.export import CardInfo  # noqa: E402
 from metatrack.geometry import Box  # noqa: E402
-from metatrack.model.matching import MatchingNetwork  # noqa: E402
 from metatrack.training.validation import VIEW, ViewedClip  # noqa: E402
 
 
@@ -49,8 +47,7 @@ def test_elsewhere_turns_the_camera(clips):
 
 
 def test_an_export_says_what_the_score_and_the_flag_are_worth(clips, capsys):
-    torch.manual_seed(0)
-    found = calibration(MatchingNetwork("lite").eval(), None, CardInfo("test", "random weights", "none", [], {}), clips)
+    found = calibration(load_model("lite", 1), clips, adapt=False)
     assert {"slope", "offset", "disappearance"} <= set(found)
     assert "where the target goes and comes back: lost_precision" in capsys.readouterr().out
     json.dumps(found, allow_nan=False)  # a card can hold it

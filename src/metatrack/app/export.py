@@ -15,9 +15,8 @@ from metatrack.bundling.calibration import calibrate
 from metatrack.bundling.disappearance import disappear
 from metatrack.bundling.export import CardInfo, export_bundle
 from metatrack.bundling.quantise import calibration_pairs
-from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import MetaLearner
 from metatrack.runtime.bundle import CARD, open_bundle
+from metatrack.runtime.model import Model
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
 from metatrack.training.sampling import PairSampler
@@ -63,7 +62,9 @@ def run(options: ExportOptions) -> int:
         learner = None if options.meta is None else load_meta(options.meta, network)
         if options.val_mix is not None:
             clips = simulate(load_mix(options.val_mix), options.val_clips, seed=1)  # not those that chose the weights
-            info = replace(info, calibration=calibration(network, learner, info, clips))
+            model = model_of(network, learner, choose_precision("auto"))
+            model = replace(model, card={**model.card, "tracking": info.tracking})
+            info = replace(info, calibration=calibration(model, clips, adapt=learner is not None))
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
     with user_input():
         pairs = [] if options.int8_mix is None else calibration_pairs(PairSampler(load_mix(options.int8_mix), seed=5))
@@ -74,11 +75,8 @@ def run(options: ExportOptions) -> int:
     return 0
 
 
-def calibration(network: MatchingNetwork, learner: MetaLearner | None, info: CardInfo, clips: Seq[ViewedClip]) -> dict[str, Any]:
+def calibration(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, Any]:
     """What the score is worth on held-out clips, for the card; prints what flag and search are worth where a target goes away."""
-    adapt = learner is not None
-    model = model_of(network, learner, choose_precision("auto"))
-    model = replace(model, card={**model.card, "tracking": info.tracking})
     fitted = calibrate(model, clips, adapt)
     worth = disappear(replace(model, card={**model.card, "calibration": fitted}), clips, adapt)
     print("where the target goes and comes back:", ", ".join(f"{name} {value}" for name, value in worth.items()))
