@@ -105,3 +105,10 @@ def make_sequence(folder, name, frames=5):
     boxes = np.array([(2.0 * k, 5, 10, 10) for k in range(frames)])
     np.savetxt(folder / "groundtruth.txt", boxes, "%g", ",")
     return Sequence(name=name, frame_paths=tuple(paths), boxes=boxes, attributes=frozenset({"FM"}))
+
+
+def make_two_sequences(folder: Path) -> Path:
+    """Two sequences in the plain layout, of 5 and 6 frames; returns the folder."""
+    for name, frames in (("a", 5), ("b_1", 6)):
+        make_sequence(folder, name, frames)
+    return folder

@@ -14,14 +14,12 @@ from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.evaluate import plan
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.score.formats import parse_trajectories
-from tests.fake_trackers import make_sequence
+from tests.fake_trackers import make_two_sequences
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name, frames in (("a", 5), ("b_1", 6)):
-        make_sequence(tmp_path / "data", name, frames)
-    return tmp_path / "data"
+    return make_two_sequences(tmp_path / "data")
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import pytest
 from metatrack.compared.ccot import CCOT, faded, window_side
 from metatrack.compared.conjugate import conjugate_gradients
 from metatrack.compared.continuous import KERNEL, Joint, Penalty, coefficients, kernel_transform, label, resized
-from metatrack.compared.correlation import subwindow
 from metatrack.compared.fourier import inner, penalty_window
-from metatrack.compared.patches import resized as resized_image
 from metatrack.geometry import iou
+from tests.compared.scenes import follow_growth
 
 from ..conftest import Scene
 
@@ -168,18 +167,9 @@ def test_windows_hold_an_odd_number_of_cells(side, cell):
 
 
 def test_follows_growth():
-    """A view that is entered by 0.8 % a frame."""
-    scene = resized_image(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8), (720, 960))
-    tracker = CCOT()
-    for i in range(40):
-        height, width = (2 * round(side / 1.008**i) for side in (360, 480))
-        frame = resized_image(subwindow(scene, 359, 479, height, width), (180, 240))
-        if i == 0:
-            tracker.init(frame, (100, 70, 40, 40))
-        else:
-            box = tracker.update(frame).box
-    side = 40 * 720 / height
-    assert iou(box, (120 - side / 2, 90 - side / 2, side, side)) > 0.85
+    box, true = follow_growth(CCOT())
+    assert iou(box, true) > 0.85
+
 
 
 def test_the_first_frames_weigh_as_much_as_their_age_says():

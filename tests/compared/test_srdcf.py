@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metatrack.compared.correlation import gaussian_labels, subwindow
-from metatrack.compared.patches import resized
+from metatrack.compared.correlation import gaussian_labels
 from metatrack.compared.srdcf import SRDCF, SearchWindow, first_filter, products, solve
 from metatrack.geometry import iou
+from tests.compared.scenes import follow_growth
 
 N, CHANNELS = 7, 3
 
@@ -59,17 +59,6 @@ def test_window(size, cell, cells):
 
 
 def test_follows_growth():
-    """A view that is entered by 0.8 % a frame: the target in its middle grows by as much."""
-    coarse = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    scene = resized(coarse, (720, 960))
-    tracker = SRDCF()
-    for i in range(40):
-        height, width = (2 * round(side / 1.008**i) for side in (360, 480))
-        frame = resized(subwindow(scene, 359, 479, height, width), (180, 240))
-        if i == 0:
-            tracker.init(frame, (100, 70, 40, 40))
-        else:
-            box = tracker.update(frame).box
-    side = 40 * 720 / height
-    assert side == pytest.approx(54.6, abs=0.1)
-    assert iou(box, (120 - side / 2, 90 - side / 2, side, side)) > 0.85
+    box, true = follow_growth(SRDCF())
+    assert true.w == pytest.approx(54.6, abs=0.1)
+    assert iou(box, true) > 0.85

@@ -23,7 +23,7 @@ from metatrack.evaluation.score.imports import check_name, find_sources, load_re
 from metatrack.evaluation.score.records import Trajectory
 from metatrack.evaluation.score.summary import tracker_order
 from tests.evaluation.helpers import FAKES, command, finish, start
-from tests.fake_trackers import make_sequence
+from tests.fake_trackers import make_two_sequences
 
 # AUC and P@20 over the 15 targets whose frames are at hand (../shared/data/otb/sequences).
 PUBLISHED = {
@@ -43,9 +43,7 @@ PUBLISHED = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two sequences in the plain layout."""
-    for name, frames in (("a", 5), ("b_1", 6)):
-        make_sequence(tmp_path / "data", name, frames)
-    return tmp_path / "data"
+    return make_two_sequences(tmp_path / "data")
 
 
 @pytest.fixture
