@@ -176,3 +176,9 @@ def test_warp_turns_about_what_it_says():
 
 def test_warp_far_outside_is_all_fill():
     assert (warp(ramp(9, 9), np.eye(2), np.array([500.0, -400.0]), 8, (7, 8, 9)) == (7, 8, 9)).all()
+
+
+@pytest.mark.parametrize("box", [(1, 1, 1e300, 5), (60, 40, 1e-300, 5), (-1e9, 1, 2e9, 5)])
+def test_boxes_beyond_all_pixels(box):
+    with pytest.raises(ValueError, match="is no box in pixels"):
+        check_box(box, (80, 100))

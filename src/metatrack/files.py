@@ -131,6 +131,10 @@ def require_writable(path: str | Path) -> None:
         raise FileNotFoundError(f"{path} cannot be written: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
         raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"{path} cannot be written: it is a link to {os.readlink(path)}, which does not exist")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} cannot be written: it is a device or a pipe, and would be replaced; name a file")
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{path} cannot be written: it is write-protected; name another file, or allow writing")
     try:

@@ -23,6 +23,8 @@ PARTS = 7
 SEARCH_SIZE = 255
 """Side in pixels of the context patch z that the network sees (section 3.2.1 of the paper)."""
 
+LEAST_SIDE, MOST_PIXELS = 0.01, 1_000_000
+"""Limits of a box that a person gives, in pixels; beyond them arithmetic would fail before tracking does."""
 MOST_SHRINK = 16
 """Pixels a side that a large crop averages over at most: the sum of 16 x 16 still fits 16 bits."""
 
@@ -83,6 +85,9 @@ def check_box(box: Sequence[float], frame_size: tuple[int, int]) -> Box:
     if w <= 0 or h <= 0:
         raise ValueError(f"box {(x, y, w, h)} has no area; width and height must be positive (x, y, w, h, not two corners)")
     height, width = frame_size
+    if min(w, h) < LEAST_SIDE or max(map(abs, (x, y, w, h))) > MOST_PIXELS:
+        limits = f"sides from {LEAST_SIDE} on and numbers up to {MOST_PIXELS:,} are taken"
+        raise ValueError(f"box {(x, y, w, h)} is no box in pixels: {limits}")
     # Less than a pixel in both directions, and not whole: shares of the frame, as detectors give them.
     if w <= 1 and h <= 1 and 0 <= x <= 1 and 0 <= y <= 1 and not all(v.is_integer() for v in (x, y, w, h)):
         pixels = ",".join(f"{value:g}" for value in (x * width, y * height, w * width, h * height))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from metatrack.app.outputs import check_outputs
 from metatrack.app.problem import Problem
 from metatrack.images import write_image
-from metatrack.video import BoxWriter, read_boxes
+from metatrack.video import BoxWriter, VideoWriter, read_boxes
 
 CLIP = resources.files("metatrack") / "assets" / "demo.mp4"
 
@@ -122,3 +123,33 @@ def test_space_is_left_as_it_was(folder: Path) -> None:
     shutil.rmtree(folder / "images")
     check_outputs(folder / "clip.mp4", folder / "new.csv", folder / "new.mp4")
     assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "old.csv"]
+
+
+def test_a_pipe_or_a_device_is_not_replaced(folder: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names on this system")
+    os.mkfifo(folder / "pipe.csv")
+    os.mkfifo(folder / "pipe.mp4")
+    for table, video in ((folder / "pipe.csv", None), (None, folder / "pipe.mp4")):
+        with pytest.raises(Problem, match="it is a device or a pipe"):
+            check_outputs(folder / "clip.mp4", table, video)
+    with pytest.raises(OSError, match="it is a device or a pipe"):
+        BoxWriter(folder / "pipe.csv")
+
+
+def test_a_link_that_leads_nowhere_makes_no_folders(folder: Path) -> None:
+    (folder / "link.csv").symlink_to(folder / "nowhere" / "x.csv")
+    with pytest.raises(Problem, match=r"link\.csv cannot be written: it is a link to .*nowhere"):
+        check_outputs(folder / "clip.mp4", folder / "link.csv", None)
+    assert not (folder / "nowhere").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_only_our_own_video_is_replaced(folder: Path, suffix: str) -> None:
+    holiday, ours = folder / f"holiday{suffix}", folder / f"ours{suffix}"
+    shutil.copy(folder / "clip.mp4", holiday)
+    with pytest.raises(Problem, match="exists and is no video that metatrack wrote"):
+        check_outputs(folder / "images", None, holiday)
+    with VideoWriter(ours) as video:
+        video.write(np.zeros((16, 16, 3), np.uint8))
+    check_outputs(folder / "images", None, ours)

@@ -307,3 +307,9 @@ class Targets(RuleBasedStateMachine):
 
 
 TestTargets = Targets.TestCase
+
+
+@pytest.mark.parametrize("target", [float("nan"), "", "a,b", "a\nb", b"x", (1, 2), True])
+def test_ids_that_no_table_could_hold(scene, target):
+    with pytest.raises(ValueError, match="cannot be an id"):
+        MultiTracker("lite").add(scene.frame(0), scene.box(0), target)

@@ -94,3 +94,20 @@ def test_what_is_listed_exists_and_lists_of_files_are_not_listed() -> None:
     assert not {"concat", "hls", "dash", "image2", "sdp", "lavfi", "ffmetadata", "rtsp"} & set(CONTAINERS)
     assert not {"concat", "image2", "lavfi"} & set(STREAMS)
     assert not {"file", "concat", "subfile", "data", "pipe", "fd", "cache", "async"} & set(SCHEMES)
+
+
+@pytest.mark.parametrize("address", ["file://clip.mp4", "file://elsewhere/clip.mp4", "file://"])
+def test_the_address_of_a_file_elsewhere(address: str) -> None:
+    with pytest.raises(SourceError, match="names no file of this machine"):
+        open_source(address)
+
+
+def test_an_empty_source_is_not_the_working_folder() -> None:
+    with pytest.raises(SourceError, match="the source is empty"):
+        open_source("")
+
+
+@pytest.mark.parametrize("number", [-1, 10**20, "99999999999999999999", True])
+def test_numbers_that_no_camera_has(number: int | str) -> None:
+    with pytest.raises(SourceError, match="there is no camera"):
+        open_source(number)

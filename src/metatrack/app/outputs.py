@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metatrack.app.problem import Problem, user_input
 from metatrack.files import require_writable, same_file
 from metatrack.images import IMAGE_SUFFIXES, image_files
-from metatrack.video.sink import HEADER, HEADER_WITH_IDS, VIDEO_SUFFIXES
+from metatrack.video.sink import HEADER, HEADER_WITH_IDS, VIDEO_SUFFIXES, is_ours
 from metatrack.video.source import local_path, scheme_of
 
 
@@ -30,14 +30,17 @@ def check_outputs(source: str | Path, table: str | Path | None, video: str | Pat
     if video is not None and Path(video).suffix.lower() not in VIDEO_SUFFIXES:
         raise Problem(f"{video} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
     if table is not None and table != "-":
-        _may_be_replaced(Path(table))
+        _may_be_replaced(Path(table), _is_table, "table")
+    if video is not None:
+        _may_be_replaced(Path(video), is_ours, "video")
 
 
 def _apart_from(path: Path, source: str | Path) -> None:
     """That a result does not take the place of what is read."""
     if isinstance(source, str) and scheme_of(source) is not None:
         return
-    given = local_path(source)
+    with user_input():
+        given = local_path(source)
     if same_file(path, given):
         raise Problem(f"{path} is the source itself; name another file for the result")
     if given.is_dir() and path.suffix.lower() in IMAGE_SUFFIXES and same_file(path.parent, given):
@@ -52,12 +55,14 @@ def _images_like(path: Path, folder: Path) -> Sequence[Path]:
     return [each for each in image_files(folder) if each.stat().st_size == size]
 
 
-def _may_be_replaced(table: Path) -> None:
-    """That an existing file is a table of boxes, or empty: any other was meant as something else."""
-    if not table.is_file() or table.stat().st_size == 0:
-        return
+def _may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:
+    """That an existing file is one that metatrack wrote, or empty: any other was meant as something else."""
+    if path.is_file() and path.stat().st_size and not ours(path):
+        raise Problem(f"{path} exists and is no {what} that metatrack wrote; name another file for the results, or delete it")
+
+
+def _is_table(table: Path) -> bool:
     heads = [",".join(header).encode() for header in (HEADER, HEADER_WITH_IDS)]
     with table.open("rb") as file:
         begin = file.readline(1000).strip()
-    if not any(begin == head or begin.startswith(head + b",") for head in heads):
-        raise Problem(f"{table} exists and is no table that metatrack wrote; name another file for the results, or delete it")
+    return any(begin == head or begin.startswith(head + b",") for head in heads)

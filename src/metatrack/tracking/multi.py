@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class MultiTracker:
         """
         if target is None:
             target = self._next
+        if isinstance(target, bool) or not isinstance(target, (int, str)) or not re.fullmatch(r'[^,"\r\n]+', str(target)):
+            raise ValueError(f"target {target!r} cannot be an id; take a number, or a name without comma, quote or line end")
         if target in self._trackers:
             raise ValueError(f"target {target!r} is followed already; use correct() to move it, or another id")
         tracker = self._new()

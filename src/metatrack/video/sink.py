@@ -24,11 +24,14 @@ from metatrack.claims import hold
 from metatrack.files import require_writable, write_atomically
 from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
+from metatrack.video._av import open_input
 
 DEFAULT_FPS = 25.0
 """Frames per second of a video made of frames that have none, such as a folder's."""
 TICKS = Fraction(90_000)
 """Units of time in a second of the videos that are written: every usual rate is a whole number of them."""
+MARK = "boxes drawn by metatrack"
+"""Comment of every video that is written: it may be replaced by the next run's, and no other video may."""
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers for the colours of high definition, and for their usual range."""
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
@@ -125,6 +128,7 @@ class VideoWriter:
         # Fragments of a second or two make the part file of a killed run playable; a clean close turns them into a plain mp4.
         options = {"flush_packets": "1"} | ({} if self._part.suffix.lower() == ".mkv" else {"movflags": "hybrid_fragmented"})
         container = av.open(str(self._part), "w", container_options=options)
+        container.metadata["comment"] = MARK
         codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         # Without B-frames the first frame is shown at 0; fragments keep no list that would say so otherwise.
         quality = {"crf": "20", "preset": "veryfast", "bf": "0"} if codec == "libx264" else {"qscale": "4"}
@@ -156,6 +160,15 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a video that :class:`VideoWriter` wrote."""
+    try:
+        with open_input(str(path.resolve()), {}, None) as container:
+            return MARK in container.metadata.values()  # mkv writes the names of its tags in capitals
+    except (av.FFmpegError, OSError, ValueError):
+        return False
 
 
 class BoxRow(NamedTuple):

@@ -34,6 +34,10 @@ MOST_FOLDERS = 1000
 """In so many folders inside one without images, at most, images are looked for, to say so."""
 
 
+MOST_CAMERAS = 999
+"""A number above is a slip, and OpenCV ends the process on some."""
+
+
 class Shot(NamedTuple):
     """A frame on its way from a source."""
 
@@ -160,6 +164,8 @@ def open_source(
     if start < 0 or (end is not None and end <= start):
         raise ValueError(f"frames {start} to {end} are no range; start counts from 0 and end, not included, must lie behind it")
     if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
+        if isinstance(source, bool) or not 0 <= int(source) <= MOST_CAMERAS:
+            raise SourceError(f"there is no camera {source!r}; cameras are numbered from 0")
         return _open_camera(int(source), start, end, drop)
     if isinstance(source, str) and (scheme := scheme_of(source)) is not None:
         address, schemes = _without_password(source), (*SCHEMES, *allow)
@@ -210,9 +216,18 @@ def scheme_of(source: str) -> str | None:
 
 
 def local_path(source: str | Path) -> Path:
-    """The path of a file or folder, also of its ``file:`` address."""
+    """The path of a file or folder, also of its ``file:`` address.
+
+    Raises:
+        SourceError: it is empty, or an address that names no file of this machine.
+    """
     if isinstance(source, str) and source.lower().startswith("file://"):
-        return Path(url2pathname(urlsplit(source).path))
+        address = urlsplit(source)
+        if address.netloc.lower() not in ("", "localhost") or not address.path:
+            raise SourceError(f"{source} names no file of this machine; write file:///folder/clip.mp4, or the path alone")
+        return Path(url2pathname(address.path))
+    if not str(source):
+        raise SourceError("the source is empty; pass a video file, a folder of images, a camera's number or an address")
     return Path(source)
 
 

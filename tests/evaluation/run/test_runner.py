@@ -185,3 +185,15 @@ def test_identities_pin_what_decides_boxes(tmp_path):
 def test_names_that_are_none(texts, message):
     with pytest.raises(ValueError, match=message):
         trackers.tracker_specs(texts)
+
+
+def test_a_tracker_may_answer_with_the_box_alone(sequence):
+    class Still:
+        def init(self, frame, box):
+            self.box = box
+
+        def update(self, frame):
+            return self.box
+
+    boxes, _ = run_sequence(Still(), sequence)
+    assert (boxes == boxes[0]).all()

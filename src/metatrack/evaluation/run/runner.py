@@ -78,8 +78,9 @@ def run_sequence(
             tracker.init(frame, box)
         else:
             begin = time.perf_counter()
-            box = tracker.update(frame).box
+            answer = tracker.update(frame)
         seconds[i] = time.perf_counter() - begin
+        box = box if i == 0 else getattr(answer, "box", answer)  # a tracker may answer with the box alone
         boxes[i] = box
         on_frame()
     return boxes, seconds
