@@ -26,8 +26,9 @@ test: $(VENV)/dev.stamp lint typecheck pytest  ## ruff, mypy and all tests
 test-all-pythons: $(VENV)/dev.stamp  ## the wheel and the tests that need no torch on each Python here; make test-all-pythons ARGS="--only 3.12"
 	$(BIN)/python tools/all_pythons.py --suite $(ARGS)
 
-lint: $(VENV)/dev.stamp  ## ruff
+lint: $(VENV)/dev.stamp  ## ruff: rules and format
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
 
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy

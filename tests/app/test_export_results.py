@@ -85,9 +85,7 @@ def test_what_is_missing_is_said(store: Store, tmp_path: Path, capsys: pytest.Ca
         (["--first-pixel", "2"], "0 or 1 is needed"),
     ],
 )
-def test_wrong_input(
-    store: Store, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_input(store: Store, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export-results", str(store.root), "--out", str(tmp_path / "files"), *words]) == 2
     assert message in capsys.readouterr().err
 

@@ -35,7 +35,6 @@ LINES = """
 """A tracker in ten lines: it knows that frame k of the sequences is named k, and has its target at x = 2 k."""
 
 
-
 def program(folder: Path, code: str, *arguments: str, **fields: Any) -> ProcessTracker:
     """A tracker that runs Python code."""
     (folder / "tracker.py").write_text(textwrap.dedent(code), encoding="utf-8")

@@ -171,7 +171,6 @@ def test_follows_growth():
     assert iou(box, true) > 0.85
 
 
-
 def test_the_first_frames_weigh_as_much_as_their_age_says():
     """Weights 1 / (1 - rate)^j, normalised: after three frames as 0.99^2 : 0.99 : 1."""
     scene, tracker = Scene(), CCOT()

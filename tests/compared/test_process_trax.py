@@ -51,9 +51,6 @@ def sequence(tmp_path: Path) -> Sequence:
     return make_sequence(folder, "moving")
 
 
-
-
-
 @pytest.mark.parametrize("version", ["1", "2", "3", "4"])
 @pytest.mark.parametrize(
     ("form", "answer", "told"),

@@ -1,6 +1,5 @@
 """Polygons to boxes."""
 
-
 import numpy as np
 import pytest
 

@@ -60,8 +60,6 @@ def wait_for(condition, seconds: float = 1200) -> None:
         time.sleep(0.01)
 
 
-
-
 def score_runs(
     sequence: Sequence,
     runs: Seq[tuple[int, npt.ArrayLike]],

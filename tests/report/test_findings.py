@@ -20,6 +20,7 @@ from tests.report.helpers import STILL_AUC, Page, check_self_contained, evaluati
 
 pytest.importorskip("matplotlib")
 
+
 def test_golden_numbers(tmp_path: Path) -> None:
     sequences = [made("a", 5, "OCC SV"), made("b", 5, "OCC")]
     results = {"still": {"a": still(5), "b": still(5)}, "good": {"a": moving(5), "b": still(5)}}

@@ -75,7 +75,5 @@ def box_mean(values: Float32, side: int) -> Float32:
     """
     before, after = side // 2, side - 1 - side // 2
     sums = np.pad(values, ((before + 1, after), (before + 1, after)), mode="edge").cumsum(0, np.float64).cumsum(1)
-    mean: Float64 = (
-        sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    ) / side**2
+    mean: Float64 = (sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]) / side**2
     return mean.astype(np.float32)

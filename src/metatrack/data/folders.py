@@ -70,9 +70,7 @@ def gaps(numbers: Iterable[int]) -> tuple[int, list[str]]:
     return count, spans[:SHOWN] + (["..."] if len(spans) > SHOWN else [])
 
 
-def frames_in(
-    folder: Path, wanted: Iterable[int] | None, name: str, source: str, images: bool = True
-) -> dict[int, Path]:
+def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str, images: bool = True) -> dict[int, Path]:
     """The frames with the wanted numbers, in that order; with None, all from the first to the last that is there.
 
     Args:

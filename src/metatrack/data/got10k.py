@@ -30,9 +30,7 @@ from metatrack.files import inside
 SOURCE = "GOT-10k comes from http://got-10k.aitestunion.com (registration); other data can be brought into the same layout"
 
 
-def read_got10k(
-    root: Path, split: str | None = None, allow_partial: bool = False, images: bool = True
-) -> list[Sequence]:
+def read_got10k(root: Path, split: str | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads the sequences of one split, in the order of ``list.txt`` or, without it, sorted by name.
 
     A row of the boxes is NaN where the target is absent (``absence.label`` is 1, or ``cover.label`` is 0: nothing of it is to be

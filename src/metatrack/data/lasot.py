@@ -51,9 +51,7 @@ def lasot_attribute_names() -> dict[str, str]:
     return dict(table("lasot")["attributes"])
 
 
-def read_lasot(
-    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
-) -> list[Sequence]:
+def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy of LaSOT, sorted by class and number.
 
     Frames in which the target is fully occluded or out of view are absent and have the box NaN, whatever the file says there.

@@ -98,9 +98,7 @@ def attribute_names() -> dict[str, str]:
     return dict(table("otb")["attributes"])
 
 
-def read_otb(
-    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
-) -> list[Sequence]:
+def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy of OTB, sorted by name.
 
     Args:

@@ -33,9 +33,7 @@ def tcolor128_names() -> tuple[str, ...]:
     return tuple(table("tcolor128")["targets"])
 
 
-def read_tcolor128(
-    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
-) -> list[Sequence]:
+def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy, sorted by name.
 
     Args:

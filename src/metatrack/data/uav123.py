@@ -54,9 +54,7 @@ def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]
     return {name: (folder, start, end) for name, (folder, start, end) in table("uav123")[subset].items()}
 
 
-def read_uav123(
-    root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True
-) -> list[Sequence]:
+def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy, in the benchmark's order.
 
     Args:

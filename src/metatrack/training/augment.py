@@ -119,9 +119,7 @@ class Augmentation:
         return patch
 
 
-def resample(
-    image: Image, linear: Float64, offset: Float64, size: int, fill: Seq[float] = (0, 0, 0)
-) -> Image:
+def resample(image: Image, linear: Float64, offset: Float64, size: int, fill: Seq[float] = (0, 0, 0)) -> Image:
     """As :func:`metatrack.geometry.warp`, in less than half of its time; at the image's border nothing is blended."""
     (a, b), (c, d) = linear.tolist()
     x, y = offset.tolist()

@@ -1,6 +1,5 @@
 """Published result files give their published scores."""
 
-
 import numpy as np
 import pytest
 

@@ -16,8 +16,6 @@ NAN = float("nan")
 BOXES = np.array([[1.0, 2, 3, 4], [5.25, 6.5, 7, 8]])
 
 
-
-
 @pytest.mark.parametrize(
     ("stem", "target"),
     [
