@@ -28,7 +28,8 @@ from metatrack.data.otb import otb_targets
 from metatrack.data.regions import parse_region
 from metatrack.data.rows import decode_text, parse_rows
 from metatrack.evaluation.run.store import Store, Unit
-from metatrack.evaluation.score.formats import Trajectory, parse_trajectories, result_files, write_json, write_mat
+from metatrack.evaluation.score.formats import parse_trajectories, result_files, write_json, write_mat
+from metatrack.evaluation.score.records import Trajectory
 from metatrack.evaluation.score.summary import tracker_order
 from metatrack.images import read_image
 from metatrack.runtime.bundle import open_bundle
@@ -101,7 +102,8 @@ def in_data_set(
         for name in frames:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
-        for name, text in {**(others or {}), file: data}.items():
+        given: dict[str, str | bytes] = {**(others or {}), file: data}
+        for name, text in given.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_dataset(kind, folder)
@@ -148,7 +150,7 @@ def videos(suffix: str, codec: str) -> Callable[[], Sequence[bytes]]:
         file = io.BytesIO()
         pixels = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
         with av.open(file, "w", format={"mkv": "matroska"}.get(suffix, suffix)) as container:
-            stream = container.add_stream(codec, rate=25)
+            stream: Any = container.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
             for k in range(6):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(pixels, k, 0))))
