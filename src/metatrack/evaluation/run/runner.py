@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def run_sequence(
             begin = time.perf_counter()
             answer = tracker.update(frame)
         seconds[i] = time.perf_counter() - begin
-        box = box if i == 0 else getattr(answer, "box", answer)  # a tracker may answer with the box alone
-        boxes[i] = box
+        found: Any = box if i == 0 else answer
+        boxes[i] = getattr(found, "box", found)  # a tracker may answer with the box alone
         on_frame()
     return boxes, seconds
