@@ -41,7 +41,7 @@ WORDS = {
 """msgspec's names of kinds, as a person would say them."""
 _EXPECTED = re.compile(r"Expected (?P<wanted>.+?)(?:, got (?P<got>.+?))?(?: - at (?P<key>`key` in )?`\$(?P<place>.*)`)?")
 _CHOICE = re.compile(r"Invalid enum value (?P<got>.+) - at `\$\.?(?P<place>.*)`")
-_LACKS = re.compile(r"Object missing required field `(?P<key>.+)`(?: - at `\$(?P<place>.*)`)?")
+_LACKS = re.compile(r"Object missing required field `(?P<key>.+?)`(?: - at `\$(?P<place>.*)`)?")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

@@ -370,8 +370,9 @@ def test_export_replaces_nothing_but_a_bundle(tmp_path: Path) -> None:
     for taken in (tmp_path / "videos", tmp_path / "videos" / "clip.mp4"):
         with pytest.raises(Problem, match="no model bundle"):
             check_folder(taken)
-    (tmp_path / "videos" / "card.json").touch()
-    check_folder(tmp_path / "videos")
+    (tmp_path / "videos" / "card.json").write_text('{"name": "mine"}')  # what a person wrote, beside his video
+    with pytest.raises(Problem, match=r"no model bundle: it holds clip\.mp4"):
+        check_folder(tmp_path / "videos")
 
 
 def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

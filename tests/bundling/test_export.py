@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -92,50 +90,6 @@ def test_a_card_cannot_point_elsewhere(exported, tmp_path):
     (folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(BundleError, match="incomplete"):
         open_bundle(folder)
-
-
-@pytest.mark.parametrize(
-    "missing",
-    [
-        ["name"],
-        ["architecture"],
-        ["tracking", "calibration"],
-        ["files"],
-        ["architecture/channels", "architecture/support"],
-        ["files/embed.onnx/sha256", "files/match.onnx/sha256"],
-    ],
-)
-def test_what_a_card_lacks_is_named(exported, tmp_path, missing):
-    folder = shutil.copytree(exported[2], tmp_path / "copy")
-    card = json.loads((folder / "card.json").read_text())
-    for path in missing:
-        *parts, key = path.split("/")
-        del reduce(getitem, parts, card)[key]
-    (folder / "card.json").write_text(json.dumps(card))
-    with pytest.raises(BundleError, match=rf"copy/card\.json lacks {', '.join(missing).replace('/', '.')};"):
-        open_bundle(folder)
-
-
-def test_a_part_of_a_card_that_is_no_object(exported, tmp_path):
-    folder = shutil.copytree(exported[2], tmp_path / "copy")
-    card = json.loads((folder / "card.json").read_text())
-    for part in ("architecture", "tracking", "calibration", "files"):
-        for value in (None, 5, ["stride"]):
-            (folder / "card.json").write_text(json.dumps({**card, part: value}))
-            with pytest.raises(BundleError, match=rf"card\.json lacks {part};"):
-                open_bundle(folder)
-
-
-def test_a_file_that_is_no_graph(exported, tmp_path):
-    from metatrack.runtime.bundle import sha256
-
-    folder = shutil.copytree(exported[2], tmp_path / "copy")
-    (folder / "match.onnx").write_bytes(b"\x80\x04cposix\nsystem\n")  # the start of a pickle
-    card = json.loads((folder / "card.json").read_text())
-    card["files"]["match.onnx"]["sha256"] = sha256(folder / "match.onnx")
-    (folder / "card.json").write_text(json.dumps(card))
-    with pytest.raises(BundleError, match="cannot load the graph"):
-        build_model(open_bundle(folder))
 
 
 def test_without_learner_there_is_no_adapt_graph(tmp_path):

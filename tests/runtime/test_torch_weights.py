@@ -86,5 +86,5 @@ def test_a_file_that_is_no_graph(copy):
     card = json.loads((folder / "card.json").read_text())
     card["files"]["match.onnx"]["sha256"] = sha256(folder / "match.onnx")
     (folder / "card.json").write_text(json.dumps(card))
-    with pytest.raises(BundleError, match=r"match\.onnx.* cannot read the graph"):
+    with pytest.raises(BundleError, match=r"match\.onnx.* it is no ONNX file"):
         in_torch(folder)

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
 from metatrack.app import train as app  # noqa: E402
+from metatrack.claims import claim  # noqa: E402
 from metatrack.training.matching import MatchingConfig, MatchingTraining, train_matching  # noqa: E402
 from metatrack.training.meta import MetaConfig, train_meta  # noqa: E402
 from metatrack.training.run import Meter, Run, learning_rate  # noqa: E402
@@ -171,3 +172,11 @@ def test_meta_resumes_bit_for_bit(data, runs, tmp_path):
     train_meta(parts)
     assert equal(state_of(config.out), state_of(parts.out))
     assert read(config.out, "best.pt").keys() == {"learner", "baseline", "config", "step", "overlap", "commit"}
+
+
+def test_two_trainings_do_not_write_into_one_folder(data, tmp_path):
+    with claim(tmp_path / ".lock") as ours:
+        assert ours
+        with pytest.raises(ValueError, match="another training is writing there"):
+            Run(matching_config(data, tmp_path))
+    Run(matching_config(data, tmp_path))  # as soon as it has ended

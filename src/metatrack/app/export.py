@@ -15,7 +15,8 @@ from metatrack.bundling.calibration import calibrate
 from metatrack.bundling.disappearance import disappear
 from metatrack.bundling.export import CardInfo, export_bundle
 from metatrack.bundling.quantise import calibration_pairs
-from metatrack.runtime.bundle import CARD, open_bundle
+from metatrack.bundling.replacing import BusyError, check_replaceable
+from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.model import Model
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
@@ -68,7 +69,10 @@ def run(options: ExportOptions) -> int:
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
     with user_input():
         pairs = [] if options.int8_mix is None else calibration_pairs(PairSampler(load_mix(options.int8_mix), seed=5))
-    folder = export_bundle(network, learner, info, options.out, pairs)
+    try:
+        folder = export_bundle(network, learner, info, options.out, pairs)
+    except BusyError as error:
+        raise Problem(str(error)) from error
     bundle = open_bundle(folder)
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
     print(f"{folder}: model {info.name!r}, {size / 1e6:.1f} MB, {'with' if learner else 'without'} meta-learner")
@@ -84,13 +88,13 @@ def calibration(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, 
 
 
 def check_folder(out: Path) -> None:
-    """Refuses a place whose content is no bundle, since export replaces it.
+    """Refuses a place whose content is no bundle, since export replaces it, before the work begins.
 
     Raises:
         Problem: it is a file, or a folder that holds something else.
     """
-    if out.exists() and not (out / CARD).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise Problem(f"{out} is there and no model bundle; export would replace it: name a new folder")
+    with user_input():
+        check_replaceable(out)
 
 
 def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +19,8 @@ from torch import nn
 from metatrack.arrays import Float32
 from metatrack.bundling.graphs import GraphSpec, graph_specs
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
+from metatrack.bundling.replacing import replacing_bundle
+from metatrack.bundling.strip import strip
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
 from metatrack.model.features import center_cells
@@ -63,14 +63,14 @@ def export_bundle(
         network: the matching network.
         learner: the meta-learner, or None for a model that cannot adapt (the ablation).
         info: facts for the card.
-        out: the folder; an older one is replaced.
+        out: the folder; an older bundle is replaced.
         examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made.
+
+    Raises:
+        ValueError: ``out`` holds something else than a bundle, or another process is exporting there.
     """
     network.eval()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        made = Path(folder) / out.name
-        made.mkdir()
+    with replacing_bundle(out) as made, tempfile.TemporaryDirectory() as folder:
         for spec in graph_specs(network, learner):
             export_graph(spec, made / GRAPHS[spec.name])
             if examples and spec.name == "embed":
@@ -82,9 +82,6 @@ def export_bundle(
                 quantise_head(made / GRAPHS["locate"], feeds, made / GRAPHS["locate_int8"])
         card = _card(network, learner, info, [made / file for file in GRAPHS.values() if (made / file).exists()])
         (made / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(made, out)
     return out
 
 
@@ -147,6 +144,7 @@ def export_graph(spec: GraphSpec, path: Path) -> None:
         raise RuntimeError(f"torch could not export {spec.name}")
     model = program.model_proto
     store_half(model)
+    strip(model)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 

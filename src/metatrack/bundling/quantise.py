@@ -16,6 +16,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from metatrack.arrays import Array
+from metatrack.bundling.strip import strip
 from metatrack.model.features import LiteTrunk, Trunk, TrunkName
 from metatrack.training.sampling import BoxPair, PairSampler
 
@@ -164,6 +165,7 @@ def _quantise(model: onnx.ModelProto, feeds: Sequence[Feed], operators: list[str
     )
     made = onnx.load(out)
     read_bytes(made)
+    strip(made)
     onnx.checker.check_model(made)
     onnx.save(made, out)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from metatrack.runtime.card import parse_card
+from metatrack.runtime.graph_file import MOST_BYTES, check_graph
 
 CARD = "card.json"
 GRAPHS = {
@@ -18,11 +20,8 @@ GRAPHS = {
     "locate_int8": "locate-int8.onnx",
     "adapt": "adapt.onnx",
 }
-
-CARD_PARTS = ("architecture", "tracking", "calibration", "files")
-"""Objects of a card that are used at run time; ``data``, ``training`` and the like are for people."""
-ARCHITECTURE = ("channels", "template_cells", "search_cells", "response_cells", "stride", "support")
-"""Of these, what :class:`metatrack.runtime.model.Model` reads off the architecture."""
+ASIDE = ".old"
+"""How the name of an older bundle ends while a new export takes its place: ``.NAME.RANDOM.old``, beside it."""
 
 
 class BundleError(ValueError):
@@ -31,15 +30,53 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose hashes have been checked."""
+    """A bundle on disk. Bundles are equal where folder and card are; the card holds the hashes of all files."""
 
     folder: Path
-    card: dict[str, Any]
+    digest: str
+    """SHA-256 of the card."""
+    card: dict[str, Any] = field(compare=False)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with the package."""
+        return self.folder.parent == _shipped_folder().resolve()
 
     def graph(self, name: str) -> Path | None:
         """The file of a graph, one of :data:`GRAPHS`; None where the model has none, or none is ever so called."""
         file = GRAPHS.get(name)
         return self.folder / file if file is not None and file in self.card["files"] else None
+
+    def content(self, name: str) -> bytes:
+        """What is in the file of a graph that the model has: the bytes that were hashed, to be given to an engine.
+
+        Raises:
+            BundleError: the file is missing, is not what the card says, or is no graph of a tracker.
+        """
+        path = self.folder / GRAPHS[name]
+        data = _read(path)
+        if hashlib.sha256(data).hexdigest() != self.card["files"][path.name]["sha256"]:
+            raise _damaged(path)
+        try:
+            check_graph(data)
+        except ValueError as error:
+            raise BundleError(f"{path} cannot be used: {error}; export the model again") from error
+        return data
+
+    def check(self) -> None:
+        """Compares every file with its hash.
+
+        Raises:
+            BundleError: a file is missing, or is not what the card says.
+        """
+        for name, facts in self.card["files"].items():
+            path = self.folder / name
+            try:
+                found = sha256(path)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            if found != facts["sha256"]:
+                raise _damaged(path)
 
     @property
     def float_layers(self) -> int:
@@ -48,14 +85,34 @@ class Bundle:
         return int(architecture.get("float_layers", 0 if architecture.get("trunk") == "paper" else 1))
 
 
+def _damaged(path: Path) -> BundleError:
+    return BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
+
+
+def _unreadable(path: Path, error: OSError) -> BundleError:
+    return BundleError(f"{path} cannot be read: {error.strerror or error}; install the package again, or export the model again")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(f"{path}: {path.stat().st_size} bytes are no graph of a tracker; at most {MOST_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal."""
+    found = hashlib.sha256()
     with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()
-        )
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("metatrack") / "models"))
 
 
 def shipped_models() -> list[str]:
@@ -68,42 +125,57 @@ def open_bundle(model: str | Path) -> Bundle:
     """Opens a shipped model by its name, or a bundle folder by its path, and checks the card and every hash.
 
     Raises:
-        BundleError: there is no such model, its card lacks a key, a file is missing, or its content is not what the card says.
+        BundleError: there is no such model, its card lacks a key or has a wrong value, a file is missing, or its content is not
+            what the card says.
+    """
+    bundle = read_card(model)
+    bundle.check()
+    return bundle
+
+
+def read_card(model: str | Path) -> Bundle:
+    """As :func:`open_bundle`, without the hashes: whoever loads a graph takes :meth:`Bundle.content`, which compares them.
+
+    Raises:
+        BundleError: there is no such model, its card lacks a key or has a wrong value, or a file is missing.
     """
     shipped = shipped_models()
     if isinstance(model, str) and model in shipped:
-        folder = Path(str(resources.files("metatrack") / "models" / model))
+        folder = _shipped_folder() / model
     else:
         folder = Path(model)
-        if not (folder / CARD).is_file():
+        if not is_file(folder / CARD):
+            aside = set_aside(folder)
+            if aside:
+                raise BundleError(f"{folder}: an export into it was interrupted; rename {aside[-1]} to it, or export again")
             raise BundleError(f"no model {str(model)!r}: shipped are {', '.join(shipped) or 'none'}; a folder must hold {CARD}")
+    path = folder / CARD
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card["format"] != 1:
-            raise BundleError(f"{folder / CARD}: format {card['format']} is not known to this version; upgrade metatrack")
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder / CARD} is not a model card: {error!r}") from error
-    if missing := _missing(card):
-        raise BundleError(f"{folder / CARD} lacks {', '.join(missing)}; export the model again, or install the package again")
-    for name, facts in card["files"].items():
-        path = folder / name
-        if name not in GRAPHS.values() or not path.is_file():
-            raise BundleError(f"{path} is missing: the bundle is incomplete; install the package again")
-        if sha256(path) != facts["sha256"]:
-            raise BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
-    return Bundle(folder, card)
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        card = parse_card(data, str(path))
+    except ValueError as error:
+        raise BundleError(f"{error}; export the model again, or install the package again") from error
+    for name in card["files"]:
+        if name not in GRAPHS.values() or not is_file(folder / name):
+            raise BundleError(f"{folder / name} is missing: the bundle is incomplete; install the package again")
+    return Bundle(folder.resolve(), hashlib.sha256(data).hexdigest(), card)
 
 
-def _missing(card: dict[str, Any]) -> list[str]:
-    """What a card must say and does not; a part that is no object counts as missing.
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False of what can be no path."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
-    >>> _missing({"name": "mine", "architecture": dict.fromkeys(ARCHITECTURE[1:]), "calibration": {}, "files": {"a.onnx": {}}})
-    ['tracking', 'architecture.channels', 'files.a.onnx.sha256']
-    """
-    parts = {part: card[part] for part in CARD_PARTS if isinstance(card.get(part), dict)}
-    missing = [*([] if "name" in card else ["name"]), *(part for part in CARD_PARTS if part not in parts)]
-    if "architecture" in parts:
-        missing += [f"architecture.{key}" for key in ARCHITECTURE if key not in parts["architecture"]]
-    for file, facts in parts.get("files", {}).items():
-        missing += [] if isinstance(facts, dict) and "sha256" in facts else [f"files.{file}.sha256"]
-    return missing
+
+def set_aside(folder: Path) -> list[Path]:
+    """Complete older bundles that an interrupted export left beside a folder, the newest last."""
+    try:
+        beside = [each for each in folder.parent.iterdir() if each.name.startswith(f".{folder.name}.") and each.suffix == ASIDE]
+        return sorted((each for each in beside if (each / CARD).is_file()), key=lambda each: each.stat().st_mtime)
+    except (OSError, ValueError):
+        return []

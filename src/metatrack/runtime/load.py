@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from metatrack.runtime.bundle import Bundle, BundleError, open_bundle
+from metatrack.runtime.bundle import GRAPHS, Bundle, BundleError, read_card
+from metatrack.runtime.dry_run import check_model
 from metatrack.runtime.graph import Graph
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Model, Origin
 from metatrack.runtime.processor import Choice, Engine, Precision, check_engine, choose, usable_cores
 
 
@@ -17,7 +18,8 @@ def build_model(
     """A new model from a bundle; :func:`load_model` shares them.
 
     Args:
-        bundle: an opened bundle.
+        bundle: an opened bundle. Its graphs are read, hashed and given to the engine as the same bytes; a bundle that did not
+            come with the package is asked once, on blank patches, whether its graphs answer as the card says.
         threads: threads per graph; 0 is one for each core that this process may use.
         precision: of trunk and box head. 'auto' takes the fastest for this processor: :func:`metatrack.runtime.processor.choose`.
         engine: 'onnxruntime'; 'cuda', the same on a GPU, in float32, where onnxruntime-gpu is installed in its place; 'openvino'
@@ -25,21 +27,36 @@ def build_model(
         device: of torch: 'cuda', 'cpu', or 'auto': the current GPU, if there is one.
 
     Raises:
-        BundleError: the engine does not accept a graph, or there is none of that precision.
+        BundleError: a file is not what the card says, the engine does not accept a graph, a graph answers in other shapes than
+            the card's, or there is none of that precision.
         ValueError: precision, engine or device is unknown, the engine does not have that precision, or there is no GPU.
         ModuleNotFoundError: the engine is not installed.
     """
     check_engine(engine, precision)
-    if engine == "torch":
-        from metatrack.runtime.torch_graph import torch_model
+    model = _torch(bundle, threads, precision, device) if engine == "torch" else _onnx(bundle, threads, precision, engine)
+    if not bundle.shipped:
+        check_model(model, bundle.folder)
+    place = bundle.folder.name if bundle.shipped else str(bundle.folder)  # a shipped one lies elsewhere on other machines
+    origin = Origin(load_again, (place, bundle.digest, threads, (precision, model.precision), engine, device))
+    object.__setattr__(model, "origin", origin)  # what is changed with replace() has none
+    return model
 
-        return torch_model(bundle, threads, precision, device)
+
+def _torch(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:
+    from metatrack.runtime.torch_graph import torch_model
+
+    return torch_model(bundle, threads, precision, device)
+
+
+def _onnx(bundle: Bundle, threads: int, precision: Precision, engine: Engine) -> Model:
     choice = choice_for(bundle, precision, engine)
     graphs = {}
     for name in ("embed", "match", "locate", "adapt"):
-        path = (bundle.graph(f"{name}_int8") if choice.precision == "int8" else None) or bundle.graph(name)
-        if path is not None:
-            graphs[name] = _open(name, path, threads or usable_cores(), engine, choice)
+        chosen = f"{name}_int8" if choice.precision == "int8" and bundle.graph(f"{name}_int8") else name
+        if bundle.graph(chosen) is not None:
+            graphs[name] = _open(name, bundle, chosen, threads or usable_cores(), engine, choice)
+    if "embed" not in graphs or not {"match", "locate"} & set(graphs):
+        raise BundleError(f"{bundle.folder} is incomplete: a model has the graph embed and one of match and locate")
     return Model(bundle.card, graphs, engine, choice.precision, choice.reason, same_rows=engine == "openvino")
 
 
@@ -56,26 +73,30 @@ def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "
     return choose(engine, precision, has_int8, bundle.float_layers > 0)
 
 
-def _open(name: str, path: Path, threads: int, engine: Engine, choice: Choice) -> Graph:
+def _open(name: str, bundle: Bundle, chosen: str, threads: int, engine: Engine, choice: Choice) -> Graph:
+    path, data = bundle.folder / GRAPHS[chosen], bundle.content(chosen)
     if engine == "openvino":
         from metatrack.runtime.openvino_graph import openvino_graph
 
         # The meta-learner reads small differences: its gradient stays in float32.
-        return openvino_graph(name, path, threads, "float32" if name == "adapt" else choice.precision)
+        return openvino_graph(name, path, data, threads, "float32" if name == "adapt" else choice.precision)
     from metatrack.runtime.onnx_graph import onnx_graph
 
-    return onnx_graph(path, threads, engine == "cuda", choice.exact_products)
+    return onnx_graph(path, data, threads, engine == "cuda", choice.exact_products)
 
 
 @lru_cache(maxsize=8)
-def _cached(folder: Path, threads: int, precision: Precision, engine: Engine) -> Model:
-    return build_model(open_bundle(folder), threads, precision, engine)
+def _cached(bundle: Bundle, threads: int, precision: Precision, engine: Engine, device: str = "auto") -> Model:
+    bundle.check()  # also of what this precision does not need
+    return build_model(bundle, threads, precision, engine, device)
 
 
 def load_model(
     model: str | Path | Model = "lite", threads: int = 0, precision: Precision = "auto", engine: Engine = "onnxruntime"
 ) -> Model:
-    """A model by the name of a shipped one, or by the folder of a bundle; loaded once per process.
+    """A model by the name of a shipped one, or by the folder of a bundle.
+
+    Each is loaded once per process; a bundle whose card has changed, and with it the hashes of its graphs, is another one.
 
     Raises:
         BundleError: there is no such model, or it is damaged.
@@ -83,4 +104,32 @@ def load_model(
     """
     if isinstance(model, Model):
         return model
-    return _cached(open_bundle(model).folder.resolve(), threads, precision, engine)
+    return _cached(read_card(model), threads, precision, engine)
+
+
+def load_again(
+    model: str, digest: str, threads: int, precisions: tuple[Precision, Precision], engine: Engine, device: str
+) -> Model:
+    """What :meth:`metatrack.runtime.model.Model.__reduce__` has stored, in this process.
+
+    Args:
+        model: name of a shipped model, or folder of a bundle.
+        digest: SHA-256 of its card.
+        threads: per graph, as they were asked for.
+        precisions: that was asked for, and that was chosen: on another processor 'auto' may be another.
+        engine: what runs the graphs.
+        device: of torch.
+
+    Raises:
+        BundleError: the bundle is not there, or has been replaced by another.
+    """
+    bundle = read_card(model)
+    if bundle.digest != digest:
+        raise BundleError(
+            f"{bundle.folder} holds another model than when this was pickled: its card has SHA-256 {bundle.digest[:12]},"
+            f" not {digest[:12]}; put the old bundle back, or start anew with the new one"
+        )
+    asked, chosen = precisions
+    further = () if device == "auto" else (device,)  # so that it is the one that load_model knows
+    found = _cached(bundle, threads, asked, engine, *further)
+    return found if found.precision == chosen else _cached(bundle, threads, chosen, engine, *further)

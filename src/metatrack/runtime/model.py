@@ -24,6 +24,13 @@ class Maps(NamedTuple):
     sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
 
 
+class Origin(NamedTuple):
+    """How a model is loaded again, in another process: a function of a module, and its arguments."""
+
+    load: Callable[..., Model]
+    arguments: tuple[Any, ...]
+
+
 class Ready(NamedTuple):
     """Kernels that are there already, where a future is expected."""
 
@@ -74,6 +81,29 @@ class Model:
     same_rows: bool = False
     """Whether the engine likes few shapes: then a target without kernels is given kernels of zeros, which say the same."""
     _background: Background = field(default_factory=Background, init=False, repr=False)
+    origin: Origin | None = field(default=None, init=False, repr=False)
+    """Where it was loaded from; None of a model that was put together or changed in this process, :meth:`wrapped` for example."""
+
+    def __copy__(self) -> Model:
+        """The model itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        """The model itself, so that copies of trackers share it."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle says where the model was loaded from, with the hash of its card; it is loaded again from there.
+
+        Raises:
+            TypeError: the model does not lie in a bundle.
+        """
+        if self.origin is None:
+            raise TypeError(
+                f"model {self.name!r} was put together in this process and lies in no bundle, so it cannot be pickled:"
+                " export it, or make it anew in the other process"
+            )
+        return tuple(self.origin)
 
     def wrapped(self, wrap: Callable[[str, Graph], Graph]) -> Model:
         """The same model with every graph wrapped in another: to time it, to record it, to slow it down.

@@ -30,11 +30,12 @@ class OnnxGraph:
         return answer
 
 
-def onnx_graph(path: Path, threads: int, cuda: bool = False, exact_products: bool = False) -> OnnxGraph:
+def onnx_graph(path: Path, data: bytes, threads: int, cuda: bool = False, exact_products: bool = False) -> OnnxGraph:
     """Opens a graph.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, for messages.
+        data: what is in it. Given bytes, onnxruntime has no folder in which it would look for further files.
         threads: for its operators.
         cuda: on a GPU.
         exact_products: 8-bit products by the instructions that cannot overflow 16 bits, where the processor would otherwise
@@ -60,9 +61,10 @@ def onnx_graph(path: Path, threads: int, cuda: bool = False, exact_products: boo
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=[*([CUDA] if cuda else []), "CPUExecutionProvider"])
+        session = ort.InferenceSession(data, options, providers=[*([CUDA] if cuda else []), "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unrelated classes
         raise BundleError(f"{path}: onnxruntime {ort.__version__} cannot load the graph: {error}") from error
+    session._model_bytes = b""  # it would keep them for ever, beside the weights that it has made of them
     if cuda and CUDA not in session.get_providers():  # it goes on with the CPU without a word
         raise ValueError("onnxruntime has the CUDA provider but cannot use it: no GPU, no driver or no cuDNN")
     return OnnxGraph(path, session)

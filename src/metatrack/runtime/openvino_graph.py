@@ -23,12 +23,13 @@ TYPES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO computes with, by our precision; layers that are in 8 bits in the graph stay so."""
 
 
-def openvino_graph(name: str, path: Path, threads: int, precision: str) -> OpenVinoGraph:
+def openvino_graph(name: str, path: Path, data: bytes, threads: int, precision: str) -> OpenVinoGraph:
     """Opens a graph.
 
     Args:
         name: one of :data:`metatrack.runtime.graph.SIGNATURES`.
-        path: the ONNX file.
+        path: the ONNX file, for messages.
+        data: what is in it.
         threads: for its operators.
         precision: a key of :data:`TYPES`.
 
@@ -37,7 +38,7 @@ def openvino_graph(name: str, path: Path, threads: int, precision: str) -> OpenV
     """
     signature = SIGNATURES[name]
     try:
-        return OpenVinoGraph(path, signature.batched == signature.inputs, threads, precision)
+        return OpenVinoGraph(data, signature.batched == signature.inputs, threads, precision)
     except RuntimeError as error:
         raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
 
@@ -48,15 +49,15 @@ class OpenVinoGraph:
     OpenVINO compiles a graph for given shapes (0.1 to 0.2 s), so what comes in a batch goes through one by one: few shapes occur.
 
     Args:
-        path: the ONNX file.
+        data: an ONNX file's contents.
         batched: whether the first axis of every input and output is the batch.
         threads: for its operators.
         precision: a key of :data:`TYPES`.
     """
 
-    def __init__(self, path: Path, batched: bool, threads: int, precision: str) -> None:
+    def __init__(self, data: bytes, batched: bool, threads: int, precision: str) -> None:
         self._core = openvino.Core()
-        self._model = self._core.read_model(path)
+        self._model = self._core.read_model(data, b"")
         self._options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": TYPES[precision],
             "PERFORMANCE_HINT": "LATENCY",

@@ -97,7 +97,7 @@ class _Constants:
         file = bundle.graph(name)
         if file is None:
             raise BundleError(f"model {bundle.card['name']!r} has no graph {name!r} in float, which the torch engine needs")
-        self.file, self.found = file, weights(file)
+        self.file, self.found = file, weights(file, bundle.content(name))
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """One of them."""
@@ -139,8 +139,12 @@ class _Constants:
             raise BundleError(f"{self.file} lacks {', '.join(missing[:3])}{more}: export the model again, or use onnxruntime")
 
 
-def weights(file: Path) -> dict[str, Tensor]:
+def weights(file: Path, data: bytes) -> dict[str, Tensor]:
     """Float constants of a graph, in float32, by the names that their parameters have in torch.
+
+    Args:
+        file: the graph's, for messages.
+        data: what is in it.
 
     :func:`metatrack.bundling.export.store_half` appends ``_half`` to large ones. Where a batch norm was folded into the
     convolution before it, torch's exporter calls the bias that comes of it ``LAYER.weight_bias``.
@@ -149,7 +153,7 @@ def weights(file: Path) -> dict[str, Tensor]:
         BundleError: the file is no ONNX graph.
     """
     try:
-        constants = onnx.load(file).graph.initializer
+        constants = onnx.load_from_string(data).graph.initializer
     except Exception as error:  # protobuf raises its own unrelated class
         raise BundleError(f"{file}: onnx {onnx.__version__} cannot read the graph: {error}") from error
     found = {}

@@ -40,6 +40,7 @@ class Adaptation:
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
     pending: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works in the background
+    begun: int = 0  # number of the frame at which it was asked
 
     def update(self, model: Model, template: Float32, frame: int, settings: AdaptationSettings) -> None:
         """Every T frames, asks the meta-learner for new kernels, which are used some frames later.
@@ -49,6 +50,9 @@ class Adaptation:
             template: ``(1, C, k, k)``.
             frame: number of the frame, counted from the target's first.
             settings: T and the delay.
+
+        Raises:
+            RuntimeError: the meta-learner failed; the message says at which frame it began, and its cause is the error itself.
         """
         since = frame % settings.interval
         if since == 0 and self.memory.samples:
@@ -56,13 +60,20 @@ class Adaptation:
             support = np.stack([sample.features for sample in samples])
             places = np.array([sample.displacement for sample in samples])
             self.pending = model.adapt_in_background(template, support, labels(places, model.response_cells, settings.radius))
+            self.begun = frame
             self.memory.clear()
         if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
             pending, self.pending = self.pending, None
-            self.w_target = pending.result()
+            self.w_target = self._result(pending)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which cannot hold what is still being computed: waits for it."""
         from metatrack.runtime.model import Ready
 
-        return {**self.__dict__, "pending": None if self.pending is None else Ready(self.pending.result())}
+        return {**self.__dict__, "pending": None if self.pending is None else Ready(self._result(self.pending))}
+
+    def _result(self, pending: Future[Float32] | Ready) -> Float32:
+        try:
+            return pending.result()
+        except Exception as error:
+            raise RuntimeError(f"adapting at frame {self.begun} failed: {type(error).__name__}: {error}") from error

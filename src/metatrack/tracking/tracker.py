@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
 from metatrack.geometry import SEARCH_SIZE, Box, Center, check_box, from_center, to_center
+from metatrack.runtime.bundle import BundleError
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
 from metatrack.tracking.adaptation import Adaptation
@@ -64,8 +65,8 @@ class Tracker:
         threads: threads of the networks; 0 is one per core.
 
     Raises:
-        BundleError: the model is missing or damaged.
-        ValueError: a setting is unknown, of the wrong type or out of range.
+        BundleError: the model is missing or damaged, or a setting in its card is unknown, of the wrong type or out of range.
+        ValueError: so is one that was given.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Tracker:
         if isinstance(settings, TrackerSettings):
             self.settings = settings
         else:
-            self.settings = replace(TrackerSettings(**self.model.card["tracking"]), **(settings or {}))
+            self.settings = replace(_settings_of(self.model), **(settings or {}))
         self.adapt = adapt and self.model.can_adapt
         self.searcher = searcher(self.model, self.settings, self.adapt)
         self.state: TargetState[Any] | None = None
@@ -195,6 +196,14 @@ class Tracker:
         target = self.started
         if self.adapt:
             target.adaptation.update(self.model, self.searcher.template(target), target.frame, self.settings.adaptation)
+
+
+def _settings_of(model: Model) -> TrackerSettings:
+    """The settings that a model's card carries."""
+    try:
+        return TrackerSettings(**model.card["tracking"])
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"model {model.name!r}: the card's tracking: {error}") from error
 
 
 def searcher(model: Model, settings: TrackerSettings, adapt: bool) -> Searcher:

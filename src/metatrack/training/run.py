@@ -10,7 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from metatrack.claims import claim
 from metatrack.training.losses import total_loss
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
@@ -26,6 +27,8 @@ from metatrack.version import code_version
 
 MACHINE = ("out", "workers", "threads", "tensorboard")
 """Settings that say where a run is and how it is watched; it may be resumed with others."""
+LOCK = ".lock"
+"""File of a run's folder that is locked while a training has it."""
 MAX_GRADIENT = 5.0
 """Norm to which longer gradients are cut."""
 
@@ -137,12 +140,24 @@ class Run(Generic[C]):
         config: the same, with the precision that was decided.
         precision: that precision, with its reason.
 
+    The folder is claimed from here to the end of :meth:`train`: no two trainings write into one.
+
     Raises:
-        ValueError: the folder holds a checkpoint of other settings, or the precision cannot be had.
+        ValueError: another training has the folder, it holds a checkpoint of other settings, or the precision cannot be had.
     """
 
     def __init__(self, config: C) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
+        self._claim = ExitStack()
+        if not self._claim.enter_context(claim(config.out / LOCK)):
+            raise ValueError(f"{config.out}: another training is writing there; wait until it ends, or give another --out")
+        try:
+            self._open(config)
+        except BaseException:
+            self._claim.close()
+            raise
+
+    def _open(self, config: C) -> None:
         self.checkpoint, self.best_file = config.out / "checkpoint.pt", config.out / "best.pt"
         damaged = "is damaged, or no checkpoint of this training; delete it to start anew"
         found = read_content(self.checkpoint, damaged) if self.checkpoint.exists() else None
@@ -166,6 +181,10 @@ class Run(Generic[C]):
             training: what is trained.
             stop: asked after every batch; True ends the call with a checkpoint, from which the next one goes on.
         """
+        with self._claim:
+            return self._train(training, stop)
+
+    def _train(self, training: Training, stop: Stop) -> Outcome:
         config = self.config
         rates = [group["lr"] for group in training.optimizer.param_groups]
         if self.found is not None:

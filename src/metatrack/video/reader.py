@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Generic, TypeVar
+
+from metatrack.video.errors import SourceError
 
 T = TypeVar("T")
 
@@ -31,6 +34,7 @@ class _Feed(Generic[T]):
         self.delivered = self.dropped = 0
         self.ended = self.closed = False
         self.error: BaseException | None = None
+        self.process = os.getpid()
         self.thread = threading.Thread(target=self.run, name="metatrack-reader", daemon=True)
 
     def run(self) -> None:
@@ -62,8 +66,15 @@ class _Feed(Generic[T]):
                 self.change.notify_all()
             return not self.closed
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a forked process, into which the thread has not come along."""
+        return self.process != os.getpid()
+
     def close(self) -> None:
         """Ends the thread; waits for it, but no longer than :data:`GRACE`."""
+        if self.forked:  # the thread, and whoever holds the lock, are the parent's
+            return
         with self.change:
             self.closed = True
             self.ready.clear()
@@ -104,8 +115,11 @@ class _Reader(Iterator[T]):
 
         Raises:
             StopIteration: that was all, or the reader was closed.
+            SourceError: the process has forked since the reader began.
         """
         feed = self._feed
+        if feed.forked:
+            raise SourceError("this source was opened before the process forked, and its reader stayed behind; open it here")
         with feed.change:
             while not (feed.ready or feed.ended or feed.closed):
                 feed.change.wait(WAKE)
