@@ -62,12 +62,13 @@ def deviations(bundle: Bundle, engine: str) -> Iterator[tuple[str, list[float]]]
         file, own = bundle.graph(f"{name}_int8"), [feeds for each, feeds in questions if each == name]
         if file is None:
             continue
+        data = file.read_bytes()
         if engine == "openvino":
             from metatrack.runtime.openvino_graph import openvino_graph
 
-            graphs: list[Graph] = [openvino_graph(name, file, 1, "int8")]
+            graphs: list[Graph] = [openvino_graph(name, file, data, 1, "int8")]
         else:
-            graphs = [onnx_graph(file, 1), onnx_graph(file, 1, exact_products=True)]
+            graphs = [onnx_graph(file, data, 1), onnx_graph(file, data, 1, exact_products=True)]
         expected = flat([model.graphs[name].run(feeds) for feeds in own])
         yield file.name, [cosine(flat([graph.run(feeds) for feeds in own]), expected) for graph in graphs]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from metatrack.runtime.bundle import open_bundle
 
 pytest.importorskip("onnx", reason="export needs the train extra")
 
-from metatrack.bundling import replacing  # noqa: E402
 from metatrack.bundling.replacing import BusyError, check_replaceable, replacing_bundle  # noqa: E402
 
 MODELS = Path(metatrack.__file__).parent / "models"
@@ -104,7 +104,7 @@ def test_an_error_leaves_the_old_bundle(tmp_path: Path) -> None:
 def test_a_rename_that_fails_puts_the_old_bundle_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "mine"
     fill(out)
-    rename, calls = replacing.os.rename, []
+    rename, calls = os.rename, []
 
     def second_fails(source: Path, target: Path) -> None:
         calls.append(target)
@@ -112,7 +112,7 @@ def test_a_rename_that_fails_puts_the_old_bundle_back(tmp_path: Path, monkeypatc
             raise PermissionError("in use")
         rename(source, target)
 
-    monkeypatch.setattr(replacing.os, "rename", second_fails)
+    monkeypatch.setattr(os, "rename", second_fails)
     with pytest.raises(PermissionError), replacing_bundle(out) as made:
         fill(made, "paper")
     assert name_of(out) == "lite-no-meta"

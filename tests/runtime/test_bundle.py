@@ -179,7 +179,11 @@ def test_every_file_is_checked_also_those_that_are_not_loaded(tmp_path: Path) ->
 def test_a_bundle_without_trunk_or_head(bundle: Path) -> None:
     for file in ("embed.onnx", "match.onnx"):
         folder = Path(shutil.copytree(bundle, bundle.with_name(file)))
-        change_card(folder, lambda card, file=file: card["files"].pop(file))
+
+        def without(card: Any, file: str = file) -> None:
+            card["files"].pop(file)
+
+        change_card(folder, without)
         with pytest.raises(BundleError, match="incomplete"):
             load_model(folder, 1)
 
@@ -223,7 +227,11 @@ class TestDryRun:
     def test_a_card_of_other_support(self, tmp_path: Path) -> None:
         folder = Path(shutil.copytree(MODELS / "paper", tmp_path / "bundle"))
         for support in (0, 5):
-            change_card(folder, lambda card, support=support: card["architecture"].update(support=support))
+
+            def other(card: Any, support: int = support) -> None:
+                card["architecture"].update(support=support)
+
+            change_card(folder, other)
             with pytest.raises(BundleError, match="support|do not fit"):
                 load_model(folder, 1)
 

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,52 +26,52 @@ SHIPPED = sorted(MODELS.glob("*/*.onnx"))
 VALUE = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
 
 
-def model(*nodes: onnx.NodeProto, **parts: object) -> onnx.ModelProto:
+def model(*nodes: Any, **parts: Any) -> Any:
     return helper.make_model(
         helper.make_graph(list(nodes) or [helper.make_node("Relu", ["x"], ["y"])], "g", [VALUE], [], **parts)
     )
 
 
-def external() -> onnx.ModelProto:
+def external() -> Any:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.bin")
     return model(initializer=[tensor])
 
 
-def half_external() -> onnx.ModelProto:
+def half_external() -> Any:
     """The location is named, and the flag is not set."""
     made = external()
     made.graph.initializer[0].ClearField("data_location")
     return made
 
 
-def in_an_attribute() -> onnx.ModelProto:
+def in_an_attribute() -> Any:
     node = helper.make_node("Constant", [], ["y"], value=external().graph.initializer[0])
     return model(node)
 
 
-def subgraph() -> onnx.ModelProto:
+def subgraph() -> Any:
     branch = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "b", [], [VALUE])
     return model(helper.make_node("Relu", ["x"], ["y"], then_branch=branch))
 
 
-def function() -> onnx.ModelProto:
+def function() -> Any:
     made = model()
     opsets = [helper.make_opsetid("", 18)]
     made.functions.append(helper.make_function("own", "F", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], opsets))
     return made
 
 
-def shape(*values: int) -> onnx.ModelProto:
+def shape(*values: int) -> Any:
     return model(initializer=[helper.make_tensor("s", TensorProto.INT64, [len(values)], values)])
 
 
-def raw_shape() -> onnx.ModelProto:
+def raw_shape() -> Any:
     values = b"".join(value.to_bytes(8, "little") for value in (1 << 20, 1 << 20))
     return model(initializer=[helper.make_tensor("s", TensorProto.INT64, [2], values, raw=True)])
 
 
-REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "weights beside the file": (external, "weights in another file"),
     "a location alone": (half_external, "weights in another file"),
     "weights beside the file, in an attribute": (in_an_attribute, "weights in another file"),
