@@ -62,6 +62,32 @@ def test_adaptation_changes_what_is_seen(scene):
     assert len(second.state.w_target) == 0
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_first_frame_is_among_the_samples_if_it_is_to_be(scene, keep):
+    asked = []
+
+    class Watched:
+        def __init__(self, graph):
+            self.graph = graph
+
+        def run(self, feeds):
+            asked.append((feeds["support"], feeds["labels"]))
+            return self.graph.run(feeds)
+
+    model = load_model("lite").wrapped(lambda name, graph: Watched(graph) if name == "adapt" else graph)
+    tracker = Tracker(model, settings={"update_interval": 4, "update_delay": 0, "update_keeps_first": keep})
+    tracker.init(scene.frame(0), scene.box(0))
+    for i in range(1, 9):
+        tracker.update(scene.frame(i))
+    (support, labels), (later, _) = asked
+    assert support.shape[0] == labels.shape[0] == tracker.model.support
+    assert (support[0] == later[0]).all() == keep
+    if keep:  # labelled in the middle of its context
+        middle = tracker.model.response_cells // 2
+        assert labels[0, middle, middle] == 1
+        assert (labels[0] == labels[0, ::-1, ::-1]).all()
+
+
 def test_threshold_keeps_doubtful_frames_out(scene):
     tracker = Tracker("lite", settings={"update_interval": 4, "update_threshold": 1.0})
     tracker.init(scene.frame(0), scene.box(0))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatrack.tracking.memory import Memory, entropy, labels
+from metatrack.tracking.memory import CRITERIA, Memory, entropy, labels, softmax_entropy
 
 
 def test_entropy_values():
@@ -28,17 +28,41 @@ def test_a_clear_peak_has_less_entropy_than_a_doubtful_one():
     assert entropy(clear) < entropy(doubtful)
 
 
-@given(st.lists(st.floats(-4, 4), min_size=1, max_size=30))
-def test_memory_keeps_the_least_entropies(levels):
+@pytest.mark.parametrize("criterion", ["softmax", "peak"])
+def test_a_target_that_is_seen_is_chosen_before_none(criterion):
+    """Equation (5) as printed does the contrary: nothing anywhere has no entropy."""
+    rng = np.random.default_rng(0)
+    nothing = rng.normal(-9, 0.5, (17, 17))
+    seen = nothing + 2
+    seen[8, 8] = 4
+    memory = Memory(1, criterion)
+    for i, response in enumerate((nothing, seen, nothing)):
+        memory.add(np.full((1, 1, 1), i, np.float32), (0.0, 0.0), response.astype(np.float32))
+    assert memory.choose(1)[0].features == 1
+    assert entropy(nothing) < entropy(seen)
+
+
+@given(st.floats(-50, 50), st.integers(1, 20))
+def test_softmax_entropy_does_not_depend_on_the_level(level, cells):
+    assert softmax_entropy(np.full((cells, cells), level)) == pytest.approx(2 * math.log(cells), abs=1e-9)
+    peaked = np.full((cells, cells), level)
+    peaked[0, 0] += 100
+    assert softmax_entropy(peaked) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@given(levels=st.lists(st.floats(-4, 4), min_size=1, max_size=30))
+def test_memory_keeps_the_least_doubt(criterion, levels):
     """What it keeps is what sorting everything would choose, although it never holds more than four."""
-    memory = Memory(4)
+    memory = Memory(4, criterion)
     values = []
     for i, level in enumerate(levels):
-        response = np.full((3, 3), level, np.float32)
-        values.append(entropy(response))
+        response = np.full((3, 3), -1, np.float32)
+        response[1, 1] = level
+        values.append(CRITERIA[criterion](response))
         memory.add(np.full((1, 1, 1), i, np.float32), (0.0, 0.0), response)
         assert len(memory.samples) <= 4
-    assert sorted(s.entropy for s in memory.samples) == pytest.approx(sorted(values)[:4])
+    assert [s.doubt for s in memory.choose(len(memory.samples))] == pytest.approx(sorted(values)[:4])
 
 
 def test_memory_copies_its_features():

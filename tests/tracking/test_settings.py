@@ -17,7 +17,10 @@ from metatrack.tracking.checked import fields_of
 from metatrack.tracking.search import SearchSettings
 from metatrack.tracking.settings import FLAT, GROUPS
 
-OTHER = {"pyramid": "template", "search_wider": False, "size_limits": (0.5, 2.0), "near_size": 191, "update_threshold": 0.5}
+OTHER = {
+    **{"pyramid": "template", "search_wider": False, "size_limits": (0.5, 2.0), "near_size": 191, "update_threshold": 0.5},
+    **{"update_choice": "peak", "update_keeps_first": False},
+}
 """Values that are not the defaults, of the settings for which a little more or less is none."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metatrack.arrays import Float32
 from metatrack.tracking.checked import Amount, Checked, Count, CountOrNone, Share
-from metatrack.tracking.memory import Memory, labels
+from metatrack.tracking.memory import Criterion, Memory, Sample, labels
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from concurrent.futures import Future
@@ -31,6 +31,11 @@ class AdaptationSettings(Checked):
     """τ: a frame enters the memory only if its score is at least this; 0 admits every frame with a whole context."""
     radius: Amount = 2.0
     """Cells around the tracked place that are labelled +1 for the gradient, as in training."""
+    choice: Criterion = "softmax"
+    """Which frames kernels are made from. 'softmax': least entropy of the target's place; 'peak': the highest peak; 'sigmoid':
+    equation (5) as printed, which prefers a context in which nothing is seen."""
+    keep_first: bool = True
+    """The first frame, the only one whose target is given, is always among the samples. False is the paper's."""
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Adaptation:
 
     w_target: Float32  # (32, C), or (0, C) before the first update
     memory: Memory
+    first: Sample | None = None  # the first frame, if it is always among the samples
     pending: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works in the background
     begun: int = 0  # number of the frame at which it was asked
 
@@ -56,7 +62,8 @@ class Adaptation:
         """
         since = frame % settings.interval
         if since == 0 and self.memory.samples:
-            samples = self.memory.choose(model.support)
+            first = [] if self.first is None else [self.first]
+            samples = first + self.memory.choose(model.support - len(first))
             support = np.stack([sample.features for sample in samples])
             places = np.array([sample.displacement for sample in samples])
             self.pending = model.adapt_in_background(template, support, labels(places, model.response_cells, settings.radius))

@@ -1,12 +1,17 @@
-"""The memory of context features, and the choice of samples by minimum entropy, equation (5)."""
+"""The memory of context features, and the choice of samples that surely show the target: by minimum entropy, equation (5)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from metatrack.arrays import Float32, Floats
+
+Criterion: TypeAlias = Literal["softmax", "peak", "sigmoid"]
+"""How samples are chosen: by the entropy of the response's softmax, by its highest logit, or by equation (5) as printed."""
 
 
 def entropy(response: Floats) -> float:
@@ -20,35 +25,61 @@ def entropy(response: Floats) -> float:
     return float(-(np.exp(log_sigma) * log_sigma).sum())
 
 
+def softmax_entropy(response: Floats) -> float:
+    """Entropy of the target's place: of the softmax over all positions, 0 where one position alone stands out.
+
+    Equation (5) is least where nothing is seen at all: σ log σ vanishes there, too. A softmax sums to 1 over the positions.
+
+    >>> round(softmax_entropy(np.zeros((2, 2))), 4)  # log 4
+    1.3863
+    """
+    y = np.asarray(response, np.float64)
+    y = y - y.max()
+    weights = np.exp(y)
+    total = float(weights.sum())
+    return float(np.log(total) - (weights * y).sum() / total)
+
+
+def negative_peak(response: Floats) -> float:
+    """Minus the highest logit."""
+    return -float(np.max(response))
+
+
+CRITERIA: dict[Criterion, Callable[[Floats], float]] = {"softmax": softmax_entropy, "peak": negative_peak, "sigmoid": entropy}
+"""What is least for the best sample."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """A context patch that tracking has already embedded, and where the target was found in it."""
 
     features: Float32  # (C, h, w)
     displacement: tuple[float, float]  # x, y in cells from the centre
-    entropy: float
+    doubt: float  # by the memory's criterion
 
 
 @dataclass
 class Memory:
-    """The frames since the last update: the ``size`` of least entropy, since no other can be chosen, so memory stays constant."""
+    """The frames since the last update: the ``size`` of least doubt, since no other can be chosen, so memory stays constant."""
 
     size: int
+    criterion: Criterion = "softmax"
     samples: list[Sample] = field(default_factory=list)
 
     def add(self, features: Float32, displacement: tuple[float, float], response: Float32) -> None:
         """Offers one frame: ``(C, h, w)`` features, the target's offset in cells, and the response ``(17, 17)`` in logits."""
-        value = entropy(response)
+        value = CRITERIA[self.criterion](response)
         if len(self.samples) < self.size:
             self.samples.append(Sample(features.copy(), displacement, value))
             return
-        worst = max(range(len(self.samples)), key=lambda i: self.samples[i].entropy)
-        if value < self.samples[worst].entropy:
+        worst = max(range(len(self.samples)), key=lambda i: self.samples[i].doubt)
+        if value < self.samples[worst].doubt:
             self.samples[worst] = Sample(features.copy(), displacement, value)
 
     def choose(self, count: int) -> list[Sample]:
-        """So many samples of least entropy, equation (5); where there are fewer, they are taken more than once."""
-        return [self.samples[i % len(self.samples)] for i in range(count)]
+        """So many samples of least doubt; where there are fewer, they are taken more than once."""
+        best = sorted(self.samples, key=lambda sample: sample.doubt)
+        return [best[i % len(best)] for i in range(count)]
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -32,6 +32,8 @@ FLAT = {
     "update_delay": "adaptation.delay",
     "update_threshold": "adaptation.min_score",
     "positive_radius": "adaptation.radius",
+    "update_choice": "adaptation.choice",
+    "update_keeps_first": "adaptation.keep_first",
     "lost_below": "judging.lost_below",
     "unseen_below": "redetection.below",
     "search_wider": "redetection.enabled",

@@ -21,7 +21,7 @@ from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered
 from metatrack.tracking.judging import score_of
-from metatrack.tracking.memory import Memory
+from metatrack.tracking.memory import Memory, Sample
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
 from metatrack.tracking.scale_search import ScaleSearch
@@ -102,8 +102,11 @@ class Tracker:
             center,
             first_size=(center.w, center.h),
             appearance=self.searcher.appearance(patches, center),
-            adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support))),
+            adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support), self.settings.adaptation.choice)),
         )
+        if self.adapt and self.settings.adaptation.keep_first:
+            context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
+            self.state.adaptation.first = Sample(self.model.search(context[None])[0], (0.0, 0.0), 0.0)
 
     def update(self, frame: Array, answer: Answer | None = None) -> Result:
         """Finds the target in the next frame, which is not changed: Algorithm 1, with what is not in the paper between its steps.
