@@ -19,7 +19,7 @@ from metatrack.tracking.settings import FLAT, GROUPS
 
 OTHER = {
     **{"pyramid": "template", "search_wider": False, "size_limits": (0.5, 2.0), "near_size": 191, "update_threshold": 0.5},
-    **{"update_choice": "peak", "update_keeps_first": False},
+    **{"update_choice": "peak", "update_keeps_first": True},
 }
 """Values that are not the defaults, of the settings for which a little more or less is none."""
 

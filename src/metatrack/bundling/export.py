@@ -25,7 +25,7 @@ from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
 from metatrack.model.features import center_cells
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import MetaLearner
+from metatrack.model.mixing import Learner
 from metatrack.runtime.bundle import CARD, GRAPHS, sha256
 from metatrack.runtime.graph import SIGNATURES
 from metatrack.runtime.torch_weights import architecture
@@ -52,7 +52,7 @@ class CardInfo:
 
 def export_bundle(
     network: MatchingNetwork,
-    learner: MetaLearner | None,
+    learner: Learner | None,
     info: CardInfo,
     out: Path,
     examples: Sequence[BoxPair] = (),
@@ -85,7 +85,7 @@ def export_bundle(
     return out
 
 
-def _card(network: MatchingNetwork, learner: MetaLearner | None, info: CardInfo, graphs: Sequence[Path]) -> dict[str, Any]:
+def _card(network: MatchingNetwork, learner: Learner | None, info: CardInfo, graphs: Sequence[Path]) -> dict[str, Any]:
     shape = architecture(network, learner)
     if any(file.name == GRAPHS["embed_int8"] for file in graphs):
         shape["float_layers"] = FLOAT_CONVOLUTIONS[network.trunk_name]

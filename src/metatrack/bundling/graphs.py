@@ -14,7 +14,8 @@ from metatrack.bundling.quantise import EmbedGraph
 from metatrack.geometry import PARTS, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, locate
 from metatrack.model.matching import MatchingNetwork, Readout
-from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS, adapted_response
+from metatrack.model.mixing import Learner, target_kernels
 
 
 class MatchGraph(nn.Module):
@@ -25,9 +26,9 @@ class MatchGraph(nn.Module):
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, network: MatchingNetwork) -> None:
+    def __init__(self, readout: Readout) -> None:
         super().__init__()
-        for name, value in network.readout()._asdict().items():
+        for name, value in readout._asdict().items():
             self.register_buffer(name, value.detach().clone())
 
     @property
@@ -43,7 +44,7 @@ class LocateGraph(MatchGraph):
     """Equation (4) and the box head for n targets: features, w_target of each, sizes -> response, score, sides."""
 
     def __init__(self, network: BoxNetwork) -> None:
-        super().__init__(network)
+        super().__init__(network.readout())
         self.head = network.box
 
     def forward(  # type: ignore[override]
@@ -55,13 +56,12 @@ class LocateGraph(MatchGraph):
 class AdaptGraph(MatchGraph):
     """Equations (2) and (3): template, M contexts and their labels -> w_target."""
 
-    def __init__(self, network: MatchingNetwork, learner: MetaLearner) -> None:
-        super().__init__(network)
+    def __init__(self, readout: Readout, learner: Learner) -> None:
+        super().__init__(readout)
         self.learner = learner
 
     def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        kernels: Tensor = self.learner(loss_gradient(template, support[None], labels[None], self.readout))[0]
-        return kernels
+        return target_kernels(self.learner, template, support[None], labels[None], self.readout)[0]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class GraphSpec:
     """For each input, its axes whose length may differ from the example's; None where none does."""
 
 
-def graph_specs(network: MatchingNetwork, learner: MetaLearner | None) -> Iterator[GraphSpec]:
+def graph_specs(network: MatchingNetwork, learner: Learner | None) -> Iterator[GraphSpec]:
     """The graphs of a model in float32, in the order in which a frame goes through them."""
     c, k, r = network.trunk.channels, network.trunk.template_cells, network.response_cells
     n, m, rows = Dim("n", min=1, max=4096), Dim("m", min=1, max=4096), Dim("rows", min=0, max=1024)
@@ -97,8 +97,14 @@ def graph_specs(network: MatchingNetwork, learner: MetaLearner | None) -> Iterat
         )
     else:
         example = (template, search[:2], torch.randn(TARGET_KERNELS, c))
-        yield GraphSpec("match", MatchGraph(network), example, ({0: m}, {0: n}, {0: rows}))
+        yield GraphSpec("match", MatchGraph(network.readout()), example, ({0: m}, {0: n}, {0: rows}))
     if learner is not None:
-        labels = torch.where(torch.rand(SUPPORT, r, r) > 0.5, 1.0, -1.0)
-        support = torch.randn(SUPPORT, c, k + r - 1, k + r - 1)
-        yield GraphSpec("adapt", AdaptGraph(network, learner), (template[:1], support, labels))
+        yield adapt_spec(network.readout(), learner, k, r)
+
+
+def adapt_spec(readout: Readout, learner: Learner, k: int, r: int) -> GraphSpec:
+    """The meta-learner with the gradient that it is given, for a matching network with templates of k cells and responses of r."""
+    channels = readout.weight.shape[1]
+    labels = torch.where(torch.rand(SUPPORT, r, r) > 0.5, 1.0, -1.0)
+    support = torch.randn(SUPPORT, channels, k + r - 1, k + r - 1)
+    return GraphSpec("adapt", AdaptGraph(readout, learner), (torch.randn(1, channels, k, k), support, labels))

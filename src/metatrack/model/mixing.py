@@ -95,3 +95,12 @@ def make_learner(form: str, channels: int, kernels: int) -> Learner:
     if form not in ("printed", "mixing"):
         raise ValueError(f"unknown meta-learner {form!r}; there are printed, mixing")
     return MixingLearner(channels, kernels) if form == "mixing" else MetaLearner(channels, kernels)
+
+
+def form_of(learner: Learner) -> str:
+    """The name that :func:`make_learner` takes.
+
+    >>> form_of(MixingLearner())
+    'mixing'
+    """
+    return "mixing" if isinstance(learner, MixingLearner) else "printed"

@@ -24,7 +24,8 @@ try:
 
     from metatrack.model.box import BoxHead, locate
     from metatrack.model.features import center_cells
-    from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient
+    from metatrack.model.meta import adapted_response
+    from metatrack.model.mixing import Learner, target_kernels
     from metatrack.runtime.torch_slots import BUCKETS, Function, Gpu, Place, Slot, batches
     from metatrack.runtime.torch_weights import Networks, read_networks
 except ModuleNotFoundError as error:
@@ -103,9 +104,8 @@ def torch_graphs(networks: Networks, architecture: Mapping[str, Any], place: Pla
     ) -> tuple[Tensor, ...]:
         return locate(head, template.float(), parts.float(), search.float(), readout, w_target, size)
 
-    def adapt(learner: MetaLearner, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        kernels: Tensor = learner(loss_gradient(template, support[None], labels[None], readout))[0]
-        return kernels
+    def adapt(learner: Learner, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
+        return target_kernels(learner, template, support[None], labels[None], readout)[0]
 
     graphs: dict[str, Graph] = {"embed": TorchGraph("embed", embed, place), "search": TorchGraph("search", search, place)}
     if head is None:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from metatrack.model.box import BoxHead, BoxNetwork, make_network
 from metatrack.model.features import STRIDE, Trunk
 from metatrack.model.matching import MatchingNetwork, Readout
-from metatrack.model.meta import SUPPORT, TARGET_KERNELS, MetaLearner
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS
+from metatrack.model.mixing import Learner, form_of, make_learner
 from metatrack.runtime.bundle import Bundle, BundleError
 
 
@@ -26,7 +27,7 @@ class Networks(NamedTuple):
     trunk: Trunk
     readout: Readout
     head: BoxHead | None
-    learner: MetaLearner | None
+    learner: Learner | None
 
     def to(self, device: torch.device) -> Networks:
         """All of it on a device."""
@@ -36,13 +37,13 @@ class Networks(NamedTuple):
         return Networks(self.trunk.to(device), readout, head, learner)
 
 
-def networks_of(network: MatchingNetwork, learner: MetaLearner | None) -> Networks:
+def networks_of(network: MatchingNetwork, learner: Learner | None) -> Networks:
     """What the graphs of a network are made of; nothing is copied but the readout, which no gradient comes back through."""
     head = network.box if isinstance(network, BoxNetwork) else None
     return Networks(network.trunk, Readout(*(each.detach().clone() for each in network.readout())), head, learner)
 
 
-def architecture(network: MatchingNetwork, learner: MetaLearner | None) -> dict[str, Any]:
+def architecture(network: MatchingNetwork, learner: Learner | None) -> dict[str, Any]:
     """What a card says of the networks."""
     k, r = network.trunk.template_cells, network.response_cells
     return {
@@ -55,6 +56,7 @@ def architecture(network: MatchingNetwork, learner: MetaLearner | None) -> dict[
         "response_cells": r,
         "stride": STRIDE,
         "support": SUPPORT if learner is not None else 0,
+        **({} if learner is None else {"meta_learner": form_of(learner)}),
     }
 
 
@@ -71,7 +73,8 @@ def read_networks(bundle: Bundle) -> Networks:
     embed, last = _Constants(bundle, "embed"), _Constants(bundle, name)
     with torch.device("meta"):  # shapes alone: all weights come from the bundle
         network = make_network(card["architecture"]["trunk"], card["architecture"]["kernels"], name == "locate")
-        learner = MetaLearner(network.trunk.channels, network.kernels) if bundle.graph("adapt") else None
+        form = card["architecture"].get("meta_learner", "printed")
+        learner = make_learner(form, network.trunk.channels, network.kernels) if bundle.graph("adapt") else None
     embed.fill(network.trunk, "trunk")
     head = network.box if isinstance(network, BoxNetwork) else None
     if head is not None:

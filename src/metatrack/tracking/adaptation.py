@@ -34,8 +34,8 @@ class AdaptationSettings(Checked):
     choice: Criterion = "softmax"
     """Which frames kernels are made from. 'softmax': least entropy of the target's place; 'peak': the highest peak; 'sigmoid':
     equation (5) as printed, which prefers a context in which nothing is seen."""
-    keep_first: bool = True
-    """The first frame, the only one whose target is given, is always among the samples. False is the paper's."""
+    keep_first: bool = False
+    """The first frame, the only one whose target is given, is always among the samples. The paper's is False."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from metatrack.arrays import Array, Float32, Float64
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import MetaLearner
+from metatrack.model.mixing import Learner
 from metatrack.runtime.graph import Graph
 from metatrack.runtime.model import Model
 from metatrack.runtime.torch_graph import torch_graphs
@@ -91,7 +91,7 @@ class Autocast:
             return self._graph.run(feeds)
 
 
-def model_of(network: MatchingNetwork, learner: MetaLearner | None, precision: Precision, boxes: bool = True) -> Model:
+def model_of(network: MatchingNetwork, learner: Learner | None, precision: Precision, boxes: bool = True) -> Model:
     """The networks as they are now behind the run-time model's interface, so that validation needs no export.
 
     Args:

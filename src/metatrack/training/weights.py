@@ -14,7 +14,7 @@ from metatrack.files import replacing
 from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.meta import MetaLearner
+from metatrack.model.mixing import Learner, make_learner
 from metatrack.version import code_version
 
 
@@ -123,14 +123,14 @@ def load_matching(path: Path) -> MatchingNetwork:
     return network.eval()
 
 
-def load_meta(path: Path, network: MatchingNetwork) -> MetaLearner:
+def load_meta(path: Path, network: MatchingNetwork) -> Learner:
     """A trained meta-learner for a matching network, in evaluation mode.
 
     Raises:
         ValueError: the file holds something else, or a meta-learner of another network.
     """
     state = read_weights(path, "learner")
-    learner = MetaLearner(network.trunk.channels, network.kernels)
+    learner = make_learner(state["config"].get("form", "printed"), network.trunk.channels, network.kernels)
     try:
         learner.load_state_dict(state["learner"])
     except RuntimeError as error:

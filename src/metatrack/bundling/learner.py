@@ -1,0 +1,45 @@
+"""Another meta-learner for a bundle whose matching network stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from metatrack.bundling.export import export_graph
+from metatrack.bundling.graphs import adapt_spec
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS
+from metatrack.model.mixing import Learner, form_of
+from metatrack.runtime.bundle import CARD, GRAPHS, Bundle, sha256
+from metatrack.runtime.torch_weights import read_networks
+
+
+def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out: Path) -> Path:
+    """A bundle with another meta-learner; every other file keeps its bytes.
+
+    Args:
+        bundle: holds the matching network that the meta-learner was trained with.
+        learner: the new g_θ.
+        facts: what the card says of it: its ``training`` and its ``adaptation``, a :func:`metatrack.training.probe.probe`.
+        out: folder of the new bundle, which may be the old one's.
+    """
+    card = json.loads((bundle.folder / CARD).read_text(encoding="utf-8"))
+    form = card["architecture"]
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        shutil.copytree(bundle.folder, made)
+        graph = made / GRAPHS["adapt"]
+        readout = read_networks(bundle).readout
+        export_graph(adapt_spec(readout, learner, form["template_cells"], form["response_cells"]), graph)
+        form.update(target_kernels=TARGET_KERNELS, support=SUPPORT, meta_learner=form_of(learner))
+        card["training"] = {**card["training"], "meta": facts["training"]}
+        card["adaptation"] = facts["adaptation"]
+        card["files"][graph.name] = {"sha256": sha256(graph), "bytes": graph.stat().st_size}
+        (made / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(made, out)
+    return out

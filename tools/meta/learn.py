@@ -1,0 +1,227 @@
+"""``python -m tools.meta.learn --features DIR --val-mix FILE --out BUNDLE``: trains g_θ, and exchanges it in a bundle.
+
+The objectives cannot be met by one bank of kernels for all: on contexts that they were not made from, a target's own kernels must
+beat those of another target of the batch, and no kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+
+from metatrack.bundling.learner import replace_learner
+from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss, squared_distance
+from metatrack.model.mixing import MixingLearner, bounded
+from metatrack.model.shifts import gather
+from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.load import load_model
+from metatrack.runtime.torch_weights import read_networks
+from metatrack.training.mix import load_mix
+from metatrack.training.probe import probe, sentence
+from metatrack.version import code_version
+
+NEAR, FAR = 4.0, 16.0
+"""Squared distances in cells: within the first a place is the target's, beyond the second it is another's."""
+VIDEO_WEIGHT = 4.0
+"""How much oftener a trajectory is drawn than a picture."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains the meta-learner of a model; repeated, it goes on from its checkpoint."""
+
+    features: Path
+    """Folder that ``tools.meta.features`` filled."""
+    val_mix: Path
+    """JSON file of held-out videos for the probe (configs/val.json)."""
+    out: Path
+    """Folder of the new bundle."""
+    model: str = "lite"
+    """Bundle whose matching network the features are of."""
+    iterations: int = 1500
+    """Batches."""
+    batch: int = 16
+    """Targets in a batch."""
+    lr: float = 1e-3
+    """AdamW's learning rate, after 100 batches; a cosine lowers it to 2 %."""
+    weight_decay: float = 1e-2
+    """Of matrices."""
+    rank: float = 0.5
+    """Weight of the rank loss against the logistic one."""
+    swapped: float = 0.1
+    """Weight of own kernels against another target's."""
+    none: float = 0.06
+    """Weight of own kernels against none."""
+    targets: int = 0
+    """So many of the targets alone, for a curve over their number; 0 is all."""
+    seed: int = 0
+    """Of weights and batches."""
+
+
+class Batch(NamedTuple):
+    """n targets with q later contexts each."""
+
+    template: Tensor  # (n, C, k, k)
+    delta: Tensor  # (n, K, C)
+    search: Tensor  # (n, q, C, h, w)
+    dots: Tensor  # (n, q, r, r), correlation of equation (1)
+    energy_x: Tensor  # (n,)
+    energy_z: Tensor  # (n, q, r, r)
+    correction: Tensor  # (n, q, r, r), of a box head
+    displacements: Tensor  # (n, q, 2)
+
+    def first(self) -> Batch:
+        """With one context each."""
+        return self._replace(**{name: getattr(self, name)[:, :1] for name in PER_CONTEXT})
+
+
+PER_CONTEXT = ("search", "dots", "energy_z", "correction", "displacements")
+
+
+class Features:
+    """All targets of a folder; what is large is read when it is drawn.
+
+    Args:
+        folder: of ``train-*.npz``.
+        readout: of the matching network.
+    """
+
+    def __init__(self, folder: Path, readout: Readout) -> None:
+        files = sorted(folder.glob("train-*.npz"))
+        if not files:
+            raise ValueError(f"{folder} holds no train-*.npz: run tools.meta.features first")
+        self.readout = readout
+        self.shards: list[Mapping[str, Any]] = [_unpacked(file) for file in files]
+        self.places = [(s, i) for s, shard in enumerate(self.shards) for i in range(len(shard["template"]))]
+        weights = np.array([VIDEO_WEIGHT if "video" in files[s].name else 1.0 for s, _ in self.places])
+        self.shares = weights / weights.sum()
+
+    def batch(self, chosen: np.ndarray[Any, Any], rng: np.random.Generator) -> Batch:
+        """Targets by number, with two of their later contexts; δ is of one to three early ones."""
+        count = int(rng.integers(1, 4))
+        rows: list[dict[str, Any]] = []
+        for number in chosen:
+            shard, i = self.shards[self.places[number][0]], self.places[number][1]
+            late, early = rng.permutation(shard["dots"].shape[1])[:2], rng.permutation(shard["delta"].shape[1])[:count]
+            row = {name: shard[name][i] for name in ("template", "energy_x")}
+            row |= {name: shard[name][i][late] for name in ("dots", "energy_z", "correction", "displacements")}
+            row["search"] = shard["queries"][i][late] * shard["scale"][i][:, None, None]
+            row["delta"] = shard["delta"][i][early].mean(0)
+            rows.append(row)
+        return Batch(*(torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in Batch._fields))
+
+
+def _unpacked(file: Path) -> dict[str, Any]:
+    """Arrays of a file; the features beside it as a file of their own, which is mapped."""
+    with np.load(file) as shard:
+        arrays = {name: shard[name] for name in shard.files if name != "queries"}
+        mapped = file.with_suffix(".queries.npy")
+        if not mapped.exists():
+            np.save(mapped, shard["queries"])
+    return {**arrays, "queries": np.load(mapped, mmap_mode="r")}
+
+
+def response(batch: Batch, readout: Readout, w_target: Tensor | None) -> Tensor:
+    """Equation (4), or (1): ``(n, q, r, r)`` logits."""
+    dots, energy_x, energy_z = batch.dots, batch.energy_x[:, None, None, None], batch.energy_z
+    if w_target is not None:
+        n, q, _, h, w = batch.search.shape
+        k, r = batch.template.shape[-1], h - batch.template.shape[-1] + 1
+        x = torch.matmul(w_target, batch.template.flatten(2))  # (n, 32, k k)
+        z = torch.matmul(w_target[:, None], batch.search.flatten(3))  # (n, q, 32, h w)
+        products = torch.matmul(x.transpose(1, 2)[:, None], z).reshape(n * q, k * k, h, w)
+        dots = dots + gather(products).reshape(n, q, r, r)
+        energy_x = energy_x + x.square().sum((1, 2))[:, None, None, None]
+        window = F.avg_pool2d(z.square().sum(2).reshape(n * q, 1, h, w), k, stride=1) * k**2
+        energy_z = energy_z + window.reshape(n, q, r, r)
+    cosine = dots / ((energy_x + EPSILON).sqrt() * (energy_z + EPSILON).sqrt())
+    return readout.gain * cosine + readout.offset
+
+
+def losses(logits: Tensor, batch: Batch, rank: float) -> Tensor:
+    """Equation (6), balanced, and the softplus of everything else's soft maximum less the target's: ``(n, q)``."""
+    n, q, r, _ = logits.shape
+    places, flat = batch.displacements.flatten(0, 1), logits.flatten(0, 1)
+    logistic = logistic_loss(flat, label_map(places, cells=r))
+    away, scores = squared_distance(places, r), flat + batch.correction.flatten(0, 1)
+    here = scores.masked_fill(away > NEAR, -1e4).amax((1, 2))
+    elsewhere = (2 * scores.masked_fill(away <= FAR, -1e4)).logsumexp((1, 2)) / 2
+    return (logistic + rank * F.softplus(elsewhere - here)).reshape(n, q)
+
+
+def objective(learner: MixingLearner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
+    """Own kernels' loss, and what it costs not to be better than another target's kernels and than none."""
+    kernels = learner(batch.delta)
+    own = losses(response(batch, readout, bounded(kernels, batch.template, readout)), batch, options.rank)
+    one = batch.first()
+    others = bounded(kernels.roll(shift, 0), batch.template, readout)
+    swapped = losses(response(one, readout, others), one, options.rank)[:, 0]
+    none = losses(response(batch, readout, None), batch, options.rank)
+    contrast = F.softplus((own[:, 0] - swapped.clamp(max=2)) / 0.1 + 0.5).mean()
+    worse = F.softplus((own - none) / 0.1).mean()
+    return own.mean() + options.swapped * contrast + options.none * worse
+
+
+def train(features: Features, options: Options) -> MixingLearner:
+    """Trains, with a checkpoint every 100 batches beside the features."""
+    torch.manual_seed(options.seed)
+    learner = MixingLearner(features.readout.weight.shape[1], features.readout.weight.shape[0])
+    matrices = [p for p in learner.parameters() if p.ndim > 1]
+    optimizer = torch.optim.AdamW(matrices, options.lr, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / options.iterations))),
+    )
+    number = len(features.places)
+    among = np.random.default_rng(1).permutation(number)[: options.targets or number]
+    shares = features.shares[among] / features.shares[among].sum()
+    checkpoint, start, settings = options.features / "checkpoint.pt", 0, {k: str(v) for k, v in asdict(options).items()}
+    if checkpoint.exists() and (state := torch.load(checkpoint, weights_only=True))["settings"] == settings:
+        learner.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        start = state["step"]
+    for step in range(start, options.iterations):
+        rng = np.random.default_rng([options.seed, step])
+        batch = features.batch(rng.choice(among, options.batch, p=shares), rng)
+        loss = objective(learner, batch, features.readout, options, int(rng.integers(1, options.batch)))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(matrices, 1.0)
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % 100 == 0 or step + 1 == options.iterations:
+            print(f"batch {step + 1} of {options.iterations}: loss {loss.item():.4f}", flush=True)
+            state = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            torch.save({**state, "random": torch.get_rng_state(), "step": step + 1, "settings": settings}, checkpoint)
+    return learner.eval()
+
+
+def main(options: Options) -> None:
+    """Trains, probes and writes the bundle."""
+    torch.set_num_threads(1)
+    bundle = open_bundle(options.model)
+    readout = read_networks(bundle).readout
+    features = Features(options.features, readout)
+    learner = train(features, options)
+    settings = {k: v for k, v in asdict(options).items() if not isinstance(v, Path)}
+    facts = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
+    replace_learner(bundle, learner, {"training": facts, "adaptation": {"sentence": ""}}, options.out)
+    last = readout.weight.numpy(), readout.bias.numpy()
+    summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), 400).summary()
+    replace_learner(bundle, learner, {"training": facts, "adaptation": {**summary, "sentence": sentence(summary)}}, options.out)
+    print(sentence(summary))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
