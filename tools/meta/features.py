@@ -120,7 +120,7 @@ def main(options: Options) -> None:
     embedder = Embedder(options.model)
     for entry in json.loads(options.list.read_text()):
         targets = list(items(entry, options.list.parent))
-        np.random.default_rng(5).shuffle(targets)  # type: ignore[arg-type]
+        np.random.default_rng(5).shuffle(targets)
         targets = targets[: entry.get("most")]
         for first in range(0, len(targets), SHARD):
             split = "held" if entry.get("held_out") else "train"
@@ -139,7 +139,8 @@ def _shard(embedder: Embedder, maker: ViewMaker, targets: list[Item], path: Path
             names.append(item.name)
     if rows:
         part = path.with_suffix(".part.npz")
-        np.savez(part, name=np.array(names), **{key: np.stack([row[key] for row in rows]) for key in rows[0]})
+        arrays: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        np.savez(part, name=np.array(names), **arrays)
         os.replace(part, path)
     print(f"{path.name}: {len(rows)} targets", flush=True)
 

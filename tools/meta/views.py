@@ -61,8 +61,8 @@ class Distractor:
         w, h = self.size * 1.05 / 2
         soft = np.clip((1.25 - (x / w) ** 4 - (y / h) ** 4) * 2, 0, 1).astype(np.float32)
         middle = EXEMPLAR_SIZE // 2
-        warp = cv2.getRotationMatrix2D((middle, middle), self.angle, self.zoom)
-        warp[:, 2] += place - middle
+        warp = np.asarray(cv2.getRotationMatrix2D((middle, middle), self.angle, self.zoom), np.float64)
+        warp[:, 2] = warp[:, 2] + place - middle
         alpha = cv2.warpAffine(soft, warp, (SEARCH_SIZE, SEARCH_SIZE))[..., None]
         patch = np.clip(cv2.warpAffine(self.patch, warp, (SEARCH_SIZE, SEARCH_SIZE)) * self.gain, 0, 255)
         return np.asarray(context * (1 - alpha) + patch * alpha, np.uint8)
