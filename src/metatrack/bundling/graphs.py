@@ -103,7 +103,7 @@ def graph_specs(network: MatchingNetwork, learner: Learner | None) -> Iterator[G
 
 
 def adapt_spec(readout: Readout, learner: Learner, k: int, r: int) -> GraphSpec:
-    """The meta-learner with the gradient that it is given, for a matching network with templates of k cells and responses of r."""
+    """The meta-learner and the gradient that it is given, for templates of k cells and responses of r."""
     channels = readout.weight.shape[1]
     labels = torch.where(torch.rand(SUPPORT, r, r) > 0.5, 1.0, -1.0)
     support = torch.randn(SUPPORT, channels, k + r - 1, k + r - 1)
