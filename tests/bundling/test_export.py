@@ -112,7 +112,7 @@ def test_unknown_model_names_the_shipped():
 )
 def test_layers_in_float_of_older_cards(trunk, stated, expected):
     architecture = {"trunk": trunk} | ({} if stated is None else {"float_layers": stated})
-    assert Bundle(Path(), {"architecture": architecture}).float_layers == expected
+    assert Bundle(Path(), "", {"architecture": architecture}).float_layers == expected
 
 
 @pytest.mark.parametrize("name", shipped_models())

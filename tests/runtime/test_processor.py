@@ -15,7 +15,7 @@ from metatrack import shipped_models
 from metatrack.app import models
 from metatrack.runtime import processor
 from metatrack.runtime.bundle import BundleError, open_bundle
-from metatrack.runtime.load import build_model, choice_for
+from metatrack.runtime.load import build_model, choice_for, load_model
 from metatrack.runtime.processor import FEATURES, ONEDNN_LIMITS, PRECISIONS, Choice, cgroup_quota, choose, usable_cores
 
 CPUINFO = {
@@ -301,3 +301,9 @@ def test_a_quota_that_is_none(tmp_path, text):
     group(tmp_path, cpu_max=text)
     assert cgroup_quota(tmp_path, "0::/\n") == math.inf
     assert cgroup_quota(tmp_path, "nonsense\n\n") == math.inf
+
+
+@pytest.mark.parametrize("threads", [-1, 10_000, 1.5, "2", True])
+def test_numbers_of_threads_that_make_no_sense(threads):
+    with pytest.raises(ValueError, match="threads .* must be a whole number from 0"):
+        load_model("lite", threads)

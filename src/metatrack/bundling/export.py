@@ -20,6 +20,7 @@ from metatrack.arrays import Float32
 from metatrack.bundling.graphs import GraphSpec, graph_specs
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
 from metatrack.bundling.replacing import replacing_bundle
+from metatrack.bundling.storage import store_bytes
 from metatrack.bundling.strip import strip
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
@@ -144,6 +145,8 @@ def export_graph(spec: GraphSpec, path: Path) -> None:
         raise RuntimeError(f"torch could not export {spec.name}")
     model = program.model_proto
     store_half(model)
+    if spec.name == "adapt":
+        store_bytes(model)
     strip(model)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())

@@ -32,7 +32,7 @@ def build_model(
         ValueError: precision, engine or device is unknown, the engine does not have that precision, or there is no GPU.
         ModuleNotFoundError: the engine is not installed.
     """
-    check_engine(engine, precision)
+    check_engine(engine, precision, threads)
     model = _torch(bundle, threads, precision, device) if engine == "torch" else _onnx(bundle, threads, precision, engine)
     if not bundle.shipped:
         check_model(model, bundle.folder)

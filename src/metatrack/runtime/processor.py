@@ -265,12 +265,18 @@ def _output(*command: str) -> str:
         return ""
 
 
-def check_engine(engine: str, precision: str) -> None:
+MOST_THREADS = 256
+"""More are a slip, and would take memory and time of the whole machine."""
+
+
+def check_engine(engine: str, precision: str, threads: int = 0) -> None:
     """Refuses what does not exist.
 
     Raises:
-        ValueError: engine or precision is unknown.
+        ValueError: engine or precision is unknown, or the number of threads is none.
     """
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads {threads!r} must be a whole number from 0 (one for each usable core) to {MOST_THREADS}")
     for what, given, known in (("precision", precision, get_args(Precision)), ("engine", engine, get_args(Engine))):
         if given not in known:
             raise ValueError(f"unknown {what} {given!r}; there are {', '.join(known)}")
