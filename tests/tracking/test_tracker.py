@@ -151,7 +151,7 @@ def test_a_constant_target_is_survived():
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(1, 90),
     width=st.integers(1, 90),
-    box=st.tuples(st.floats(-20, 80), st.floats(-20, 80), st.floats(0.5, 200), st.floats(0.5, 200)),
+    box=st.tuples(st.floats(-20, 80), st.floats(-20, 80), st.floats(1.1, 200), st.floats(1.1, 200)),
 )
 def test_output_is_always_finite_and_meets_the_frame(seed, height, width, box):
     """Noise of any size, any legal box, changing frame sizes."""
