@@ -80,7 +80,12 @@ class TestAnswers:
     @pytest.mark.parametrize("precision", ["auto", "int8", "bfloat16"])
     def test_a_tracker_follows_with_it(self, precision):
         scene = Scene(1)
-        tracker = Tracker(build_model(open_bundle("lite"), 1, precision, "openvino"), settings={"update_interval": 8})
+        try:
+            model = build_model(open_bundle("lite"), 1, precision, "openvino")
+        except ValueError as error:
+            assert precision == "bfloat16"
+            pytest.skip(str(error))
+        tracker = Tracker(model, settings={"update_interval": 8})
         tracker.init(scene.frame(0), scene.box(0))
         overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 24)]
         assert min(overlaps) > 0.5

@@ -75,11 +75,12 @@ def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "
 
 def _open(name: str, bundle: Bundle, chosen: str, threads: int, engine: Engine, choice: Choice) -> Graph:
     path, data = bundle.folder / GRAPHS[chosen], bundle.content(chosen)
-    if engine == "openvino":
+    # The meta-learner reads small differences, so it stays in float32, and works in the background: onnxruntime, which need not
+    # compile it for each shape, serves every engine.
+    if engine == "openvino" and name != "adapt":
         from metatrack.runtime.openvino_graph import openvino_graph
 
-        # The meta-learner reads small differences: its gradient stays in float32.
-        return openvino_graph(name, path, data, threads, "float32" if name == "adapt" else choice.precision)
+        return openvino_graph(name, path, data, threads, choice.precision)
     from metatrack.runtime.onnx_graph import onnx_graph
 
     return onnx_graph(path, data, threads, engine == "cuda", choice.exact_products)
@@ -104,6 +105,7 @@ def load_model(
     """
     if isinstance(model, Model):
         return model
+    check_engine(engine, precision, threads)  # before the cache, to which True is 1
     return _cached(read_card(model), threads, precision, engine)
 
 
