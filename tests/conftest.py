@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,17 @@ class Scene:
             part = frame[y : y + s, x : x + s]
             frame[y : y + s, x : x + s] = np.where(self.mask, self.object, part)
         return frame
+
+
+@pytest.fixture(autouse=True)
+def children_end_without_a_word() -> Iterator[None]:
+    """Torch's data loader leaves a handler for SIGCHLD behind, which runs on the alternate stack that some library has set.
+
+    Where that stack is gone, or smaller than the registers of this processor, the end of the next child is our own (SIGSEGV).
+    """
+    yield
+    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture
