@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import cv2
@@ -54,15 +55,20 @@ class Scene:
         return frame
 
 
-@pytest.fixture(autouse=True)
-def children_end_without_a_word() -> Iterator[None]:
-    """Torch's data loader leaves a handler for SIGCHLD behind, which runs on the alternate stack that some library has set.
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of POSIX, as Linux has it."""
 
-    Where that stack is gone, or smaller than the registers of this processor, the end of the next child is our own (SIGSEGV).
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@pytest.fixture(autouse=True)
+def signals_have_a_stack() -> None:
+    """Python's handlers run on the alternate stack that some library has set, and one that we load leaves one that is gone.
+
+    Torch's data loader sets a handler for children that end; then the end of the next one would be our own (SIGSEGV).
     """
-    yield
-    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(_SignalStack(None, 2, 0)), None)  # 2: SS_DISABLE
 
 
 @pytest.fixture
