@@ -22,6 +22,23 @@ def write_split(root, split, count, length=8):
         (folder / "groundtruth.txt").write_text("\n".join(rows) + "\n")
 
 
+@pytest.fixture(autouse=True)
+def one_count_of_threads():
+    """A test that sets how many threads torch uses would change the sums of those after it, which compare bits."""
+    torch = pytest.importorskip("torch", reason="training needs the train extra")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_count_of_threads_for_shared_runs():
+    """The same for the fixtures of the session, made before any of a test's own."""
+    torch = pytest.importorskip("torch", reason="training needs the train extra")
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
