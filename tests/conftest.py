@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -53,6 +55,16 @@ class Scene:
             part = frame[y : y + s, x : x + s]
             frame[y : y + s, x : x + s] = np.where(self.mask, self.object, part)
         return frame
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch with so many threads; skips where the train extra is absent."""
+    torch = pytest.importorskip("torch", reason="torch needs the train extra")
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 class _SignalStack(ctypes.Structure):

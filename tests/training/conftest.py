@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.conftest import Scene
+from tests.conftest import Scene, torch_threads
 
 
 def write_split(root, split, count, length=8):
@@ -25,18 +25,15 @@ def write_split(root, split, count, length=8):
 @pytest.fixture(autouse=True)
 def one_count_of_threads():
     """A test that sets how many threads torch uses would change the sums of those after it, which compare bits."""
-    torch = pytest.importorskip("torch", reason="training needs the train extra")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_count_of_threads_for_shared_runs():
     """The same for the fixtures of the session, made before any of a test's own."""
-    torch = pytest.importorskip("torch", reason="training needs the train extra")
-    torch.set_num_threads(1)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")
