@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite train-paper train-lite-no-meta export fuzz soak clean
+.PHONY: help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite train-paper train-lite-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -38,7 +38,7 @@ pytest: $(VENV)/dev.stamp $(VOT)/stamp  ## tests and doctests; make pytest ARGS=
 
 fuzz: $(VENV)/dev.stamp  ## damaged files for every parser; make fuzz MINUTES=10
 	$(BIN)/python -m tools.fuzz.run --minutes $(MINUTES) $(ARGS)
-MINUTES ?= 10
+MINUTES ?= 5
 
 bench: $(VENV)/core.stamp  ## frames per second on this machine
 	$(BIN)/metatrack bench
@@ -87,10 +87,6 @@ export: $(VENV)/train.stamp  ## bundles of the three, into the package
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models
-
-fuzz: $(VENV)/dev.stamp  ## damaged files for every parser; make fuzz MINUTES=10
-	$(BIN)/python -m tools.fuzz.run --minutes $(MINUTES)
-MINUTES ?= 5
 
 soak: $(VENV)/dev.stamp  ## long and rough use: many updates and targets, threads, forks, kills, full disks
 	$(BIN)/python tools/soak.py

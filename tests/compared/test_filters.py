@@ -278,6 +278,8 @@ def test_order_of_calls_and_senseless_size(kind):
     with pytest.raises(RuntimeError, match="before init"):
         kind().update(noise(80, 100, 3))
     with pytest.raises(ValueError, match="more than 2 times as large as the frame of 100x80"):
+        kind().init(noise(80, 100, 3), (-1e3, -1e3, 2e3, 2e3))
+    with pytest.raises(ValueError, match="is no box in pixels"):
         kind().init(noise(80, 100, 3), (-1e9, -1e9, 2e9, 2e9))
 
 
