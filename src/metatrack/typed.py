@@ -45,13 +45,14 @@ _LACKS = re.compile(r"Object missing required field `(?P<key>.+?)`(?: - at `\$(?
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read_json(path: str | Path, kind: type[T], *, open_keys: bool = False) -> T:
+def read_json(path: str | Path, kind: type[T], *, open_keys: bool = False, most: int = MOST_BYTES) -> T:
     """Reads a JSON file into a typed form.
 
     Args:
         path: the file.
         kind: a dataclass, or ``list[...]``, ``dict[str, ...]`` and the like; ranges as ``Annotated[int, msgspec.Meta(ge=1)]``.
         open_keys: keys that the dataclass does not have are passed over; else they are an error, and the nearest is suggested.
+        most: bytes; a larger file is refused.
 
     Raises:
         OSError: the file cannot be read.
@@ -59,8 +60,8 @@ def read_json(path: str | Path, kind: type[T], *, open_keys: bool = False) -> T:
     """
     path = Path(path)
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"{path}: {size} bytes are no such JSON file; at most {MOST_BYTES} are read")
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes are no such JSON file; at most {most} are read")
     return parse_json(path.read_bytes(), kind, str(path), open_keys=open_keys)
 
 

@@ -18,7 +18,7 @@ from metatrack.video.source import local_path, scheme_of
 
 def option_names(options: Any) -> list[str]:
     """The options of a command, from the dataclass that holds them."""
-    names = [field.name.replace("_", "-") for field in dataclasses.fields(options)]
+    names = [field.name.rstrip("_").replace("_", "-") for field in dataclasses.fields(options)]
     return ["--help", *(f"--{name}" for name in names), *(f"--no-{name}" for name in names)]
 
 

@@ -1,0 +1,110 @@
+"""The registry of file formats: what each is called, what it holds, and who reads and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from metatrack.convert import coco, cvat, mot, table
+from metatrack.convert.guess import guess
+from metatrack.convert.tracks import LABEL, Tracks, Video
+
+ALL = frozenset("targets names labels score lost outside occluded keyframe".split())
+"""What a format may hold beside the boxes: several targets in one file, ids that are names, and fields of a mark or track."""
+
+
+class Format(NamedTuple):
+    """One file format."""
+
+    title: str
+    suffixes: tuple[str, ...]
+    """Of its files, the usual one first; none: it is a folder."""
+    holds: frozenset[str]
+    """Of :data:`ALL`."""
+    read: Callable[[Path, Video], Tracks]
+    """Reads a file; the video is what is known of it from elsewhere."""
+    write: Callable[[Path, Tracks], None]
+    """Writes a file, in one step, or a folder that is new or empty."""
+    needs: str | None = None
+    """A package that must be there."""
+
+    @property
+    def folder(self) -> bool:
+        """Whether it is written as a folder of files."""
+        return not self.suffixes
+
+
+def _holds(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(
+        "table of metatrack track: frame,id,x,y,w,h,score,lost",
+        (".csv",),
+        _holds("targets names score lost"),
+        table.read_csv,
+        table.write_csv,
+    ),
+    "jsonl": Format("JSON lines, an object for each box", (".jsonl", ".ndjson"), ALL, table.read_jsonl, table.write_jsonl),
+    "mot": Format("MOTChallenge text", (".txt",), _holds("targets score"), mot.read_mot, mot.write_mot),
+    "coco": Format("COCO video: instances with track ids", (".json",), ALL, coco.read_coco, coco.write_coco),
+    "cvat": Format("CVAT for video 1.1", (".xml",), ALL - {"names"}, cvat.read_cvat, cvat.write_cvat),
+}
+"""By name."""
+
+
+def format_named(name: str) -> Format:
+    """A format by its name.
+
+    Raises:
+        ValueError: there is none; the nearest is suggested.
+    """
+    if name not in FORMATS:
+        near = get_close_matches(name, FORMATS, 1)
+        raise ValueError(f"no format {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FORMATS)}"))
+    return FORMATS[name]
+
+
+def read_tracks(path: Path, name: str | None = None, video: Video | None = None) -> Tracks:
+    """Reads a file of boxes.
+
+    Args:
+        path: a file or, for some formats, a folder.
+        name: of the format; None finds out from the file.
+        video: what is known of the video, for formats that state boxes in shares of the frame.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not clear what it is, or it is not as it should be; the message names the file and the place in it.
+        ModuleNotFoundError: the format needs a package.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; pass a file of boxes")
+    return format_named(name or guess(path)).read(path, video or Video())
+
+
+def lacking(tracks: Tracks, name: str) -> list[str]:
+    """What of these tracks a format cannot hold, in words; nothing if it holds all.
+
+    >>> from metatrack.convert.tracks import Mark, Track
+    >>> from metatrack.geometry import Box
+    >>> lacking(Tracks((Track("dog", (Mark(0, Box(1, 2, 3, 4), 0.5, lost=True),)),)), "mot")
+    ['names of targets (dog)', 'the flag lost (1 box)']
+    """
+    missing, marks = ALL - FORMATS[name].holds, [mark for track in tracks.targets for mark in track.marks]
+    named = [track.target for track in tracks.targets if isinstance(track.target, str)]
+    labels = sorted({track.label for track in tracks.targets} - {LABEL})
+    words = []
+    if "names" in missing and named:
+        words.append(f"names of targets ({', '.join(map(str, named[:5]))}{', ...' if len(named) > 5 else ''})")
+    if "labels" in missing and labels:
+        words.append(f"labels ({', '.join(labels[:5])}{', ...' if len(labels) > 5 else ''})")
+    if "score" in missing and any(mark.score is not None for mark in marks):
+        words.append("scores")
+    for flag in ("lost", "outside", "occluded", "keyframe"):
+        if flag in missing and (count := sum(getattr(mark, flag) for mark in marks)):
+            words.append(f"the flag {flag} ({count} box{'es' if count > 1 else ''})")
+    return words

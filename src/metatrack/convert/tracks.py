@@ -1,0 +1,199 @@
+"""Tracks: the boxes of targets through a video, as every file format of them is read and written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from metatrack.geometry import MOST_PIXELS, Box
+
+LABEL = "target"
+"""Label of a target that has none."""
+MOST_FRAMES = 5_000_000
+"""Frames of a video, at most: two days. A file of a few bytes may name any number, and others are filled up to it."""
+MOST_BYTES = 256 << 20
+"""A larger file of boxes is none."""
+
+
+class Mark(NamedTuple):
+    """A target in one frame."""
+
+    frame: int
+    """0-based number of the frame."""
+    box: Box
+    """``x, y, w, h`` in pixels, 0-based, float."""
+    score: float | None = None
+    """Confidence in [0, 1]; None where nobody states one."""
+    lost: bool = False
+    """The tracker says that it does not see the target; the box is its guess."""
+    outside: bool = False
+    """A person or a file says that the target is not to be seen here; the box means nothing."""
+    occluded: bool = False
+    """Part of the target is hidden."""
+    keyframe: bool = False
+    """The box was given by a person, not tracked or interpolated."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One target through the video."""
+
+    target: int | str
+    """Its id."""
+    marks: tuple[Mark, ...]
+    """By frame, none twice. In a frame without a mark nothing is known."""
+    label: str = LABEL
+    """What kind of thing it is."""
+
+    @property
+    def visible(self) -> list[Mark]:
+        """The marks in which it is to be seen."""
+        return [mark for mark in self.marks if not mark.outside]
+
+
+class Video(NamedTuple):
+    """What is known of the video."""
+
+    size: tuple[int, int] | None = None
+    """Width and height in pixels."""
+    fps: float | None = None
+    frames: int | None = None
+    """How many there are."""
+    name: str = "video"
+    """What files and sequences are named after: letters, digits and ``_ . + -``."""
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """The size, for formats that state boxes in shares of it.
+
+        Raises:
+            ValueError: it is not known.
+        """
+        if self.size is None:
+            raise ValueError(
+                "boxes are in shares of the frame, whose size is not known; name the video or its size (--size 640x360)"
+            )
+        return self.size
+
+    def or_else(self, other: Video) -> Video:
+        """This, and what the other knows where this does not."""
+        return Video(self.size or other.size, self.fps or other.fps, self.frames or other.frames, other.name)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """All targets of one video."""
+
+    targets: tuple[Track, ...]
+    video: Video = Video()
+    notes: tuple[str, ...] = ()
+    """What a person should know about how the file was read."""
+
+    @property
+    def count(self) -> int:
+        """Frames of the video, as far as is known: those up to the last mark at least."""
+        last = max((track.marks[-1].frame for track in self.targets if track.marks), default=-1)
+        return max(last + 1, self.video.frames or 0)
+
+    def by_frame(self) -> dict[int, list[tuple[Track, Mark]]]:
+        """The marks of each frame that has some, in the order of the frames."""
+        frames: dict[int, list[tuple[Track, Mark]]] = {}
+        for track in self.targets:
+            for mark in track.marks:
+                frames.setdefault(mark.frame, []).append((track, mark))
+        return dict(sorted(frames.items()))
+
+    def numbers(self) -> dict[int | str, int]:
+        """Whole numbers from 0 on for formats without names: those that are such keep theirs, others follow the largest."""
+        own: dict[int | str, int] = {t.target: t.target for t in self.targets if isinstance(t.target, int) and t.target >= 0}
+        rest = [track.target for track in self.targets if track.target not in own]
+        return own | {target: n for n, target in enumerate(rest, max(own.values(), default=0) + 1)}
+
+
+Row = tuple[object, str, Mark]
+"""What a file states: the target's id as it stands there, its label, and a mark."""
+
+
+def collect(source: object, rows: Iterable[Row], video: Video, notes: Sequence[str] = ()) -> Tracks:
+    """Checks what a reader has found, and sorts it by target and frame.
+
+    Args:
+        source: the file, for messages.
+        rows: in any order; an id made of digits is a number.
+        video: what is known of it.
+        notes: see :class:`Tracks`.
+
+    Raises:
+        ValueError: a box is not finite, has a negative size or is no box in pixels; a frame's number is negative or beyond
+            :data:`MOST_FRAMES`; or a target has two boxes in one frame.
+    """
+    found: dict[int | str, dict[int, Mark]] = {}
+    labels: dict[int | str, str] = {}
+    for stated, label, mark in rows:
+        target = target_id(stated)
+        _check(source, target, mark)
+        marks = found.setdefault(target, {})
+        if mark.frame in marks:
+            raise ValueError(f"{source}: target {target!r} has two boxes in frame {mark.frame}; keep one")
+        marks[mark.frame] = mark
+        labels.setdefault(target, label)
+    tracks = (Track(target, tuple(marks[n] for n in sorted(marks)), labels[target]) for target, marks in found.items())
+    return Tracks(tuple(tracks), video, tuple(notes))
+
+
+def target_id(stated: object) -> int | str:
+    """An id as it stands in a file: digits are a number, and what a table of ours cannot hold becomes ``_``."""
+    text = str(stated).strip() or "1"
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    return "".join("_" if c in ',"' or ord(c) < 32 else c for c in text)[:200]
+
+
+def _check(source: object, target: int | str, mark: Mark) -> None:
+    where = f"{source}: target {target!r}, frame {mark.frame}"
+    if not 0 <= mark.frame < MOST_FRAMES:
+        raise ValueError(f"{where}: frames are counted from 0, up to {MOST_FRAMES - 1:,}")
+    if not all(map(math.isfinite, mark.box)) or min(mark.box[2:]) < 0 or max(map(abs, mark.box)) > MOST_PIXELS:
+        raise ValueError(f"{where}: {tuple(mark.box)} is no box x,y,w,h in pixels")
+    if mark.score is not None and not 0 <= mark.score <= 1:
+        raise ValueError(f"{where}: the score {mark.score} is not between 0 and 1")
+
+
+def filled(source: object, marks: Sequence[Mark], frames: int | None) -> list[Mark]:
+    """Boxes between key frames, as tools for annotation show them: moved in a straight line, and staying after the last one.
+
+    Args:
+        source: the file, for messages.
+        marks: by frame. One that is ``outside`` ends what is filled, until the next one.
+        frames: of the video; None does not go beyond the last mark.
+
+    Raises:
+        ValueError: that would be more than :data:`MOST_FRAMES`.
+    """
+    result: list[Mark] = []
+    for mark, after in zip(marks, [*marks[1:], None]):
+        result.append(mark)
+        end = after.frame if after is not None else frames or 0
+        if end > MOST_FRAMES:
+            raise ValueError(f"{source}: frame {end} is beyond {MOST_FRAMES:,}")
+        goal = mark.box if after is None or after.outside else after.box
+        for frame in range(mark.frame + 1, 0 if mark.outside else end):
+            share = (frame - mark.frame) / (end - mark.frame)
+            box = Box(*(a + (b - a) * share for a, b in zip(mark.box, goal)))
+            result.append(Mark(frame, box, occluded=mark.occluded))
+    return result
+
+
+def require_size(path: Path, most: int = MOST_BYTES) -> None:
+    """Refuses a file that is too large to be one of boxes.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is too large.
+    """
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes are no file of boxes; at most {most} are read")
