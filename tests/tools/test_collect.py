@@ -8,16 +8,18 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 from tools.collect import stills, video
-from tools.collect.annotations import Images, yolo
-from tools.collect.linking import Frame, Rectangle, link
-from tools.collect.repository import Repository
+from tools.collect.annotations import Annotation, Images, annotated, coco, voc, yolo
+from tools.collect.sources import Repository, read_sources
 from tools.collect.stills import StillOptions, StillSource, without_copies
-from tools.collect.tables import chosen, read_sources
-from tools.collect.video import VideoOptions, VideoSource
+from tools.collect.video import VideoOptions
+from tools.collect.videos import Frame, VideoSource, link
+
+from metatrack.geometry import Box
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -110,7 +112,7 @@ def test_one_object_in_each_format(mirror: Mirror, tmp_path: Path, monkeypatch: 
     left, top = (round(v) for v in box[:2])
     difference = np.abs(crop[top : top + 40, left : left + 40].astype(float) - middle[:40, :40])
     assert difference.mean() < 12  # within what half a pixel and JPEG do to this texture
-    assert len(list((out / "cutouts").iterdir())) == (kind in ("coco", "mask"))
+    assert len(list((out / "cutouts").glob("*"))) == (kind in ("coco", "mask"))
     assert (out / "photos" / "made_00000.jpg").is_file()
     table = (out / "SOURCES-stills.md").read_text()
     assert f"| made | o/r | {commit[:12]} | things | none stated | 1 | 1 |" in table
@@ -128,17 +130,28 @@ def test_a_source_that_fails_leaves_the_others(mirror: Mirror, tmp_path: Path, m
     assert len((tmp_path / "out" / "still" / "boxes.csv").read_text().splitlines()) == 2
     err = capsys.readouterr().err
     assert "bad: failed: FileNotFoundError" in err and "git clone --mirror" in err
-    assert f"good: the mirror is at {commit[:12]}, the table at 0000" in err
+    assert f"o/r: the mirror is at {commit[:12]}, the table at 0000" in err
 
 
 def test_the_nearest_image_and_no_mask(mirror: Mirror) -> None:
     images = Images(["train/images/a.jpg", "test/images/a.jpg", "test/masks/a.png"])
     assert images.find("a", "test/labels/a.txt") == "test/images/a.jpg"
     assert images.find("b.jpg", "x") is None
-    mirror.commit("o/r", {"labels/a.txt": b"0 0.5 0.5 0.2 0.2\n0 9 9 9 9\n", "a.jpg": b"x"})
-    with Repository(mirror.folder, "o/r") as repository:
-        (found,) = yolo(repository, Images(repository.files))
-    assert [each.name for each in found.annotations] == ["class0"] and found.shares
+    mirror.commit("o/r", {"labels/a.txt": b"0 0.5 0.5 0.2 0.2\n0 9 9 9 9\n", "b.txt": b"0 0.5 0.5 0.2 0.2\n", "a.jpg": b"x"})
+    ((path, found),) = annotated(Repository(mirror.folder, "o/r", ""), "yolo")
+    assert path == "a.jpg" and [each.name for each in found] == ["class0"]
+
+
+def test_what_is_left_out_of_annotations() -> None:
+    flagged = VOC.replace("</name>", "</name><truncated>1</truncated>").encode()
+    assert voc(flagged, strict=True) == ("", [])
+    assert voc(flagged)[1] == [Annotation(Box(101, 81, 79, 59), "cat")]
+    crowd = {**COCO, "annotations": [{**COCO["annotations"][0], "iscrowd": 1}]}
+    assert list(coco(json.dumps(crowd).encode())) == list(coco(b"[]")) == []
+    polygon, box = yolo(b"1 0.1 0.2 0.3 0.2 0.3 0.6\n0 0.5 0.5 0.2 0.4 0.9\n", ["dog", "cat"])
+    assert (polygon.name, box.name) == ("cat", "dog")
+    assert polygon.in_pixels(50, 100).box == pytest.approx((10, 10, 20, 20))
+    assert box.in_pixels(50, 100).box == pytest.approx((40, 15, 20, 20))
 
 
 def test_copies_of_one_photograph() -> None:
@@ -147,19 +160,29 @@ def test_copies_of_one_photograph() -> None:
     assert without_copies(["train/x.jpg", "valid/y.jpg"]) == (["valid/y.jpg", "train/x.jpg"], False)
 
 
-def test_video(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    thing, ground, files = texture(1, 40, 48), texture(2, 240, 320), {}
-    for k in range(12):
-        frame = ground.copy()
-        x, y = 40 + 8 * k, 60 + 4 * k
+def moving(count: int) -> list[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    """Frames in which a thing of 48 x 40 pixels moves, and its box in each."""
+    thing, ground, made = texture(1, 40, 48), texture(2, 240, 320), []
+    for k in range(count):
+        frame, x, y = ground.copy(), 40 + 8 * k, 60 + 4 * k
         frame[y : y + 40, x : x + 48] = thing
+        made.append((frame, (x, y, 48, 40)))
+    return made
+
+
+def video_entry(kind: str, more: str) -> str:
+    facts = 'repositories = ["o/r"]\ncommits = [""]\nwhat = "things"\nlicence = "none stated"\nstride = 1\n'
+    return f"[made]\n{facts}kind = {kind!r}\n{more}"
+
+
+def test_video(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {}
+    for k, (frame, (x, y, w, h)) in enumerate(moving(12)):
         files[f"img/frame{k}.png"] = encoded(frame)
-        files[f"lab/frame{k}.txt"] = f"0 {(x + 24) / 320} {(y + 20) / 240} {48 / 320} {40 / 240}\n".encode()
-    commit = mirror.commit("o/r", files)
-    entry = ENTRY.format(commit=commit).replace('repository = "o/r"', 'repositories = ["o/r"]').replace("commit = ", "commits = ")
-    entry = entry.replace(f'"{commit}"', f'["{commit}"]')
-    entry += "frames = 'img/frame(?P<n>\\d+)\\.png'\nlabels = 'lab/frame\\g<n>.txt'\nkind = \"yolo\"\nstride = 1\n"
-    with_table(monkeypatch, video, tmp_path / "t.toml", "[made]\n" + entry)
+        files[f"lab/frame{k}.txt"] = f"0 {(x + w / 2) / 320} {(y + h / 2) / 240} {w / 320} {h / 240}\n".encode()
+    mirror.commit("o/r", files)
+    entry = video_entry("yolo", "frames = 'img/frame(?P<n>\\d+)\\.png'\nlabels = 'lab/frame\\g<n>.txt'\n")
+    with_table(monkeypatch, video, tmp_path / "t.toml", entry)
     options = VideoOptions(mirror.folder, tmp_path / "out", (), tmp_path / "sheets")
     assert video.main(options) == 0
     folder = tmp_path / "out" / "train" / "made_a_0"
@@ -167,23 +190,53 @@ def test_video(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert boxes.shape == (12, 4) and len(list(folder.glob("*.jpg"))) == 12
     np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:] / 2, 165, atol=0.002)
     crop, (x, y, w, h) = cv2.imread(str(folder / "00000005.jpg")), boxes[4].round().astype(int)
-    expected = cv2.resize(thing, (w, h), interpolation=cv2.INTER_LINEAR).astype(float)
+    expected = cv2.resize(texture(1, 40, 48), (w, h), interpolation=cv2.INTER_LINEAR).astype(float)
     assert np.abs(crop[y : y + h, x : x + w] - expected).mean() < 12
     (row,) = csv.DictReader((tmp_path / "out" / "meta.csv").open())
     assert (row["trajectory"], row["source"], row["frames"], row["licence"]) == ("made_a_0", "o/r", "12", "none stated")
     assert cv2.imread(str(tmp_path / "sheets" / "made.png")) is not None
-    with_table(monkeypatch, video, tmp_path / "t.toml", "[made]\n" + entry + "refused = { a = [0] }\n")
+    with_table(monkeypatch, video, tmp_path / "t.toml", entry + "refused = { a = [0] }\n")
     assert video.main(options) == 0
     assert not folder.exists()
 
 
-def test_tracks_end_where_there_is_doubt() -> None:
-    def frames(*boxes: list[Rectangle]) -> list[Frame]:
-        return [Frame(k, lambda: None, [("a", box) for box in each]) for k, each in enumerate(boxes)]
+@pytest.mark.parametrize("kind", ["rows", "blobs", "clip"])
+def test_video_without_a_label_for_each_frame(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    made, ground = moving(12), np.full((240, 320, 3), 220, np.uint8)
+    if kind != "rows":  # a still camera over an empty arena
+        made = [(cv2.rectangle(ground.copy(), (x, y, 24, 20), (20, 60, 90), -1), (x, y, 24, 20)) for _, (x, y, _, _) in made]
+    files = {f"cam1/{k:04d}.png": encoded(frame) for k, (frame, _) in enumerate(made, 1)}
+    entry = video_entry(
+        "blobs", "frames = 'cam(?P<v>\\d)/(?P<n>\\d+)\\.png'\ntitle = 'cam\\g<v>'\nblobs = { cam1 = [60, 3000, 1] }\n"
+    )
+    if kind == "rows":
+        files["cam1.txt"] = "".join(f"{x} {y} {w} {h}\n" for _, (x, y, w, h) in made[:-1]).encode() + b"0 0 0 0\n"
+        entry = entry.replace("blobs = {", "labels = 'cam\\g<v>.txt'\nblobs = {").replace("kind = 'blobs'", "kind = 'rows'")
+    elif kind == "clip":
+        with av.open(str(tmp_path / "cam1.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            for frame, _ in made:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+            container.mux(stream.encode())
+        files = {"cam1.mp4": (tmp_path / "cam1.mp4").read_bytes()}
+        entry = entry.replace("cam(?P<v>\\d)/(?P<n>\\d+)\\.png", "cam(?P<v>\\d)\\.mp4")
+    mirror.commit("o/r", files)
+    with_table(monkeypatch, video, tmp_path / "t.toml", entry)
+    assert video.main(VideoOptions(mirror.folder, tmp_path / "out")) == 0
+    boxes = np.loadtxt(tmp_path / "out" / "train" / "made_cam1_0" / "groundtruth.txt", delimiter=",")
+    assert len(boxes) == 12 - (kind == "rows")
+    width, height = (48, 40) if kind == "rows" else (26, 22)  # a blob has its rim
+    np.testing.assert_allclose(boxes[:, 2] / boxes[:, 3], width / height, atol=0.04)
 
-    one, other = (0.0, 0.0, 10.0, 10.0), (100.0, 0.0, 10.0, 10.0)
+
+def test_tracks_end_where_there_is_doubt() -> None:
+    def frames(*boxes: list[Box]) -> list[Frame]:
+        return [Frame(k, lambda: None, [Annotation(box, "a") for box in each]) for k, each in enumerate(boxes)]
+
+    one, other = Box(0, 0, 10, 10), Box(100, 0, 10, 10)
     assert sorted(len(track) for track in link(frames([one, other], [other, one]), 6, 0.3)) == [2, 2]
-    close = (1.0, 0.0, 10.0, 10.0)  # overlaps one as much as one itself nearly does
+    close = Box(1, 0, 10, 10)  # overlaps one as much as one itself nearly does
     assert sorted(len(track) for track in link(frames([one], [one, close]), 6, 0.3)) == [1, 1, 1]
     assert len(link(frames([one], *[[]] * 7, [one]), 6, 0.3)) == 2  # too long away
 
@@ -193,9 +246,11 @@ def test_the_tables_are_whole() -> None:
     assert (len(still), len(moving)) == (49, 14)
     assert all(bool(source.masks) + bool(source.formats) + bool(source.plain_photos) == 1 for source in still.values())
     assert all(len(source.repositories) == len(source.commits) for source in moving.values())
-    assert all(bool(source.rule) != bool(source.frames and source.labels) for source in moving.values())
+    assert all(bool(source.frames) != (source.kind == "jhmdb") for source in moving.values())
+    assert all(bool(source.labels) == (source.kind in ("voc", "yolo", "rows")) for source in moving.values())
+    assert list(read_sources(video.TABLE, VideoSource, ("trex",))) == ["trex"]
     with pytest.raises(ValueError, match="no source 'none'"):
-        chosen(("none",), still)
+        read_sources(video.TABLE, VideoSource, ("none",))
 
 
 def test_a_table_that_is_wrong(tmp_path: Path) -> None:

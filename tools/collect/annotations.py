@@ -1,4 +1,4 @@
-"""Which objects are in which image of a repository: annotations of COCO, Pascal VOC and YOLO, and masks."""
+"""Annotations of COCO, Pascal VOC and YOLO: which objects are in an image, and which image of a repository is meant."""
 
 from __future__ import annotations
 
@@ -10,31 +10,104 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from metatrack.arrays import Float64
-from tools.collect.repository import Repository
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from metatrack.arrays import Float64, UInt8
+from metatrack.geometry import Box
+from metatrack.images import IMAGE_SUFFIXES
+from tools.collect.sources import Repository
 
 
 class Annotation(NamedTuple):
-    """An object in an image, 0-based."""
+    """An object in an image."""
 
-    box: tuple[float, float, float, float]
-    """x, y, w, h in pixels, or in shares of the image's sides."""
+    box: Box
     name: str
-    polygons: list[Float64] | None
-    """(k, 2) corners each, in the unit of the box."""
+    polygons: list[Float64] | None = None
+    """(k, 2) corners each."""
+    mask: UInt8 | None = None
+    """In the image's size, where the shape is known so."""
+    shares: bool = False
+    """Whether box and polygons are in shares of the image's sides (YOLO), not in pixels."""
+
+    def in_pixels(self, height: int, width: int) -> Annotation:
+        """The same in pixels of an image."""
+        if not self.shares:
+            return self
+        size = np.array([width, height])
+        polygons = None if self.polygons is None else [corners * size for corners in self.polygons]
+        return Annotation(Box(*(np.array(self.box) * np.tile(size, 2)).tolist()), self.name, polygons)
 
 
-class Annotated(NamedTuple):
-    """An image and what is in it."""
+Annotated = tuple[str, list[Annotation]]
+"""Name or path of an image, and what is in it."""
 
-    path: str
-    annotations: list[Annotation]
-    shares: bool
-    """Whether boxes are in shares of the image's sides."""
+
+def coco(data: bytes) -> Iterator[Annotated]:
+    """The images of a JSON file of COCO's form; none of another file."""
+    content = json.loads(data)
+    images, given = (content.get(key) for key in ("images", "annotations")) if isinstance(content, dict) else (None, None)
+    if not isinstance(images, list) or not isinstance(given, list) or not given or "bbox" not in given[0]:
+        return
+    names = {each["id"]: str(each.get("name")) for each in content.get("categories", []) if "id" in each}
+    found: dict[Any, list[Annotation]] = defaultdict(list)
+    for each in given:
+        box, rings = each.get("bbox") or [], each.get("segmentation")
+        if len(box) == 4 and None not in box and not each.get("iscrowd") and not each.get("ignore"):
+            whole = [ring for ring in rings if len(ring) >= 6 and len(ring) % 2 == 0] if isinstance(rings, list) else []
+            polygons = [np.array(ring, float).reshape(-1, 2) for ring in whole]
+            name = names.get(each.get("category_id"), "object")
+            found[each["image_id"]].append(Annotation(Box(*map(float, box)), name, polygons or None))
+    for image in images:
+        if image["id"] in found:
+            yield image.get("file_name", ""), found[image["id"]]
+
+
+def voc(data: bytes, strict: bool = False) -> Annotated:
+    """The image of an XML file of Pascal VOC's form.
+
+    Args:
+        data: the file's contents.
+        strict: as the benchmark means it, pixels count from 1, and objects marked as difficult or truncated are left out;
+            else numbers are taken as they stand, and so are all objects.
+
+    Raises:
+        ParseError: it is no XML.
+    """
+    root, first, found = ET.fromstring(data), int(strict), []  # noqa: S314 - see above
+    for node in root.iter("object"):
+        if strict and any((node.findtext(flag) or "0").strip() == "1" for flag in ("difficult", "truncated")):
+            continue
+        try:
+            left, top, right, bottom = (float(node.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax"))
+        except ValueError:
+            continue
+        box = Box(left - first, top - first, right - left + first, bottom - top + first)
+        found.append(Annotation(box, (node.findtext("name") or "object").strip()))
+    return root.findtext("filename") or "", found
+
+
+def yolo(data: bytes, names: list[str]) -> list[Annotation]:
+    """The objects of a text file of YOLO's form: rows of a class and a box or a polygon.
+
+    Raises:
+        ValueError: a row holds something else than numbers.
+    """
+    found = []
+    for words in filter(None, map(str.split, data.decode("utf8", "replace").splitlines())):
+        number, values = int(float(words[0])), np.array(words[1:], float)
+        values = values[:4] if len(values) == 5 else values  # a confidence, or the number of a track
+        if len(values) < 4 or values.min() < -0.05 or values.max() > 1.05:
+            continue
+        name = names[number] if 0 <= number < len(names) else f"class{number}"
+        if len(values) == 4:
+            x, y, w, h = values.tolist()
+            found.append(Annotation(Box(x - w / 2, y - h / 2, w, h), name, shares=True))
+        elif len(values) % 2 == 0:
+            corners = values.reshape(-1, 2)
+            found.append(Annotation(Box(*corners.min(0).tolist(), *np.ptp(corners, 0).tolist()), name, [corners], shares=True))
+    return found
 
 
 def stem(path: str) -> str:
@@ -42,9 +115,9 @@ def stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def common(a: list[str], b: list[str]) -> int:
+def shared_folders(a: str, b: str) -> int:
     """How many folders two paths share."""
-    return len(os.path.commonprefix([a, b]))
+    return len(os.path.commonprefix([a.split("/")[:-1], b.split("/")[:-1]]))
 
 
 class Images:
@@ -53,138 +126,55 @@ class Images:
     def __init__(self, paths: Iterable[str]) -> None:
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for path in paths:
-            if path.lower().endswith(IMAGE_SUFFIXES):
+            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
                 self.by_stem[stem(path)].append(path)
 
     def find(self, name: str, beside: str) -> str | None:
         """The image of a name, for an annotation at the path ``beside``."""
         named = self.by_stem.get(stem(name), [])
         fitting = [path for path in named if not re.search(r"mask|segm|label", path, re.IGNORECASE)] or named
-        parts = beside.split("/")
-        return max(fitting, key=lambda path: (common(path.split("/"), parts), -len(path)), default=None)
+        return max(fitting, key=lambda path: (shared_folders(path, beside), -len(path)), default=None)
 
 
-def coco(repository: Repository, images: Images) -> Iterator[Annotated]:
-    """Every JSON file of COCO's form."""
+def annotated(repository: Repository, kind: str) -> Iterator[Annotated]:
+    """Images of a repository that files of one form say something of; what is in other files is passed over."""
+    images = Images(path for path, size in repository.files.items() if size >= 0)
+    suffix, longest = {"coco": (".json", 300e6), "voc": (".xml", 1e6), "yolo": (".txt", 200e3)}[kind]
+    names: dict[str, list[str]] = {}  # of classes, by folder
     for path, size in repository.files.items():
-        if not path.lower().endswith(".json") or not 200 < size < 300e6:
+        if not path.lower().endswith(suffix) or not 8 < size < longest:
             continue
         try:
-            data = json.loads(repository.read(path))
-        except ValueError:
-            continue
-        if not isinstance(data, dict) or not data.get("annotations") or not isinstance(data.get("images"), list):
-            continue
-        if not isinstance(data["annotations"], list) or "bbox" not in data["annotations"][0]:
-            continue
-        names = {each["id"]: str(each.get("name")) for each in data.get("categories", []) if "id" in each}
-        found: dict[Any, list[Annotation]] = defaultdict(list)
-        for each in data["annotations"]:
-            box = each.get("bbox") or []
-            if len(box) == 4 and None not in box and not each.get("iscrowd") and not each.get("ignore"):
-                x, y, w, h = map(float, box)
-                name = names.get(each.get("category_id"), "object")
-                found[each["image_id"]].append(Annotation((x, y, w, h), name, _coco_polygons(each.get("segmentation"))))
-        for image in data["images"]:
-            if image["id"] in found and (there := images.find(image.get("file_name", ""), path)):
-                yield Annotated(there, found[image["id"]], False)
-
-
-def _coco_polygons(rings: Any) -> list[Float64] | None:
-    if not isinstance(rings, list):
-        return None
-    whole = (ring for ring in rings if isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0)
-    return [np.array(ring, float).reshape(-1, 2) for ring in whole] or None
-
-
-def voc(repository: Repository, images: Images) -> Iterator[Annotated]:
-    """Every XML file of Pascal VOC's form; difficult and truncated objects are left out."""
-    for path, size in repository.files.items():
-        if not path.lower().endswith(".xml") or size > 1e6:
-            continue
-        data = repository.read(path)
-        if b"<object>" not in data or b"bndbox" not in data:
-            continue
-        try:
-            root = ET.fromstring(data)  # noqa: S314 - see above
-        except ET.ParseError:
-            continue
-        there = images.find(path, path) or images.find(root.findtext("filename") or "", path)
-        found = [annotation for each in root.iter("object") if (annotation := _voc_object(each)) is not None]
-        if there and found:
-            yield Annotated(there, found, False)
-
-
-def _voc_object(node: ET.Element) -> Annotation | None:
-    box = node.find("bndbox")
-    if box is None or any((node.findtext(flag) or "0").strip() == "1" for flag in ("difficult", "truncated")):
-        return None
-    try:
-        left, top, right, bottom = (float(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax"))
-    except ValueError:
-        return None
-    name = (node.findtext("name") or "object").strip()
-    return Annotation((left - 1, top - 1, right - left + 1, bottom - top + 1), name, None)
-
-
-def yolo(repository: Repository, images: Images) -> Iterator[Annotated]:
-    """Every text file of YOLO's form that is named as an image is; rows of boxes or of polygons, in shares."""
-    names_of: dict[str, list[str]] = {}  # by folder
-    for path, size in repository.files.items():
-        if not path.endswith(".txt") or not 8 < size < 200000 or re.search(r"README|requirements|classes", path):
-            continue
-        there = images.find(path, path)
-        if there is None:
-            continue
-        words = [line.split() for line in repository.text(path).splitlines() if line.strip()]
-        try:
-            rows = [(int(float(row[0])), np.array(row[1:], float)) for row in words]
-        except ValueError:
-            continue
-        folder, found = os.path.dirname(path), []
-        if folder not in names_of:
-            names_of[folder] = _yolo_names(repository, folder)
-        names = names_of[folder]
-        for number, values in rows:
-            if len(values) < 4 or values.min() < -0.05 or values.max() > 1.05:
+            if kind == "coco":
+                found = list(coco(repository.read(path)))
+            elif kind == "voc":
+                name, objects = voc(repository.read(path), strict=True)
+                found = [(path if images.find(path, path) else name, objects)]
+            elif images.find(path, path):
+                folder = os.path.dirname(path)
+                if folder not in names:
+                    names[folder] = class_names(repository, path)
+                found = [(path, yolo(repository.read(path), names[folder]))]
+            else:
                 continue
-            name = names[number] if 0 <= number < len(names) else f"class{number}"
-            if len(values) == 4:
-                x, y, w, h = values
-                found.append(Annotation((x - w / 2, y - h / 2, w, h), name, None))
-            elif len(values) % 2 == 0:
-                corners = values.reshape(-1, 2)
-                (x, y), (w, h) = corners.min(0), np.ptp(corners, 0)
-                found.append(Annotation((x, y, w, h), name, [corners]))
-        if found:
-            yield Annotated(there, found, True)
+        except (ValueError, ET.ParseError):
+            continue
+        for name, objects in found:
+            if objects and (there := images.find(name, path)):
+                yield there, objects
 
 
-def _yolo_names(repository: Repository, beside: str) -> list[str]:
-    """Names of classes: ``names`` in the nearest ``.yaml``, or the nearest ``classes.txt`` or ``.names``."""
-    parts = beside.split("/")
-    tables = [p for p, size in repository.files.items() if re.search(r"(\.ya?ml|classes\.txt|\.names)$", p) and size < 50000]
-    tables.sort(key=lambda path: (-common(path.split("/")[:-1], parts), "data" not in path, len(path)))
-    for path in tables:
-        text = repository.text(path)
+def class_names(repository: Repository, beside: str) -> list[str]:
+    """Names of YOLO's classes: ``names`` in the nearest ``.yaml``, or the nearest ``classes.txt`` or ``.names``."""
+    tables = [p for p, size in repository.files.items() if re.search(r"(\.ya?ml|classes\.txt|\.names)$", p) and 0 < size < 50e3]
+    for path in sorted(tables, key=lambda path: (-shared_folders(path, beside), "data" not in path, len(path))):
+        data = repository.read(path)
         if not path.endswith(("yaml", "yml")):
-            return [line.strip() for line in text.splitlines() if line.strip()]
-        names: list[str] = []
-        if inline := re.search(r"^names:\s*\[(.*?)\]", text, re.DOTALL | re.MULTILINE):
-            names = [word.strip().strip("'\"") for word in inline[1].split(",")]
-        elif re.search(r"^names:\s*$", text, re.MULTILINE):
-            body = re.split(r"^names:\s*$", text, flags=re.MULTILINE)[1]
-            names = re.findall(r"""^\s*(?:-|\d+:)\s*['"]?(.*?)['"]?\s*(?:#.*)?$""", body, re.MULTILINE)
+            return [line.strip() for line in data.decode("utf8", "replace").splitlines() if line.strip()]
+        try:
+            names = msgspec.yaml.decode(data, type=dict[str, Any]).get("names")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
         if names:
-            return names
+            return [str(name) for name in (names.values() if isinstance(names, dict) else names)]
     return []
-
-
-FORMATS = {"coco": coco, "voc": voc, "yolo": yolo}
-
-
-def masks(repository: Repository, images: str, mask: str) -> Iterator[tuple[str, str]]:
-    """Images that match a pattern, each with the file that the template ``mask`` names, where there is one."""
-    for path in sorted(repository.files):
-        if (match := re.match(images, path)) and (there := match.expand(mask)) in repository.files:
-            yield path, there

@@ -1,137 +1,98 @@
-"""What is made of an image: crops, cut-outs, photographs. Images are ``(H, W, 3)`` uint8 BGR, masks ``(H, W)`` of 0 and 255."""
+"""What is made of an image: crops, cut-outs, photographs. Images are ``(H, W, 3)`` uint8 RGB, masks ``(H, W)`` of 0 and 255."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from metatrack.arrays import Float64, UInt8
-from metatrack.files import write_atomically
+from metatrack import geometry
+from metatrack.arrays import Bools, Float64, UInt8
+from metatrack.geometry import EXEMPLAR_SIZE, Box, context_side, mean_color, to_center
+from metatrack.images import resize
 
-SIZE, CONTEXT = 330, 127.0
-"""Side of a crop, and of the target's context in it, in pixels."""
-MOST_FILLER = 0.75
-"""Share of a crop that may lie outside its image."""
+SIZE = 330
+"""Side of a crop in pixels, in which the target's context has 127."""
 NEAR_BITS = 7
-"""Fingerprints that differ in so many bits or fewer are of one object."""
-
-Shape: TypeAlias = "UInt8 | list[Float64] | None"
-"""A mask, polygons of ``(k, 2)`` corners, or nothing."""
+"""Fingerprints that differ in so many of 64 bits or fewer are of one object."""
 
 
-def write(path: Path, image: UInt8, quality: int = 0) -> None:
-    """Writes an image by its suffix.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    ok, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if quality else [])
-    if not ok:
-        raise OSError(f"{path} cannot be written: OpenCV cannot encode it")
-    write_atomically(path, np.asarray(data, np.uint8))
+def crop(image: UInt8, box: Box) -> tuple[UInt8, Box]:
+    """The crop around a box, filled up with the image's mean, and the box in it."""
+    center, side = to_center(box), context_side(box.w, box.h)
+    scale = EXEMPLAR_SIZE / side
+    made = geometry.crop(image, center.cx, center.cy, SIZE / scale, SIZE, mean_color(image))
+    w, h = box.w * scale, box.h * scale
+    return made, Box(SIZE / 2 - w / 2, SIZE / 2 - h / 2, w, h)
 
 
-def crop(
-    image: UInt8, box: tuple[float, float, float, float], mean: tuple[float, ...]
-) -> tuple[UInt8, tuple[float, float, float, float]] | None:
-    """The crop around a box, filled up with ``mean``, and the box in it; None if too little of it is image."""
-    x, y, w, h = box
-    margin = (w + h) / 2
-    scale = CONTEXT / np.sqrt((w + margin) * (h + margin))
-    cx, cy = x + w / 2, y + h / 2
-    half = SIZE / 2 / scale
-    height, width = image.shape[:2]
-    across, down = min(width, cx + half) - max(0, cx - half), min(height, cy + half) - max(0, cy - half)
-    if max(0, across) * max(0, down) / (2 * half) ** 2 < 1 - MOST_FILLER:
-        return None
-    source, sx, sy = image, 1.0, 1.0
-    if scale < 0.5:  # shrunk first, or warpAffine would alias
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        source = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        sx, sy = size[0] / width, size[1] / height
-    # Pixel centres: u = (i + 0.5) / scale + left - 0.5 in the image, then through the shrinking.
-    left, top = cx - half, cy - half
-    matrix = np.array([[sx / scale, 0, (0.5 / scale + left) * sx - 0.5], [0, sy / scale, (0.5 / scale + top) * sy - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    made = cv2.warpAffine(source, matrix, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=mean)
-    return np.asarray(made, np.uint8), ((x - left) * scale, (y - top) * scale, w * scale, h * scale)
+def covered(a: Box, b: Box) -> float:
+    """The share of ``a`` that ``b`` covers."""
+    across = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    down = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    return max(0.0, across) * max(0.0, down) / (a.w * a.h + 1e-9)
 
 
-def fingerprint(made: UInt8) -> int:
-    """64 bits of a crop's middle: whether each cell of an 8 x 9 grid is brighter than the one to its left."""
-    grey = cv2.resize(cv2.cvtColor(made[70:260, 70:260], cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
-    return int("".join("1" if bit else "0" for bit in (grey[:, 1:] > grey[:, :-1]).ravel()), 2)
+def share_of_image(box: Box, shape: tuple[int, ...]) -> float:
+    """How much of the crop around a box is image, not filler."""
+    center, side = to_center(box), context_side(box.w, box.h) * SIZE / EXEMPLAR_SIZE
+    square = Box(center.cx - side / 2, center.cy - side / 2, side, side)
+    return covered(square, Box(0.0, 0.0, float(shape[1]), float(shape[0])))
 
 
 class Seen:
-    """Fingerprints so far."""
+    """Fingerprints of crops so far: whether each cell of an 8 x 9 grid is brighter than the one to its left."""
 
     def __init__(self) -> None:
-        self._codes = np.zeros(0, np.uint64)
+        self._known: Bools = np.zeros((0, 64), np.bool_)
 
-    def near(self, code: int) -> bool:
-        """Whether one like it was there before; if not, it is kept."""
-        if len(self._codes):
-            bits = np.unpackbits((self._codes ^ np.uint64(code)).view(np.uint8).reshape(-1, 8), axis=1).sum(1)
-            if bits.min() <= NEAR_BITS:
-                return True
-        self._codes = np.append(self._codes, np.uint64(code))
+    def near(self, made: UInt8) -> bool:
+        """Whether a crop like it was there before; if not, it is kept."""
+        grey = cv2.resize(cv2.cvtColor(made[70:260, 70:260], cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+        bits = (grey[:, 1:] > grey[:, :-1]).ravel()
+        if (self._known != bits).sum(1).min(initial=64) <= NEAR_BITS:
+            return True
+        self._known = np.vstack([self._known, bits])
         return False
 
 
-def binary(mask: UInt8, size: tuple[int, int]) -> UInt8:
-    """The image of a mask as a mask of a size (height, width): what is brighter than mid grey in any channel is object."""
-    if mask.ndim == 3:
-        mask = mask[..., :3].max(2)
-    made = (mask > 127).astype(np.uint8) * np.uint8(255)
-    if made.shape != size:
-        made = np.asarray(cv2.resize(made, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return made
+def parts(mask: UInt8, size: tuple[int, int]) -> list[tuple[Box, UInt8]]:
+    """Boxes and masks of the connected parts of a mask's image, without those below a fifth of the whole.
+
+    Args:
+        mask: ``(H, W, 3)``; what is brighter than mid grey in any channel is object.
+        size: height and width of the image that it belongs to.
+    """
+    object_ = (mask.max(2) > 127).astype(np.uint8)
+    if object_.shape != size:
+        object_ = np.asarray(cv2.resize(object_, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(object_, connectivity=8)
+    total = stats[1:, cv2.CC_STAT_AREA].sum()
+    large = [i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] > 0.2 * total]
+    return [(Box(*map(float, stats[i, :4])), (labels == i).astype(np.uint8) * np.uint8(255)) for i in large]
 
 
-def parts(mask: UInt8) -> list[tuple[tuple[float, float, float, float], UInt8]]:
-    """Boxes and masks of the connected parts, without those below a fifth of the whole."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8), connectivity=8)
-    total = max(1, stats[1:, 4].sum()) if count > 1 else 1
-    found = []
-    for i in range(1, count):
-        if stats[i, 4] > 0.2 * total:
-            x, y, w, h = map(float, stats[i, :4])
-            found.append(((x, y, w, h), np.where(labels == i, mask, 0).astype(np.uint8)))
-    return found
-
-
-def as_mask(shape: Shape, size: tuple[int, ...]) -> UInt8 | None:
-    """A shape in an image of a size (height, width); None of polygons that are rectangles in disguise."""
-    if not isinstance(shape, list):
-        return shape
-    if sum(map(len, shape)) < 12:
+def filled(polygons: list[Float64], size: tuple[int, ...]) -> UInt8 | None:
+    """Polygons as a mask of a size (height, width); None of those that are rectangles in disguise."""
+    if sum(map(len, polygons)) < 12:
         return None
     mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, [np.round(corners).astype(np.int32) for corners in shape], (255,))
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32) for corners in polygons], (255,))
     return mask
 
 
 def cutout(image: UInt8, mask: UInt8) -> UInt8 | None:
     """The object with transparency ``(h, w, 4)``, its edge softened, 256 px at most; None if it will not do."""
-    ys, xs = np.where(mask > 127)
-    if len(xs) < 900:
-        return None
-    height, width = mask.shape
-    left, top = max(0, xs.min() - 2), max(0, ys.min() - 2)
-    right, bottom = min(width, xs.max() + 3), min(height, ys.max() + 3)
-    w, h = right - left, bottom - top
-    if min(w, h) < 28 or max(w / h, h / w) > 6:
-        return None
+    x, y, w, h = cv2.boundingRect((mask > 127).astype(np.uint8))
+    left, top, right, bottom = max(0, x - 2), max(0, y - 2), x + w + 2, y + h + 2
     alpha, colors = mask[top:bottom, left:right], image[top:bottom, left:right]
+    height, width = alpha.shape
+    if (mask > 127).sum() < 900 or min(width, height) < 28 or max(width / height, height / width) > 6:
+        return None
     if not 0.12 <= (alpha > 127).mean() <= 0.93:  # scattered crumbs, or a box
         return None
-    scale = 256 / max(alpha.shape)
+    scale = 256 / max(width, height)
     if scale < 1:
-        size = max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
         colors, alpha = (np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_AREA), np.uint8) for each in (colors, alpha))
     soft = cv2.GaussianBlur(cv2.erode(alpha, np.ones((3, 3), np.uint8)), (3, 3), 0)  # pulled in by a pixel: no halo
     return np.dstack([colors, np.asarray(soft, np.uint8)])
@@ -142,8 +103,5 @@ def photo(image: UInt8) -> UInt8 | None:
     height, width = image.shape[:2]
     if min(height, width) < 480 or max(height, width) > 2.2 * min(height, width) or image.std() < 25:
         return None
-    scale = 800 / max(height, width)
-    if scale >= 1:
-        return image
-    size = round(width * scale), round(height * scale)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    scale = min(1.0, 800 / max(height, width))
+    return resize(image, (round(width * scale), round(height * scale)))

@@ -12,41 +12,40 @@ Chance is seeded by a source's name, so that a repeated run gives the same files
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import json
 import os
 import random
 import re
-import subprocess  # noqa: S404 - for the error of git
-import sys
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal
 
-import cv2
 import msgspec
-import numpy as np
 import tyro
 
 from metatrack.arrays import UInt8
 from metatrack.files import write_atomically
+from metatrack.geometry import Box
+from metatrack.images import write_image
 from tools.collect import pictures
-from tools.collect.annotations import FORMATS, Annotated, Images, masks
-from tools.collect.pictures import Shape
-from tools.collect.repository import Repository
-from tools.collect.tables import chosen, read_sources
+from tools.collect.annotations import Annotation, annotated
+from tools.collect.sources import Repository, make_all, read_sources, replace_rows
 
 TABLE = Path(__file__).with_name("stills.toml")
+FOLDERS = {"crops": "still", "cutouts": "cutouts", "photos": "photos"}
+"""Where each kind of picture goes."""
+COLUMNS = ["file", "x", "y", "w", "h", "class", "source"]
 MIN_SIDE, MAX_ASPECT = 24, 6.0
 """Of a box, in pixels and as the ratio of its sides."""
 PER_IMAGE = 6
 """Crops of an image, at most."""
-COLUMNS = ["file", "x", "y", "w", "h", "class", "source"]
-COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+LEAST_IMAGE = 0.25
+"""Share of a crop that must lie in its image."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,11 @@ class StillOptions:
 
 
 class MaskFiles(msgspec.Struct, forbid_unknown_fields=True, rename={"name": "class"}):
-    """Image files, and for each the file of its mask."""
+    """Image files (a pattern of their paths), for each the file of its mask (a template), and the class of all objects."""
 
     images: str
-    """Pattern of their paths."""
     mask: str
-    """Template of the mask's path."""
     name: str
-    """The class of all objects."""
 
 
 class StillSource(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,28 +84,6 @@ class StillSource(msgspec.Struct, forbid_unknown_fields=True):
     plain_photos: str = ""
 
 
-class Counts(msgspec.Struct):
-    """What came of a source."""
-
-    commit: str
-    crops: int
-    classes: int
-    cutouts: int
-    photos: int
-
-
-Job: TypeAlias = "Annotated | str"
-"""What is known of an image: its annotations, or the path of its mask."""
-
-
-class Object(NamedTuple):
-    """An object in an image: x, y, w, h in pixels, its class, and its shape where that is known."""
-
-    box: tuple[float, float, float, float]
-    name: str
-    shape: Shape
-
-
 @dataclass
 class Collection:
     """What a source has given so far."""
@@ -118,116 +92,102 @@ class Collection:
     source: StillSource
     out: Path
     rows: list[list[str]] = field(default_factory=list)
-    cutouts: int = 0
-    photos: int = 0
+    made: Counter[str] = field(default_factory=Counter)
     per_class: Counter[str] = field(default_factory=Counter)
     seen: pictures.Seen = field(default_factory=pictures.Seen)
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing more is wanted."""
-        wanted = self.source
-        return len(self.rows) >= wanted.limit and self.cutouts >= wanted.cutouts and self.photos >= wanted.photos
+    def wants(self, kind: str) -> bool:
+        """Whether more of a kind is wanted."""
+        limits = {"crops": self.source.limit, "cutouts": self.source.cutouts, "photos": self.source.photos}
+        return self.made[kind] < limits[kind]
 
-    def add(self, image: UInt8, objects: list[Object]) -> None:
+    def _keep(self, kind: str, picture: UInt8, suffix: str, **options: Any) -> str:
+        file = f"{self.name}_{self.made[kind]:05d}{suffix}"
+        write_image(self.out / FOLDERS[kind] / file, picture, **options)
+        self.made[kind] += 1
+        return file
+
+    def add(self, image: UInt8, objects: list[Annotation]) -> None:
         """Takes crops and cut-outs of an image."""
-        mean = tuple(float(value) for value in image.reshape(-1, 3).mean(0))
         height, width = image.shape[:2]
         taken = 0
-        for (x, y, w, h), name, shape in objects:
-            label = name.strip().lower().replace(",", " ")
-            left, top, right, bottom = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
+        for each in objects:
+            label, (x, y, w, h) = each.name.strip().lower().replace(",", " "), each.box
+            left, top, right, bottom = max(0.0, x), max(0.0, y), min(width, x + w), min(height, y + h)
             w, h = right - left, bottom - top
             if min(w, h) < MIN_SIDE or max(w / h, h / w) > MAX_ASPECT or taken >= PER_IMAGE:
                 continue
             cut = (left <= 1) + (top <= 1) + (right >= width - 1) + (bottom >= height - 1)
             if cut >= 2 or self.per_class[label] >= self.source.per_class:  # not marked, but plainly truncated
                 continue
-            if len(self.rows) < self.source.limit:
-                taken += self._add_crop(image, (left, top, w, h), mean, label)
-            if shape is not None and self.cutouts < self.source.cutouts and cut == 0:
-                self._add_cutout(image, shape)
+            if self.wants("crops"):
+                taken += self._add_crop(image, Box(left, top, w, h), label)
+            if cut == 0 and self.wants("cutouts"):
+                mask = pictures.filled(each.polygons, (height, width)) if each.polygons else each.mask
+                if mask is not None and (made := pictures.cutout(image, mask)) is not None:
+                    self._keep("cutouts", made, ".png")
 
-    def _add_crop(self, image: UInt8, box: tuple[float, float, float, float], mean: tuple[float, ...], label: str) -> bool:
-        made = pictures.crop(image, box, mean)
-        if made is None or made[0].std() <= 12 or self.seen.near(pictures.fingerprint(made[0])):
+    def _add_crop(self, image: UInt8, box: Box, label: str) -> bool:
+        made, place = pictures.crop(image, box)
+        mostly_filler = pictures.share_of_image(box, image.shape) < LEAST_IMAGE
+        if mostly_filler or made.std() <= 12 or self.seen.near(made):
             return False
-        file = f"{self.name}_{len(self.rows):05d}.jpg"
-        pictures.write(self.out / "still" / file, made[0], 88)
-        self.rows.append([file, *(f"{value:.2f}" for value in made[1]), label, self.name])
+        file = self._keep("crops", made, ".jpg", quality=88)
+        self.rows.append([file, *(f"{value:.2f}" for value in place), label, self.name])
         self.per_class[label] += 1
         return True
 
-    def _add_cutout(self, image: UInt8, shape: Shape) -> None:
-        mask = pictures.as_mask(shape, image.shape[:2])
-        made = None if mask is None else pictures.cutout(image, mask)
-        if made is not None:
-            pictures.write(self.out / "cutouts" / f"{self.name}_{self.cutouts:05d}.png", made)
-            self.cutouts += 1
-
     def add_photo(self, image: UInt8) -> None:
         """Takes the whole image, if it will do and one is wanted."""
-        made = pictures.photo(image) if self.photos < self.source.photos else None
-        if made is not None:
-            pictures.write(self.out / "photos" / f"{self.name}_{self.photos:05d}.jpg", made, 85)
-            self.photos += 1
+        if self.wants("photos") and (made := pictures.photo(image)) is not None:
+            self._keep("photos", made, ".jpg", quality=85)
 
-
-def collect(name: str, source: StillSource, mirror: Path, out: Path) -> tuple[list[list[str]], Counts]:
-    """Makes one source: the rows of its crops, and counts.
-
-    Raises:
-        OSError: it is not mirrored, or a file cannot be written.
-    """
-    chance = random.Random(zlib.crc32(name.encode()))  # noqa: S311 - a choice that can be repeated, not a secret
-    for folder in ("still", "cutouts", "photos"):
-        for old in (out / folder).glob(f"{glob.escape(name)}_[0-9]*"):
-            old.unlink()
-    made = Collection(name, source, out)
-    with Repository(mirror, source.repository) as repository:
-        if not repository.commit.startswith(source.commit):
-            print(f"{name}: the mirror is at {repository.commit[:12]}, the table at {source.commit}", file=sys.stderr)
-        jobs = _jobs(repository, source)
-        order = sorted(jobs)
+    def add_all(self, repository: Repository) -> None:
+        """Takes what is wanted of the source's repository, in an order of chance."""
+        chance = random.Random(zlib.crc32(self.name.encode()))  # noqa: S311 - a choice that can be repeated, not a secret
+        known = objects(repository, self.source)
+        order = sorted(known)
         chance.shuffle(order)
         order, augmented = without_copies(order)
         for path in order:
-            if made.full:
+            if not any(map(self.wants, FOLDERS)):
                 break
-            image = repository.image(path, COLOR)
-            if image is None or min(image.shape[:2]) < 64:
-                continue
-            objects = _objects(repository, source, jobs[path], image.shape[:2])
-            if objects is None:
-                continue
-            chance.shuffle(objects)
-            made.add(image, objects)
-            if not augmented:
-                made.add_photo(image)
-        if source.plain_photos:
-            paths = [path for path in sorted(repository.files) if re.search(source.plain_photos, path)]
-            chance.shuffle(paths)
-            for path in paths:
-                if made.photos >= source.photos:
-                    break
-                if (image := repository.image(path, COLOR)) is not None:
-                    made.add_photo(image)
-    counts = Counts(repository.commit, len(made.rows), len(made.per_class), made.cutouts, made.photos)
-    shown = f"{counts.crops} crops, {counts.classes} classes, {counts.cutouts} cut-outs, {counts.photos} photos"
-    print(f"{name}: {shown}", flush=True)
-    return made.rows, counts
+            image = repository.image(path, upright=False)
+            if image is not None and min(image.shape[:2]) >= 64:
+                there = known[path](*image.shape[:2])
+                chance.shuffle(there)
+                self.add(image, there)
+                if not augmented:
+                    self.add_photo(image)
+        plain = sorted(
+            path for path in repository.files if self.source.plain_photos and re.search(self.source.plain_photos, path)
+        )
+        chance.shuffle(plain)
+        for path in plain:
+            if self.wants("photos") and (image := repository.image(path, upright=False)) is not None:
+                self.add_photo(image)
 
 
-def _jobs(repository: Repository, source: StillSource) -> dict[str, Job]:
-    """What is known of each image; the first that says something of one counts."""
+def objects(repository: Repository, source: StillSource) -> dict[str, Callable[[int, int], list[Annotation]]]:
+    """Paths of images, and for each what gives the objects in it by its height and width."""
+    known: dict[str, Callable[[int, int], list[Annotation]]] = {}
     if source.masks is not None:
-        return dict(masks(repository, source.masks.images, source.masks.mask))
-    jobs: dict[str, Job] = {}
-    images = Images(repository.files)
+        for path in repository.files:
+            if (match := re.match(source.masks.images, path)) and (mask := match.expand(source.masks.mask)) in repository.files:
+                known[path] = partial(_in_mask, repository, mask, source.masks.name)
     for kind in source.formats:
-        for annotated in FORMATS[kind](repository, images):
-            jobs.setdefault(annotated.path, annotated)
-    return jobs
+        for path, found in annotated(repository, kind):
+            known.setdefault(path, partial(_in_pixels, found))  # the first that says something of an image counts
+    return known
+
+
+def _in_mask(repository: Repository, mask: str, name: str, height: int, width: int) -> list[Annotation]:
+    image = repository.image(mask, upright=False)
+    return [] if image is None else [Annotation(box, name, mask=part) for box, part in pictures.parts(image, (height, width))]
+
+
+def _in_pixels(found: list[Annotation], height: int, width: int) -> list[Annotation]:
+    return [each.in_pixels(height, width) for each in found]
 
 
 def without_copies(order: list[str]) -> tuple[list[str], bool]:
@@ -238,82 +198,58 @@ def without_copies(order: list[str]) -> tuple[list[str], bool]:
     Returns:
         the paths, and whether the export is augmented.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for path in order:
-        groups[_base(path)].append(path)
-
-    def held_out(path: str) -> bool:
-        return bool(re.search(r"(^|/)(valid|val|test)/", path))
-
-    augmented = len(order) > 1.3 * len(groups)
-    if augmented and sum(map(held_out, order)) >= 150:
-        order = [path for path in order if held_out(path)]
+    base = {path: os.path.basename(path).split(".rf.")[0] for path in order}
+    held_out = {path: bool(re.search(r"(^|/)(valid|val|test)/", path)) for path in order}
+    augmented = len(order) > 1.3 * len(set(base.values()))
+    if augmented and sum(held_out.values()) >= 150:
+        order = [path for path in order if held_out[path]]
     else:
-        order = sorted(order, key=lambda path: not held_out(path))
-    done: set[str] = set()
-    picked = []
+        order = sorted(order, key=lambda path: not held_out[path])
+    first: dict[str, str] = {}
     for path in order:
-        if ".rf." not in path or _base(path) not in done:
-            done.add(_base(path))
-            picked.append(path)
-    return picked, augmented
+        first.setdefault(base[path] if ".rf." in path else path, path)
+    return list(first.values()), augmented
 
 
-def _base(path: str) -> str:
-    return os.path.basename(path).split(".rf.")[0]
-
-
-def _objects(repository: Repository, source: StillSource, job: Job, size: tuple[int, ...]) -> list[Object] | None:
-    """The objects of an image of ``size`` (height, width); None if its mask cannot be read."""
-    height, width = size
-    if isinstance(job, Annotated):
-        unit = np.array([width, height, width, height] if job.shares else [1.0] * 4)
-        return [
-            Object(tuple(np.array(each.box) * unit), each.name, [p * unit[:2] for p in each.polygons] if each.polygons else None)
-            for each in job.annotations
-        ]
-    mask = repository.image(job, cv2.IMREAD_UNCHANGED)
-    if mask is None or source.masks is None:
-        return None
-    return [Object(box, source.masks.name, part) for box, part in pictures.parts(pictures.binary(mask, (height, width)))]
-
-
-def overview(sources: dict[str, StillSource], counts: dict[str, Counts]) -> str:
+def overview(sources: Mapping[str, StillSource], counts: Mapping[str, dict[str, Any]]) -> str:
     """``SOURCES-stills.md``."""
-    made = [(name, source, counts[name]) for name, source in sources.items() if name in counts]
+    head = ["source", "repository", "commit", "what", "licence as stated there", "crops", "classes", "cut-outs", "photos"]
     lines = ["# Still images collected by tools/collect/stills.py", ""]
     lines += ["Counts after the rules (size, truncation, filler, near duplicates, caps).", ""]
-    lines += ["| source | repository | commit | what | licence as stated there | crops | classes | cut-outs | photos |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    made = [(name, source, counts[name]) for name, source in sources.items() if name in counts]
     for name, source, count in made:
-        facts = f"{name} | {source.repository} | {count.commit[:12]} | {source.what} | {source.licence}"
-        lines.append(f"| {facts} | {count.crops} | {count.classes} | {count.cutouts} | {count.photos} |")
-    crops, cutouts, photos = (sum(getattr(count, key) for *_, count in made) for key in ("crops", "cutouts", "photos"))
+        numbers = [str(count[key]) for key in ("crops", "classes", "cutouts", "photos")]
+        facts = [name, source.repository, count["commit"][:12], source.what, source.licence, *numbers]
+        lines.append(f"| {' | '.join(facts)} |")
+    crops, cutouts, photos = (sum(count[kind] for *_, count in made) for kind in FOLDERS)
     return "\n".join([*lines, "", f"Total: {crops} crops, {cutouts} cut-outs, {photos} photographs.", ""])
 
 
 def main(options: StillOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
-    cv2.setNumThreads(1)
-    sources, status = read_sources(TABLE, StillSource), 0
-    for folder in ("still", "cutouts", "photos"):
-        (options.out / folder).mkdir(parents=True, exist_ok=True)
-    table, facts = options.out / "still" / "boxes.csv", options.out / "sources.json"
-    counts = msgspec.json.decode(facts.read_bytes(), type=dict[str, Counts]) if facts.exists() else {}
-    for name, source in chosen(options.only, sources).items():
-        try:
-            rows, counts[name] = collect(name, source, options.mirror, options.out)
-        except (OSError, ValueError, LookupError, TypeError, cv2.error, subprocess.CalledProcessError) as error:
-            print(f"{name}: failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            status = 1
-            continue
-        there = list(csv.reader(io.StringIO(table.read_text()))) if table.exists() else []
-        old = [row for row in there if row and row[0] != "file" and row[-1] != name and row[-1] in sources]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *old, *rows])
-        write_atomically(table, text.getvalue())
-        write_atomically(facts, json.dumps(msgspec.to_builtins(counts), indent=1))
-    write_atomically(options.out / "SOURCES-stills.md", overview(sources, counts))
+    everything = read_sources(TABLE, StillSource)
+    facts = options.out / "sources.json"
+    counts: dict[str, dict[str, Any]] = json.loads(facts.read_bytes()) if facts.exists() else {}
+
+    def make(name: str, source: StillSource) -> str:
+        for folder in FOLDERS.values():
+            for old in (options.out / folder).glob(f"{glob.escape(name)}_[0-9]*"):
+                old.unlink()
+        repository = Repository(options.mirror, source.repository, source.commit)
+        made = Collection(name, source, options.out)
+        made.add_all(repository)
+        rows = options.out / "still" / "boxes.csv"
+        replace_rows(rows, COLUMNS, made.rows, lambda row: row[-1] == name or row[-1] not in everything)
+        numbers = {kind: made.made[kind] for kind in FOLDERS}
+        counts[name] = {"commit": repository.commit, **numbers, "classes": len(made.per_class)}
+        write_atomically(facts, json.dumps(counts, indent=1))
+        return (
+            f"{numbers['crops']} crops, {len(made.per_class)} classes, {numbers['cutouts']} cut-outs, {numbers['photos']} photos"
+        )
+
+    status = make_all(read_sources(TABLE, StillSource, options.only), make)
+    write_atomically(options.out / "SOURCES-stills.md", overview(everything, counts))
     return status
 
 

@@ -1,0 +1,222 @@
+"""What a source of ``video.toml`` is, and its videos: frames, the objects in each, and tracks of objects through time."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET  # noqa: S405 - for its error
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import av
+import cv2
+import msgspec
+import numpy as np
+
+from metatrack.arrays import Float64, Floats
+from metatrack.geometry import Box, Image, iou
+from tools.collect.annotations import Annotation, voc, yolo
+from tools.collect.sources import Repository
+
+MOST_FRAMES = 600
+"""Frames of a video file that are read, at most."""
+
+
+class VideoSource(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry of ``video.toml``, which says what the fields mean."""
+
+    repositories: list[str]
+    commits: list[str]
+    what: str
+    licence: str
+    kind: Literal["voc", "yolo", "rows", "blobs", "jhmdb"]
+    stride: int
+    frames: str = ""
+    title: str = "a"
+    labels: str = ""
+    blobs: dict[str, tuple[int, int, int]] = {}
+    gap: int = 6
+    overlap: float = 0.3
+    ncc: float = 0.25
+    still: float = 0.25
+    cap: int = 40
+    per: int = 40
+    refused: dict[str, list[int]] = {}
+
+
+class Frame(NamedTuple):
+    """A frame of a video, and the objects in it."""
+
+    number: int
+    read: Callable[[], Image | None]
+    objects: list[Annotation]
+
+
+class Step(NamedTuple):
+    """A target in one frame."""
+
+    frame: int
+    """Index of the frame in its video."""
+    name: str
+    box: Box
+
+
+def videos(source: VideoSource, repositories: list[Repository]) -> Iterator[tuple[str, list[Frame]]]:
+    """Names of the source's videos, and their frames."""
+    if source.kind == "jhmdb":
+        yield from jhmdb(*repositories)
+        return
+    (repository,) = repositories
+    found: dict[str, list[tuple[int, str, str]]] = {}  # number, frame and label of each frame of a video
+    for path in repository.files:
+        match = re.fullmatch(source.frames, path)
+        if match and ((label := match.expand(source.labels)) in repository.files or source.kind == "blobs"):
+            number = int(match.groupdict().get("n") or 0)
+            found.setdefault(match.expand(source.title), []).append((number, path, label))
+    for video, rows in sorted(found.items()):
+        if source.kind == "blobs":
+            yield video, blobs(images(repository, [path for _, path, _ in sorted(rows)]), *source.blobs[video])
+            continue
+        frames = []
+        for number, path, label in sorted(rows):
+            try:
+                objects = objects_in(source.kind, repository, path, label, number)
+            except (ET.ParseError, OSError, ValueError, IndexError):
+                continue
+            frames.append(Frame(number, partial(repository.image, path), objects))
+        yield video, frames
+
+
+def objects_in(kind: str, repository: Repository, path: str, label: str, number: int) -> list[Annotation]:
+    """The objects in a frame, in pixels."""
+    data = repository.read(label)
+    if kind == "voc":
+        return voc(data)[1]
+    if kind == "rows":  # x, y, w, h of one target, a row for each frame
+        box = Box(*map(float, data.decode().split("\n")[number - 1].split()))
+        return [Annotation(box, "person")] if min(box.w, box.h) > 0 else []
+    image = repository.image(path)
+    return [] if image is None else [each.in_pixels(*image.shape[:2]) for each in yolo(data, [])]
+
+
+def images(repository: Repository, paths: list[str]) -> list[Image]:
+    """Frames that are files, or those of the one video file that there is."""
+    if len(paths) == 1:
+        return decoded(repository.read(paths[0]))
+    return [image for path in paths[:MOST_FRAMES] if (image := repository.image(path)) is not None]
+
+
+def decoded(data: bytes) -> list[Image]:
+    """The first frames of a video file."""
+    with av.open(io.BytesIO(data), "r") as container:
+        frames = islice(container.decode(video=0), MOST_FRAMES)
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in frames]
+
+
+def blobs(frames: list[Image], least: int, most: int, animals: int) -> list[Frame]:
+    """Animals in an empty arena under a still camera: what differs from the median of the clip, a clean blob each.
+
+    Args:
+        frames: all of the clip.
+        least, most: pixels of a blob.
+        animals: how many there are at most; the largest blobs count.
+    """
+    greys = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in frames]
+    background = np.median(np.stack(greys[:: max(1, len(greys) // 40)]), axis=0).astype(np.uint8)
+    found = []
+    for number, (image, grey) in enumerate(zip(frames, greys)):
+        moved = (cv2.absdiff(grey, background) > 25).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)))
+        height, width = grey.shape
+        clean = [
+            (size, Box(x - 1.0, y - 1.0, w + 2.0, h + 2.0))
+            for x, y, w, h, size in stats[1:].tolist()
+            if least <= size <= most and x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1
+        ]
+        largest = clean if len(clean) <= animals else sorted(clean, key=lambda each: -each[0])[:animals]
+        found.append(Frame(number, partial(np.asarray, image), [Annotation(box, "animal") for _, box in largest]))
+    return found
+
+
+def jhmdb(clips: Repository, boxes: Repository) -> Iterator[tuple[str, list[Frame]]]:
+    """JHMDB's clips (film and web clips of 21 actions) with the boxes of the person that YOWO's evaluation carries."""
+    archive = zipfile.ZipFile(io.BytesIO(boxes.read("evaluation_ucf24_jhmdb/groundtruths_jhmdb.zip")))
+    known: dict[str, dict[int, Box]] = {}
+    for file in archive.namelist():
+        if match := re.fullmatch(r"groundtruths_jhmdb/(.*)_(\d{5})\.txt", file):
+            left, top, right, bottom = map(float, archive.read(file).decode().split()[1:5])
+            known.setdefault(match[1], {})[int(match[2])] = Box(left, top, right - left, bottom - top)
+    of_film: Counter[str] = Counter()
+    for path in sorted(clips.files):
+        match = re.fullmatch(r"data/(.*)/(.*)\.avi", path)
+        if match is None or (title := f"{match[1]}_{match[2]}") not in known:
+            continue
+        film = re.sub(r"_[a-z]_[a-z]{2}_np\d_.*", "", match[2])
+        of_film[film] += 1
+        if of_film[film] <= 2:  # two clips of a film
+            frames = enumerate(decoded(clips.read(path)), 1)
+            yield (
+                title,
+                [
+                    Frame(number, partial(np.asarray, image), [Annotation(known[title][number], "person")])
+                    for number, image in frames
+                    if number in known[title]
+                ],
+            )
+
+
+def link(video: list[Frame], gap: int, least: float) -> list[list[Step]]:
+    """Tracks of objects of one class: best mutual overlap, from where constant velocity puts the box, or where it was.
+
+    A track that ends is better than one that swaps: where two boxes are nearly as good, it ends.
+
+    Args:
+        video: frames by number.
+        gap: longest distance of two frames of a track.
+        least: overlap of two boxes of a track, at least.
+    """
+    live: list[list[Step]] = []
+    done: list[list[Step]] = []
+    for i, frame in enumerate(video):
+        done += [track for track in live if frame.number - video[track[-1].frame].number > gap]
+        live = [track for track in live if frame.number - video[track[-1].frame].number <= gap]
+        scores = np.zeros((len(live), len(frame.objects)))
+        for row, track in enumerate(live):
+            scores[row] = _scores(video, track, i)
+        used: set[int] = set()
+        for row, track in enumerate(live):
+            if frame.objects and (best := _clear_winner(scores, row, least)) is not None and best not in used:
+                used.add(best)
+                track.append(Step(i, frame.objects[best].name, frame.objects[best].box))
+        fresh = [each for k, each in enumerate(frame.objects) if k not in used and min(each.box[2:]) > 0]
+        live += [[Step(i, each.name, each.box)] for each in fresh]
+    return done + live
+
+
+def _scores(video: list[Frame], track: list[Step], i: int) -> Floats:
+    """How well each box of frame ``i`` goes on with a track; 0 for another class, or for another size."""
+    last, objects = track[-1], video[i].objects
+    boxes = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
+    expected = np.array(last.box)
+    if len(track) > 1:
+        before = track[-2]
+        now, then, earlier = (video[k].number for k in (i, last.frame, before.frame))
+        middles = [np.array(step.box[:2]) + np.array(step.box[2:]) / 2 for step in (before, last)]
+        expected[:2] += (now - then) / max(1, then - earlier) * (middles[1] - middles[0])
+    growth = boxes[:, 2:].prod(1) / (last.box.w * last.box.h + 1e-9)
+    possible = [each.name == last.name and min(each.box[2:]) > 0 for each in objects]
+    fitting = np.array(possible, bool) & (growth > 0.5) & (growth < 2)
+    return np.where(fitting, np.maximum(iou(expected, boxes), iou(last.box, boxes)), 0.0)
+
+
+def _clear_winner(scores: Float64, row: int, least: float) -> int | None:
+    """The box that goes on with a track; none if there is doubt."""
+    best = int(scores[row].argmax())
+    score = scores[row, best]
+    if score < least or (scores.shape[1] > 1 and (scores[:, best].argmax() != row or np.sort(scores[row])[-2] >= 0.6 * score)):
+        return None
+    return best
