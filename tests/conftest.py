@@ -19,6 +19,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("METATRACK_SHARED") or REPOSITORY.parent / "shared")
 """The development data: beside the repository, or where METATRACK_SHARED says."""
 
+VOT = Path(os.environ.get("METATRACK_VOT_VENV") or REPOSITORY / ".venv-vot") / ("Scripts" if os.name == "nt" else "bin") / "vot"
+"""VOT's toolkit, whose requirements exclude ours: in an environment of its own, which ``make test`` makes."""
+
 settings.register_profile("loaded machine", deadline=None)  # an example may take any time where other work runs beside
 settings.load_profile("loaded machine")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, or in the background: what tests start would inherit it

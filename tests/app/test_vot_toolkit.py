@@ -20,11 +20,10 @@ import metatrack
 from metatrack.compared.trax import parse_box
 from metatrack.data.vot import read_vot
 from metatrack.geometry import iou
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, VOT
 
 ROOT = REPOSITORY
 NAMED = os.environ.get("METATRACK_VOT_VENV")
-VOT = Path(NAMED or ROOT / ".venv-vot") / ("Scripts" if os.name == "nt" else "bin") / "vot"
 FRAMES = 16
 STACK = """\
 title: Small

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from metatrack.convert.formats import FORMATS
-from metatrack.convert.tracks import LABEL, Mark, Track, Tracks, Video
+from metatrack.convert.tracks import LABEL, Mark, Track, Tracks, Video, inside_frame
 from metatrack.geometry import Box
 
 SIZE = (640, 360)
@@ -38,17 +38,31 @@ def some_tracks(draw, targets: int = 3, frames: int = 8) -> Tracks:
     return Tracks(tuple(made), Video(SIZE, 25.0, frames))
 
 
-def held(tracks: Tracks, name: str) -> dict[object, dict[int, Mark]]:
-    """What a format holds: by target, or its number, the marks in which it is to be seen, without the fields that it lacks."""
-    missing = set("score lost occluded keyframe".split()) - FORMATS[name].holds
-    blank: dict[str, Any] = {flag: None if flag == "score" else False for flag in missing}
-    numbers = tracks.numbers() if "names" not in FORMATS[name].holds else {t.target: t.target for t in tracks.targets}
-    found = {numbers[t.target]: {m.frame: m._replace(**blank) for m in t.visible} for t in tracks.targets}
+Held = dict[int | str, dict[int, Mark]]
+
+
+def seen(tracks: Tracks) -> Held:
+    """By target and frame, the marks in which it is to be seen."""
+    found = {t.target: {m.frame: m for m in t.visible} for t in tracks.targets}
     return {target: marks for target, marks in found.items() if marks}
 
 
-def labels(tracks: Tracks) -> dict[object, str]:
-    return {t.target: t.label for t in tracks.targets if t.visible}
+def held(tracks: Tracks, name: str) -> Held:
+    """What a format holds of that: by target, or its number, without the fields that it lacks."""
+    holds, found = FORMATS[name].holds, seen(tracks)
+    if name == "labelstudio":  # what is lost is a gap
+        found = {t: {f: m for f, m in marks.items() if not m.lost} for t, marks in found.items()}
+    if name == "vot":  # the toolkit gives the first box, and does not keep it
+        found = {t: {f: m for f, m in marks.items() if f != min(marks)} for t, marks in found.items()}
+    blank: dict[str, Any] = {flag: False for flag in ("lost", "occluded", "keyframe") if flag not in holds}
+    blank |= {} if "score" in holds else {"score": None}
+    numbers: dict[int | str, Any] = {**tracks.numbers()} if "names" not in holds else {t.target: t.target for t in tracks.targets}
+    kept: Held = {}
+    for target, marks in found.items():
+        boxes = {f: m.box if "beyond" in holds else inside_frame(m.box, SIZE) for f, m in marks.items()}
+        left = {f: m._replace(**blank, box=boxes[f]) for f, m in marks.items() if boxes[f]}
+        kept |= {numbers[target]: left} if left else {}
+    return kept
 
 
 def scored(tracks: Tracks) -> Tracks:

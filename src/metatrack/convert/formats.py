@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from metatrack.convert import coco, cvat, mot, table
+from metatrack.convert import arrow, coco, cvat, fiftyone, labelstudio, mot, single, table, yolo
 from metatrack.convert.guess import guess
-from metatrack.convert.tracks import LABEL, Tracks, Video
+from metatrack.convert.tracks import LABEL, Tracks, Video, inside_frame
 
-ALL = frozenset("targets names labels score lost outside occluded keyframe".split())
-"""What a format may hold beside the boxes: several targets in one file, ids that are names, and fields of a mark or track."""
+ALL = frozenset("names labels score lost outside occluded keyframe beyond".split())
+"""What a format may hold beside boxes: ids that are names, fields of a track or a mark, and what of boxes is beyond the frame."""
 
 
 class Format(NamedTuple):
@@ -27,8 +27,6 @@ class Format(NamedTuple):
     """Reads a file; the video is what is known of it from elsewhere."""
     write: Callable[[Path, Tracks], None]
     """Writes a file, in one step, or a folder that is new or empty."""
-    needs: str | None = None
-    """A package that must be there."""
 
     @property
     def folder(self) -> bool:
@@ -44,14 +42,30 @@ FORMATS: dict[str, Format] = {
     "csv": Format(
         "table of metatrack track: frame,id,x,y,w,h,score,lost",
         (".csv",),
-        _holds("targets names score lost"),
+        _holds("names score lost beyond"),
         table.read_csv,
         table.write_csv,
     ),
     "jsonl": Format("JSON lines, an object for each box", (".jsonl", ".ndjson"), ALL, table.read_jsonl, table.write_jsonl),
-    "mot": Format("MOTChallenge text", (".txt",), _holds("targets score"), mot.read_mot, mot.write_mot),
+    "mot": Format("MOTChallenge text", (".txt",), _holds("score beyond"), mot.read_mot, mot.write_mot),
     "coco": Format("COCO video: instances with track ids", (".json",), ALL, coco.read_coco, coco.write_coco),
     "cvat": Format("CVAT for video 1.1", (".xml",), ALL - {"names"}, cvat.read_cvat, cvat.write_cvat),
+    "labelstudio": Format(
+        "Label Studio, video rectangles",
+        (".json",),
+        _holds("names labels keyframe"),
+        labelstudio.read_labelstudio,
+        labelstudio.write_labelstudio,
+    ),
+    "yolo": Format("YOLO, a text file for each frame", (), _holds("labels score"), yolo.read_yolo, yolo.write_yolo),
+    "fiftyone": Format("FiftyOne's labels of a video", (".json",), ALL, fiftyone.read_fiftyone, fiftyone.write_fiftyone),
+    "arrow": Format(
+        "Parquet or, by the suffix, Arrow", (".parquet", ".arrow", ".feather"), ALL, arrow.read_arrow, arrow.write_arrow
+    ),
+    "otb": Format("OTB's results", (".txt", ".mat", ".json"), _holds("beyond"), single.read_otb, single.write_otb),
+    "got10k": Format("GOT-10k's results", (), _holds("beyond"), single.read_got, single.write_got),
+    "lasot": Format("LaSOT's results", (), _holds("beyond"), single.read_lasot_results, single.write_lasot_results),
+    "vot": Format("results of VOT's toolkit", (), _holds("score beyond"), single.read_vot, single.write_vot),
 }
 """By name."""
 
@@ -107,4 +121,8 @@ def lacking(tracks: Tracks, name: str) -> list[str]:
     for flag in ("lost", "outside", "occluded", "keyframe"):
         if flag in missing and (count := sum(getattr(mark, flag) for mark in marks)):
             words.append(f"the flag {flag} ({count} box{'es' if count > 1 else ''})")
+    if "beyond" in missing and tracks.video.size is not None:
+        cut = sum(inside_frame(mark.box, tracks.video.size) != mark.box for mark in marks if not mark.outside)
+        if cut:
+            words.append(f"what lies outside the frame ({cut} box{'es' if cut > 1 else ''} cut)")
     return words

@@ -47,7 +47,7 @@ def _folder(path: Path) -> str:
         return "yolo"
     if any(path.glob("*_tracking_result/*.txt")):
         return "lasot"
-    if any(path.rglob("*_001_time.txt")):
+    if any(path.rglob("*_time.txt")):
         return "got10k"
     if any(path.rglob("*_001.txt")):
         return "vot"

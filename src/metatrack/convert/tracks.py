@@ -187,6 +187,23 @@ def filled(source: object, marks: Sequence[Mark], frames: int | None) -> list[Ma
     return result
 
 
+def size_of(stated: object) -> tuple[int, int] | None:
+    """Width and height as a JSON file of ours states them; None of anything else."""
+    known = isinstance(stated, list) and len(stated) == 2 and all(isinstance(side, int) and side > 0 for side in stated)
+    return (stated[0], stated[1]) if known and isinstance(stated, list) else None
+
+
+def inside_frame(box: Box, size: tuple[int, int]) -> Box | None:
+    """The part of a box that lies in the frame; None where there is none.
+
+    >>> inside_frame(Box(-5, 10, 20, 20), (64, 16))
+    Box(x=0, y=10, w=15, h=6)
+    """
+    left, top = max(0, box.x), max(0, box.y)
+    w, h = min(size[0], box.x + box.w) - left, min(size[1], box.y + box.h) - top
+    return Box(left, top, w, h) if w > 0 and h > 0 else None
+
+
 def require_size(path: Path, most: int = MOST_BYTES) -> None:
     """Refuses a file that is too large to be one of boxes.
 
