@@ -14,9 +14,10 @@ from metatrack.runtime.load import build_model, load_model
 
 torch = pytest.importorskip("torch", reason="export needs the train extra")
 
-from metatrack.bundling.export import CardInfo, export_bundle, round_to_half  # noqa: E402
+from metatrack.bundling.export import CardInfo, export_bundle  # noqa: E402
 from metatrack.model.matching import MatchingNetwork  # noqa: E402
 from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient  # noqa: E402
+from tests.bundling.rounding import round_to_half  # noqa: E402
 
 INFO = CardInfo("test", "random weights", "none", [], {})
 

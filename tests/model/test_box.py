@@ -79,8 +79,9 @@ def test_a_trunk_of_another_window_has_no_box_head():
 
 @pytest.fixture(scope="module")
 def bundle(network, tmp_path_factory):
-    from metatrack.bundling.export import CardInfo, export_bundle, round_to_half
+    from metatrack.bundling.export import CardInfo, export_bundle
     from metatrack.training.sampling import BoxPair
+    from tests.bundling.rounding import round_to_half
 
     round_to_half(network)
     rng = np.random.default_rng(0)

@@ -41,7 +41,7 @@ def logit(probability: float) -> float:
 
 def observe(model: Model, clips: Seq[ViewedClip], adapt: bool) -> Observations:
     """Tracks every clip with an uncalibrated model, then shows the tracker frames of another clip, where the target cannot be."""
-    settings = TrackerSettings(**{**model.card["tracking"], "update_interval": 5, "search_wider": False})
+    settings = TrackerSettings(**{**model.card["tracking"], "adaptation.interval": 5, "redetection.enabled": False})
     tracker = Tracker(model, adapt=adapt, settings=settings)
     rows = []
     for i, clip in enumerate(clips):

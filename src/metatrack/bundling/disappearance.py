@@ -54,7 +54,7 @@ def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, fl
             flagged.append(result.lost)
             absent.append(truth is None)
             right.append(overlap > RIGHT)
-            early.append(truth is None and n < SEEN - 1 + chosen.lost_after)
+            early.append(truth is None and n < SEEN - 1 + chosen.judging.lost_after)
             if n == SEEN - 2:
                 held = overlap > RIGHT
             if n >= SEEN - 1 + AWAY:

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from metatrack.arrays import Float32
 from metatrack.bundling.graphs import GraphSpec, graph_specs
@@ -27,12 +26,12 @@ from metatrack.model.box import BoxNetwork, parts
 from metatrack.model.features import center_cells
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.mixing import Learner
-from metatrack.runtime.bundle import CARD, GRAPHS, sha256
+from metatrack.runtime.bundle import CARD, GRAPHS, file_facts
 from metatrack.runtime.graph import SIGNATURES
 from metatrack.runtime.torch_weights import architecture
 from metatrack.training.sampling import BoxPair
 
-SMALL = {"near_size": 191}
+SMALL = {"box_search.small_size": 191}
 """Small contexts, for a new model with a box head: its graphs take contexts of any size; graphs of older bundles do not."""
 HALF_FROM = 256
 """Weights of fewer elements stay in float32."""
@@ -106,7 +105,7 @@ def _card(network: MatchingNetwork, learner: Learner | None, info: CardInfo, gra
         "tracking": {**(SMALL if isinstance(network, BoxNetwork) else {}), **info.tracking},
         "calibration": info.calibration,
         "exported": datetime.date.today().isoformat(),
-        "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in graphs},
+        "files": {file.name: file_facts(file) for file in graphs},
     }
 
 
@@ -169,11 +168,3 @@ def store_half(model: onnx.ModelProto) -> None:
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
     # Shapes recorded for the float32 initializers are still right, as they are now outputs of the casts.
-
-
-def round_to_half(module: nn.Module) -> None:
-    """Rounds a module's weights as :func:`store_half` stores them, so that torch and onnxruntime hold the same numbers."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.numel() >= HALF_FROM:
-                parameter.copy_(parameter.half().float())

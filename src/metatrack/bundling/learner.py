@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from metatrack.bundling.export import export_graph
 from metatrack.bundling.graphs import adapt_spec
+from metatrack.bundling.replacing import replacing_bundle
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 from metatrack.model.mixing import Learner, form_of
-from metatrack.runtime.bundle import CARD, GRAPHS, Bundle, sha256
+from metatrack.runtime.bundle import CARD, GRAPHS, Bundle, file_facts
 from metatrack.runtime.torch_weights import read_networks
 
 
@@ -25,21 +24,21 @@ def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out
         learner: the new g_θ.
         facts: what the card says of it: its ``training`` and its ``adaptation``, a :func:`metatrack.training.probe.probe`.
         out: folder of the new bundle, which may be the old one's.
+
+    Raises:
+        ValueError: ``out`` holds something else than a bundle, or another process is exporting there.
     """
     card = json.loads((bundle.folder / CARD).read_text(encoding="utf-8"))
     form = card["architecture"]
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        made = Path(folder) / out.name
-        shutil.copytree(bundle.folder, made)
+    with replacing_bundle(out) as made:
+        for name in card["files"]:
+            shutil.copy(bundle.folder / name, made)
         graph = made / GRAPHS["adapt"]
         readout = read_networks(bundle).readout
         export_graph(adapt_spec(readout, learner, form["template_cells"], form["response_cells"]), graph)
         form.update(target_kernels=TARGET_KERNELS, support=SUPPORT, meta_learner=form_of(learner))
         card["training"] = {**card["training"], "meta": facts["training"]}
         card["adaptation"] = facts["adaptation"]
-        card["files"][graph.name] = {"sha256": sha256(graph), "bytes": graph.stat().st_size}
+        card["files"][graph.name] = file_facts(graph)
         (made / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(made, out)
     return out

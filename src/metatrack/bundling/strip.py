@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from metatrack.files import write_atomically
-from metatrack.runtime.bundle import CARD, sha256
+from metatrack.runtime.bundle import CARD, file_facts
 
 NOTES = ("doc_string", "metadata_props")
 """Fields of ONNX messages for people and tools: torch writes the stack of every operator there, with the paths of its files."""
@@ -55,7 +55,7 @@ def strip_bundle(folder: Path) -> int:
         strip(model)
         before = file.stat().st_size
         write_atomically(file, model.SerializeToString())
-        facts |= {"sha256": sha256(file), "bytes": file.stat().st_size}
+        facts |= file_facts(file)
         saved += before - facts["bytes"]
     write_atomically(path, json.dumps(card, indent=2) + "\n")
     return saved

@@ -14,12 +14,7 @@ from __future__ import annotations
 from metatrack.tracking.settings import TrackerSettings
 
 SETTINGS = TrackerSettings(
-    scale_step=1.0375,
-    scale_penalty=0.9745,
-    scale_damping=0.59,
-    window=0.176,
-    upsample=16,
-    size_limits=(0.2, 5.0),
-    pyramid="search",
-    search_wider=False,
+    scale_search={"step": 1.0375, "penalty": 0.9745, "damping": 0.59, "upsample": 16, "pyramid": "search"},
+    search={"window": 0.176, "size_limits": (0.2, 5.0)},
+    redetection={"enabled": False},
 )

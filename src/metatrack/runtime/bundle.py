@@ -111,13 +111,18 @@ def sha256(path: Path) -> str:
     return found.hexdigest()
 
 
+def file_facts(path: Path) -> dict[str, Any]:
+    """What a card says of a file."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
 def _shipped_folder() -> Path:
     return Path(str(resources.files("metatrack") / "models"))
 
 
 def shipped_models() -> list[str]:
     """Names of the models inside the package."""
-    folder = resources.files("metatrack") / "models"
+    folder = _shipped_folder()
     return sorted(entry.name for entry in folder.iterdir() if (entry / CARD).is_file()) if folder.is_dir() else []
 
 

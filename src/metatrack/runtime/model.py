@@ -80,9 +80,28 @@ class Model:
     """Whether :meth:`locate` is best asked for many targets at once."""
     same_rows: bool = False
     """Whether the engine likes few shapes: then a target without kernels is given kernels of zeros, which say the same."""
+    name: str = field(init=False)
+    """Of the card."""
+    channels: int = field(init=False)
+    """C of the penultimate features."""
+    template_cells: int = field(init=False)
+    """k, cells per side of a template."""
+    search_cells: int = field(init=False)
+    """Cells per side of a whole context: k + r - 1."""
+    response_cells: int = field(init=False)
+    """r, positions per side of the response."""
+    stride: int = field(init=False)
+    """Pixels per cell."""
+    support: int = field(init=False)
+    """M, contexts that the meta-learner is given."""
     _background: Background = field(default_factory=Background, init=False, repr=False)
     origin: Origin | None = field(default=None, init=False, repr=False)
     """Where it was loaded from; None of a model that was put together or changed in this process, :meth:`wrapped` for example."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.card["name"])
+        for size in ("channels", "template_cells", "search_cells", "response_cells", "stride", "support"):
+            object.__setattr__(self, size, self.card["architecture"][size])
 
     def __copy__(self) -> Model:
         """The model itself: it never changes."""
@@ -112,41 +131,6 @@ class Model:
             wrap: a graph's name and the graph -> what stands in its place.
         """
         return replace(self, graphs={name: wrap(name, graph) for name, graph in self.graphs.items()})
-
-    @property
-    def name(self) -> str:
-        """Of the card."""
-        return str(self.card["name"])
-
-    @property
-    def channels(self) -> int:
-        """C of the penultimate features."""
-        return int(self.card["architecture"]["channels"])
-
-    @property
-    def template_cells(self) -> int:
-        """k, cells per side of a template."""
-        return int(self.card["architecture"]["template_cells"])
-
-    @property
-    def search_cells(self) -> int:
-        """Cells per side of a whole context: k + r - 1."""
-        return int(self.card["architecture"]["search_cells"])
-
-    @property
-    def response_cells(self) -> int:
-        """r, positions per side of the response."""
-        return int(self.card["architecture"]["response_cells"])
-
-    @property
-    def stride(self) -> int:
-        """Pixels per cell."""
-        return int(self.card["architecture"]["stride"])
-
-    @property
-    def support(self) -> int:
-        """M, contexts that the meta-learner is given."""
-        return int(self.card["architecture"]["support"])
 
     @property
     def no_kernels(self) -> Float32:

@@ -45,9 +45,9 @@ def fields_of(settings: type[Any]) -> dict[str, Any]:
 def check_value(name: str, value: Any, kind: Any) -> None:
     """Refuses a value that is not of a field's type.
 
-    >>> check_value("update_interval", "30", Count)
+    >>> check_value("adaptation.interval", "30", Count)
     Traceback (most recent call last):
-    ValueError: update_interval '30' must be a whole number
+    ValueError: adaptation.interval '30' must be a whole number
 
     Raises:
         ValueError: the message names the field, the value and what it must be.

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,9 +109,9 @@ def model_of(network: MatchingNetwork, learner: Learner | None, precision: Preci
     return model.wrapped(lambda name, graph: Autocast(graph, precision) if name in ("embed", "search") else graph)
 
 
-def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False, **settings: Any) -> Float64:
+def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False) -> Float64:
     """Mean overlap of every clip, its given first frame not counted: ``(clips,)``."""
-    chosen = TrackerSettings(**{"pyramid": "template", "update_interval": 5, **settings})
+    chosen = TrackerSettings(scale_search={"pyramid": "template"}, adaptation={"interval": 5})
     means = []
     for clip in clips:
         tracker = Tracker(model, adapt=adapt, settings=chosen)

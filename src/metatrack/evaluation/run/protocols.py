@@ -22,7 +22,6 @@ from metatrack.data.sequence import Sequence
 from metatrack.geometry import Box
 
 Protocol = Literal["ope", "tre", "sre"]
-PROTOCOLS: tuple[Protocol, ...] = ("ope", "tre", "sre")
 
 TRE_RUNS = 20
 TRE_LEAST = 20
