@@ -155,10 +155,9 @@ def mean_color(image: Image) -> tuple[float, float, float]:
 def crop(image: Image, cx: float, cy: float, side: float, size: int, fill: Sequence[float] = (0.0, 0.0, 0.0)) -> Image:
     """Cuts the square of ``side`` image pixels around ``(cx, cy)`` and resamples it to ``(size, size, 3)``, bilinearly.
 
-    The image's coordinate of the output's coordinate u (both continuous) is
-    ``cx - side / 2 + u * side / size``. What lies outside
-    the image is ``fill``. The input is not changed. A crop that shrinks by 2 or more is averaged first, so that a large target
-    does not alias.
+    Across, the output's coordinate u shows the image's coordinate ``cx - side / 2 + u * side / size`` (both continuous); down,
+    the same with ``cy``. What lies outside the image is ``fill``. The input is not changed. A crop that shrinks by 2 or more is
+    averaged first, so that a large target does not alias.
     """
     scale = side / size
     left, top = cx - side / 2, cy - side / 2

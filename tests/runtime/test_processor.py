@@ -104,37 +104,34 @@ def test_a_limit_takes_away_and_adds_nothing(limit):
     assert processor.instructions("ALL") == processor.instructions()
 
 
-@pytest.mark.parametrize(
-    ("engine", "features", "int8", "float_layers", "gpu", "expected"),
-    [
-        ("onnxruntime", AMX, True, True, False, "int8"),
-        ("onnxruntime", VNNI, True, True, False, "int8"),
-        ("onnxruntime", CLIENT, True, True, False, "int8"),
-        ("onnxruntime", ARM, True, True, False, "int8"),
-        ("onnxruntime", AVX512, True, True, False, "float32"),
-        ("onnxruntime", AVX2, True, True, False, "float32"),
-        ("onnxruntime", OLD_ARM, True, True, False, "float32"),
-        ("onnxruntime", frozenset(), True, True, False, "float32"),
-        ("onnxruntime", AMX, False, True, False, "float32"),
-        ("openvino", AMX, True, True, False, "bfloat16"),
-        ("openvino", AMX, True, False, False, "int8"),  # such as paper
-        ("openvino", AMX, False, False, False, "bfloat16"),
-        ("openvino", VNNI, True, True, False, "int8"),
-        ("openvino", AVX2, True, True, False, "float32"),
-        ("openvino", AVX2, False, True, False, "float32"),
-        ("cuda", AMX, True, True, True, "float32"),
-        ("torch", AMX, True, True, False, "float32"),
-        ("torch", AVX2, True, True, True, "float16"),
-    ],
-)
-def test_what_auto_takes(engine, features, int8, float_layers, gpu, expected):
-    choice = choose(engine, "auto", int8, float_layers, gpu, features)
+AUTO = {
+    ("onnxruntime", "int8"): (AMX, VNNI, CLIENT, ARM),
+    ("onnxruntime", "float32"): (AVX512, AVX2, OLD_ARM, frozenset()),
+    ("openvino", "bfloat16"): (AMX,),
+    ("openvino", "int8"): (VNNI,),
+    ("openvino", "float32"): (AVX2,),
+    ("cuda", "float32"): (AMX,),
+    ("torch", "float32"): (AMX,),
+}
+"""What engines take of a model with a trunk in 8 bits whose first layers stay in float32, on processors without a GPU."""
+
+
+@pytest.mark.parametrize(("engine", "expected", "features"), [(*key, each) for key, them in AUTO.items() for each in them])
+def test_what_auto_takes(engine, expected, features):
+    choice = choose(engine, "auto", True, features=features)
     assert choice.precision == expected and len(choice.reason) > 10 and not choice.exact_products
     named = [name for name in features if name in choice.reason]
     assert bool(named) == (expected in ("int8", "bfloat16"))  # the instructions that decided
-    assert (
-        "'int8'" in choice.reason or "VNNI" not in choice.reason or engine != "onnxruntime" or features == OLD_ARM or not features
-    )
+    if engine == "onnxruntime" and features in (AVX512, AVX2):
+        assert "precision 'int8' takes exact ones" in choice.reason
+
+
+def test_what_auto_takes_of_other_models():
+    assert choose("onnxruntime", "auto", False, features=AMX).precision == "float32"
+    assert choose("openvino", "auto", True, float_layers=False, features=AMX).precision == "int8"  # such as paper
+    assert choose("openvino", "auto", False, float_layers=False, features=AMX).precision == "bfloat16"
+    assert choose("openvino", "auto", False, features=AVX2).precision == "float32"
+    assert choose("torch", "auto", True, gpu=True, features=AVX2).precision == "float16"
 
 
 @pytest.mark.parametrize("engine", PRECISIONS)

@@ -93,7 +93,8 @@ def read_dataset(
         root: folder of the local copy, as the data set's own module describes it.
         subset: list (in any case) or, for GOT-10k, folder of the split; a list that is named must be there in full.
         allow_partial: read what is there of the named list.
-        images: the frames must be there; without, ground truth alone is enough (but for NfS, VOT and plain folders).
+        images: the frames must be there. False reads boxes alone, which is enough to score results: frames that are not there
+            have names and cannot be read. NfS, VOT and plain folders need their frames in either case.
 
     Raises:
         FileNotFoundError: something is missing; the message lists it and says where to get it.

@@ -40,8 +40,7 @@ def read_got10k(root: Path, split: str | None = None, allow_partial: bool = Fals
         root: folder that holds the splits; with ``split=None``, the folder that holds the sequences themselves.
         split: name of the split's folder, for example ``train``.
         allow_partial: read what is there of ``list.txt``.
-        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
-            alone is enough to score boxes.
+        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
 
     Raises:
         FileNotFoundError: a folder, a sequence of ``list.txt``, a frame or a ground truth file is missing.

@@ -61,8 +61,7 @@ def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = F
         root: folder that holds the classes, or the sequences themselves.
         subset: the list that must be there in full; None reads what is found of all lists.
         allow_partial: with a subset named, read those of its sequences that are found.
-        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
-            alone is enough to score boxes.
+        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
 
     Raises:
         FileNotFoundError: ``root`` does not exist, or sequences, frames or files are missing; the message lists them.

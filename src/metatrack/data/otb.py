@@ -105,8 +105,7 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
         root: folder that holds one folder per sequence.
         subset: the list that must be there in full; None reads the targets of OTB-100 that are found.
         allow_partial: with a subset named, read those of its targets that are found.
-        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
-            alone is enough to score boxes.
+        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
             The files of the ground truth may then also lie in the root itself, each named after its target.
 
     A row of the ground truth without area (the last of Board and of Twinnings) becomes NaN. Damage in a target that is there

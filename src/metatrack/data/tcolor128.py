@@ -40,8 +40,7 @@ def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool
         root: folder that holds one folder per target.
         subset: "TColor128" if all targets must be there; None reads what is found.
         allow_partial: with the subset named, read those of its targets that are found.
-        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
-            alone is enough to score boxes.
+        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
 
     Raises:
         FileNotFoundError: ``root``, targets, files or frames are missing; the message lists them.

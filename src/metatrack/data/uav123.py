@@ -61,8 +61,7 @@ def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = 
         root: folder that holds ``data_seq`` and ``anno``.
         subset: the list that must be there in full; None reads the targets of UAV123 that are found.
         allow_partial: with a subset named, read those of its targets that are found.
-        images: the frames must be there; without, those of a sequence that has none are named and cannot be read: ground truth
-            alone is enough to score boxes.
+        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
 
     Raises:
         FileNotFoundError: ``root``, targets or frames are missing; the message lists them.

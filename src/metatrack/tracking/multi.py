@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,6 @@ class MultiTracker:
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
 
-    def _new(self) -> Tracker:
-        return Tracker(self.model, self.adapt, self.settings)
-
     @property
     def targets(self) -> tuple[int | str, ...]:
         """Ids of the targets, in the order in which they were added."""
@@ -80,9 +77,7 @@ class MultiTracker:
             raise ValueError(f"target {target!r} cannot be an id; take a number, or a name without comma, quote or line end")
         if target in self._trackers:
             raise ValueError(f"target {target!r} is followed already; use correct() to move it, or another id")
-        tracker = self._new()
-        tracker.init(frame, box)
-        self._trackers[target] = tracker
+        self._trackers[target] = self._started(frame, box)
         if isinstance(target, int):
             self._next = max(self._next, target + 1)
         return target
@@ -95,9 +90,7 @@ class MultiTracker:
             ValueError, TypeError: as :meth:`Tracker.init`.
         """
         self._known(target)
-        tracker = self._new()
-        tracker.init(frame, box)
-        self._trackers[target] = tracker
+        self._trackers[target] = self._started(frame, box)
 
     def remove(self, target: int | str) -> None:
         """Forgets a target.
@@ -146,8 +139,9 @@ class MultiTracker:
 
     def _known(self, target: int | str) -> None:
         if target not in self._trackers:
-            raise KeyError(f"no target {target!r}; there are {_list(self._trackers)}")
+            raise KeyError(f"no target {target!r}; there are {', '.join(map(repr, self._trackers)) or 'none'}")
 
-
-def _list(targets: Iterable[int | str]) -> str:
-    return ", ".join(map(repr, targets)) or "none"
+    def _started(self, frame: Array, box: Sequence[float]) -> Tracker:
+        tracker = Tracker(self.model, self.adapt, self.settings)
+        tracker.init(frame, box)
+        return tracker
