@@ -48,10 +48,18 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     Raises:
         Problem: they are not four numbers.
     """
+    box = parse_numbers(text)
+    if box is None:
+        raise Problem(f"--box {text}: give four numbers x,y,w,h: the top-left corner and the size in pixels")
+    return box
+
+
+def parse_numbers(text: str) -> tuple[float, float, float, float] | None:
+    """Four numbers, separated by commas or blanks; None of anything else."""
     try:
         x, y, w, h = (float(part) for part in re.split(r"[,\s]+", text.strip(" \t,()[]")))
     except ValueError:
-        raise Problem(f"--box {text}: give four numbers x,y,w,h: the top-left corner and the size in pixels") from None
+        return None
     return x, y, w, h
 
 
@@ -68,13 +76,23 @@ def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[
             f"no box: say where the target is in frame {frame} of {name} ({width}x{height} pixels) with --box x,y,w,h,"
             f" the top-left corner and the size in pixels, for example --box {example}"
         )
+    return check_given(given, frame, name, size, "--box " + ",".join(f"{value:g}" for value in given))
+
+
+def check_given(given: Sequence[float], frame: int, name: str, size: tuple[int, int], what: str | None = None) -> Box:
+    """As :func:`first_box`, of a box that is there; ``what`` a person typed, who may have meant two corners, or None.
+
+    Raises:
+        Problem: it is no box in that frame.
+    """
+    width, height = size
     try:
         box = check_box(given, (height, width))
-        if (meant := as_corners(box, (height, width))) is not None:
-            shown, right = (",".join(f"{value:g}" for value in each) for each in (box, meant))
+        if what is not None and (meant := as_corners(box, (height, width))) is not None:
+            right = ",".join(f"{value:g}" for value in meant)
             part = ",".join(f"{value:g}" for value in (box.x, box.y, min(box.w, width - box.x), min(box.h, height - box.y)))
             raise ValueError(
-                f"--box {shown} lies mostly outside the frame of {width}x{height} pixels: if these are two corners, give {right};"
+                f"{what} lies mostly outside the frame of {width}x{height} pixels: if these are two corners, give {right};"
                 f" if they are x,y,w,h, give the part in the frame, {part}"
             )
         return box

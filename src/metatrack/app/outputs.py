@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from metatrack.app.problem import Problem, user_input
@@ -12,27 +13,34 @@ from metatrack.video.sink import HEADER, HEADER_WITH_IDS, VIDEO_SUFFIXES, is_our
 from metatrack.video.source import local_path, scheme_of
 
 
-def check_outputs(source: str | Path, table: str | Path | None, video: str | Path | None) -> None:
-    """Checks the files that a run over a source is to write; a table of ``"-"`` is standard output, and None is no file.
+def check_outputs(source: str | Path, table: str | Path | None, *given: str | Path | None) -> None:
+    """Checks the files that a run over a source is to write: a table, of which ``"-"`` is standard output, and videos.
+
+    None is no file.
 
     Raises:
         Problem: one is the source or an image of it, both are one, or one cannot be written, is of the wrong kind, or holds what
             metatrack has not written.
     """
-    files = [Path(path) for path in (table, video) if path is not None and path != "-"]
+    videos = [Path(path) for path in given if path is not None]
+    tables = [] if table is None or table == "-" else [Path(table)]
+    files = [*tables, *videos]
     for path in files:
         _apart_from(path, source)
-    if len(files) == 2 and same_file(*files):
-        raise Problem(f"{video} cannot be both the table and the video; name two files")
+    for one, other in combinations(files, 2):
+        if same_file(one, other):
+            what = "both the table and the video" if one in tables else "two videos"
+            raise Problem(f"{other} cannot be {what}; name two files")
     for path in files:
         with user_input():
             require_writable(path)
-    if video is not None and Path(video).suffix.lower() not in VIDEO_SUFFIXES:
-        raise Problem(f"{video} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
-    if table is not None and table != "-":
-        _may_be_replaced(Path(table), _is_table, "table")
-    if video is not None:
-        _may_be_replaced(Path(video), is_ours, "video")
+    for video in videos:
+        if video.suffix.lower() not in VIDEO_SUFFIXES:
+            raise Problem(f"{video} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
+    for path in tables:
+        _may_be_replaced(path, _is_table, "table")
+    for video in videos:
+        _may_be_replaced(video, is_ours, "video")
 
 
 def _apart_from(path: Path, source: str | Path) -> None:

@@ -88,6 +88,8 @@ class TrackingProgress(Bar):
 
 def _state(results: Mapping[int | str, Result]) -> str:
     """What there is to say of the targets in a few letters."""
+    if not results:
+        return "no target yet"
     lost = [str(target) for target, result in results.items() if result.lost]
     lowest = min((result.score for result in results.values()), default=0.0)
     if len(results) == 1:

@@ -12,12 +12,17 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from metatrack.app.boxes import first_box, parse_box
+from metatrack.app.boxes import parse_box
+from metatrack.app.convert import FormatName, sequence_name
+from metatrack.app.given import Given, gather, parse_correction, read_given, used
 from metatrack.app.mistakes import check_source
-from metatrack.app.outputs import check_outputs
+from metatrack.app.plan import Plan
 from metatrack.app.problem import INCOMPLETE, user_input
+from metatrack.app.products import Product
 from metatrack.app.progress import TrackingProgress
+from metatrack.app.setting import SetTexts, parse_settings
 from metatrack.app.stop import StopRequest
+from metatrack.convert.tracks import Video
 from metatrack.geometry import Box, Image
 from metatrack.hints import number_spans
 from metatrack.runtime.load import load_model
@@ -44,16 +49,32 @@ class TrackOptions:
     """Video file, folder of images, number of a camera, or address of a stream."""
     box: BoxTexts = ()
     """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on."""
+    boxes_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """File with first boxes and corrections, at any frame, in any format of docs/formats.md. Taken are its key frames or, where
+    it marks none, the first of boxes in consecutive frames."""
+    correct: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FRAME:[ID:]X,Y,W,H")]] = ()
+    """Where a target is in a later frame, to start anew from there; with its id where there are several. Repeat it at will."""
     boxes: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """Table of boxes to write, by frame: frame,x,y,w,h,score,lost (several targets: frame,id,x...). - is standard output."""
+    format: FormatName = "csv"
+    """Format of --boxes: docs/formats.md says what each holds."""
     times: bool = False
     """Give the table a last column, time: seconds in the source's own time."""
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4")] = None
     """Video to write, with the boxes drawn on it."""
+    crop_video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4")] = None
+    """Clip to write that follows the target and keeps it in the middle; of several targets, a clip each, numbered."""
+    blur: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4")] = None
+    """Video to write with the targets made unreadable (faces, number plates). Where one is lost, its last place is hidden and
+    grows; frames before its first box are not changed. Look at the video before you publish it."""
+    dataset: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder to write, new or empty: images and ground truth for training, in GOT-10k's layout, a clip for each target."""
     model: ModelName = "lite"
     """Shipped model (see metatrack models), or folder of a bundle."""
     adapt: bool = True
     """Let the meta-learner adapt the model to each target while it tracks."""
+    set_: SetTexts = ()
+    """A setting of the tracker, as in adaptation.interval=30; help(metatrack.TrackerSettings) lists them. Repeat it at will."""
     start: int = 0
     """Number of the first frame, counted from 0; the boxes are the targets' boxes there."""
     end: int | None = None
@@ -76,6 +97,8 @@ class Step(NamedTuple):
     """By the targets' ids."""
     seconds: float
     """Time of the tracker alone."""
+    given: tuple[int | str, ...] = ()
+    """Targets whose box a person gave for this frame."""
 
     @property
     def result(self) -> Result:
@@ -95,6 +118,8 @@ class Summary:
     """Of each target by its id: numbers of the frames in which it was lost."""
     signal: int | None = None
     """The signal that ended the run early."""
+    given: set[tuple[int, int | str]] = field(default_factory=set)
+    """Frames and targets whose box a person gave."""
     failure: SourceError | None = None
     """What ended the source early, or was found wrong with it at its end."""
 
@@ -104,19 +129,32 @@ class Summary:
         return INCOMPLETE if self.failure else 128 + self.signal if self.signal else 0
 
 
-def follow(tracker: MultiTracker, source: FrameSource, first: Sequence[Box]) -> Iterator[Step]:
-    """Tracks frame by frame; the first one answers with the given boxes and the score 1.
+def follow(tracker: MultiTracker, source: FrameSource, given: Given) -> Iterator[Step]:
+    """Tracks frame by frame; a frame with a given box answers with it and the score 1.
 
     Raises:
-        ValueError: a box is not one in the first frame.
+        Problem: a box is not one in its frame, whose size may be another than the first frame's.
     """
-    for order, frame in enumerate(source):
+    waiting = sorted(given)
+    for frame in source:
         begin = time.perf_counter()
-        if order == 0:
-            results = {tracker.add(frame, box): Result(box, 1.0, False) for box in first}
-        else:
-            results = tracker.update(frame)
-        yield Step(source.index, frame, results, time.perf_counter() - begin)
+        now: dict[int | str, Box | None] = {}
+        while waiting and waiting[0] <= source.index:  # a camera may have dropped the very frame
+            now |= given[waiting.pop(0)]
+        for target, box in now.items():
+            if box is None and target in tracker.targets:
+                tracker.remove(target)
+        results = tracker.update(frame) if tracker.targets else {}
+        for target, box in now.items():
+            if box is not None:
+                with user_input():
+                    if target in tracker.targets:
+                        tracker.correct(target, frame, box)
+                    else:
+                        tracker.add(frame, box, target)
+                results[target] = Result(box, 1.0, False)
+        taken = tuple(target for target, box in now.items() if box is not None)
+        yield Step(source.index, frame, results, time.perf_counter() - begin, taken)
 
 
 def track(
@@ -126,6 +164,8 @@ def track(
     boxes: str | Path | None = None,
     video: Path | None = None,
     times: bool = False,
+    given: Given | None = None,
+    products: Sequence[Product] = (),
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Summary:
     """Tracks a whole source and writes what is asked for, each frame before the next one is tracked.
@@ -133,31 +173,40 @@ def track(
     Args:
         tracker: without targets.
         source: where.
-        first: the box of each target in the first frame; they get the ids 1, 2, 3 ...
+        first: the box of each target in the first frame; they get the ids 1, 2, 3 ... Or, instead,
+        given: boxes of frames and targets.
         boxes, video: files to write (``"-"``: standard output), or None.
         times: the table has the column ``time``.
+        products: what else is written.
         watch: called with every step.
 
     Raises:
         Problem: a file cannot be written.
     """
-    summary, begin, several = Summary(), time.perf_counter(), len(first) > 1
+    boxes_given: Given = given or {source.index + 1: dict(enumerate(first, 1))}
+    several = {target for found in boxes_given.values() for target in found} != {1}
+    summary, begin = Summary(), time.perf_counter()
     rate = source.fps if source.fps and 1 <= source.fps <= 240 else None  # a container's wild guess is no speed to play at
     quiet = boxes == "-" and sys.stdout.isatty()
     with ExitStack() as stack:
         with user_input():
             table = stack.enter_context(BoxWriter(boxes, several, times))
             film = stack.enter_context(VideoWriter(video, rate, source.pixel_aspect))
+            for product in products:
+                stack.enter_context(product)
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))
         stop = stack.enter_context(StopRequest())
         try:
-            for step in follow(tracker, source, first):
+            for step in follow(tracker, source, boxes_given):
                 for target, result in step.results.items():
                     table.write(step.number, *result, target if several else None, source.time)
                 if video is not None:
                     film.write(_drawn(step, several), source.time)
+                for product in products:
+                    product.write(step.frame, step.results, source.time)
                 watch(step)
                 progress.step(step.results)
+                summary.given.update((step.number, target) for target in step.given)
                 summary.frames += 1
                 summary.tracking_seconds += step.seconds if summary.frames > 1 else 0.0
                 for target, result in step.results.items():
@@ -173,6 +222,8 @@ def track(
 
 def _drawn(step: Step, several: bool) -> Image:
     """The frame with the boxes on it; a single one has no id."""
+    if not step.results:
+        return step.frame
     if several:
         return draw_targets(step.frame, step.results, step.number)
     return draw(step.frame, *step.result, number=step.number)
@@ -184,20 +235,35 @@ def run(options: TrackOptions) -> int:
     Raises:
         Problem: the input cannot be used.
     """
-    given = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
-    check_outputs(options.source, options.boxes, options.video)
+    first = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
+    for text in options.correct:
+        parse_correction(text)
+    settings = parse_settings(options.set_)
+    plan = Plan(options.boxes, options.format, options.video, options.crop_video, options.blur, options.dataset)
+    plan.check(options.source, options.boxes_from, options.times)
     check_source(options.source)
     with user_input():
         source = open_source(options.source, start=options.start, end=options.end, allow=options.allow)
     with source:
-        first = [first_box(box, options.start, source.name, source.size) for box in given or (None,)]
+        facts = Video(source.size, source.fps, source.frame_count, sequence_name(source.name))
+        file = None if options.boxes_from is None else (options.boxes_from, read_given(options.boxes_from, facts))
+        last = None if source.frame_count is None else options.start + source.frame_count
+        given = gather(first, options.correct, file, (options.start, last), source.name, source.size)
+        if file is not None:
+            print(f"{'given':<9}{used(given)} ({options.boxes_from})", file=sys.stderr)
         with user_input(ModuleNotFoundError):
-            tracker = MultiTracker(load_model(options.model, options.threads, engine=options.engine), options.adapt)
-        summary = track(tracker, source, *first, boxes=options.boxes, video=options.video, times=options.times)
+            model = load_model(options.model, options.threads, engine=options.engine)
+            tracker = MultiTracker(model, options.adapt, settings)
+            products = plan.products(source, given)
+        summary = track(
+            tracker, source, boxes=plan.table, video=options.video, times=options.times, given=given, products=products
+        )
+        plan.finish(facts, summary.given)
     print(describe(summary, source, tracker), file=sys.stderr)
-    for what, path in (("boxes", options.boxes), ("video", options.video)):
-        if path is not None and path != "-":
-            print(f"{what:<9}{path}", file=sys.stderr)
+    for what, path in plan.made():
+        print(f"{what:<9}{path}", file=sys.stderr)
+    for note in plan.notes(summary.frames):
+        print(f"note: {note}", file=sys.stderr)
     if summary.failure is not None:
         print(f"error: {summary.failure}", file=sys.stderr)
     return summary.status
