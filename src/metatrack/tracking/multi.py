@@ -92,6 +92,15 @@ class MultiTracker:
         self._known(target)
         self._trackers[target] = self._started(frame, box)
 
+    def place(self, target: int | str, box: Sequence[float]) -> None:
+        """Says where a target is in the frame before the next :meth:`update`; see :meth:`Tracker.place`.
+
+        Raises:
+            KeyError: there is no such target.
+        """
+        self._known(target)
+        self._trackers[target].place(box)
+
     def remove(self, target: int | str) -> None:
         """Forgets a target.
 

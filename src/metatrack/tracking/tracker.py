@@ -108,6 +108,17 @@ class Tracker:
             context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
             self.state.adaptation.first = Sample(self.model.search(context[None])[0], (0.0, 0.0), 0.0)
 
+    def place(self, box: Sequence[float]) -> None:
+        """Says where the target is in the frame before the next :meth:`update`; what it looks like stays as it was learnt.
+
+        Args:
+            box: as :meth:`init` takes it, but for the check against a frame.
+
+        Raises:
+            RuntimeError: :meth:`init` has not been called.
+        """
+        self.started.center = to_center(box)
+
     def update(self, frame: Array, answer: Answer | None = None) -> Result:
         """Finds the target in the next frame, which is not changed: Algorithm 1, with what is not in the paper between its steps.
 

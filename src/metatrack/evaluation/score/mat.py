@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 
 from metatrack.evaluation.score.records import Trajectory, trajectories
+from metatrack.limits import address_space, limit, seconds_used
 
 MOST_UNPACKED = 64 << 20
 """Bytes that a file may unpack to: a hundred times the largest published one."""
@@ -178,12 +179,12 @@ def serve() -> None:
 
     lines, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a parser prints is no answer
-    _limit("RLIMIT_CORE", 0)
-    _limit("RLIMIT_AS", _address_space() + MOST_MEMORY)
+    limit("RLIMIT_CORE", 0)
+    limit("RLIMIT_AS", address_space() + MOST_MEMORY)
     with suppress(EOFError):
         while True:
             data = _receive(lines)
-            _limit("RLIMIT_CPU", _seconds_used() + MOST_SECONDS)
+            limit("RLIMIT_CPU", seconds_used() + MOST_SECONDS)
             _send(out, msgspec.json.encode(_parsed(data, scipy.io.loadmat)))
 
 
@@ -199,29 +200,3 @@ def _parsed(data: bytes, load: Callable[..., Any]) -> _Reply:
     except (ValueError, MemoryError) as error:
         return _Reply(error=str(error) or f" needs more than {MOST_MEMORY} bytes of memory; no result file does")
     return _Reply([_Run(np.ascontiguousarray(run.boxes).tobytes(), run.start, run.fps) for run in found])
-
-
-def _limit(name: str, value: int) -> None:
-    """Sets a limit of the system's where it has it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    kind = getattr(resource, name, None)
-    if kind is None:
-        return
-    hard = resource.getrlimit(kind)[1]
-    with suppress(ValueError, OSError):
-        resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def _seconds_used() -> int:
-    used = os.times()
-    return int(used.user + used.system) + 1
-
-
-def _address_space() -> int:
-    """What the process has already, in bytes."""
-    with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    return 1 << 30
