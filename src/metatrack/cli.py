@@ -29,6 +29,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one or more targets through a video"),
     "convert": Command("app.convert:ConvertOptions", "app.convert:run", None, "bring boxes into another file format"),
+    "app": Command("app.page:PageOptions", "app.page:run", "app", "draw boxes on a page in the browser, track, correct, export"),
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
     "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),

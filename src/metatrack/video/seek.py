@@ -269,7 +269,9 @@ class SeekableVideo:
                 frame = self._go(number)
         except (av.FFmpegError, OSError, ValueError) as error:
             self._run = None
-            raise SourceError(f"frame {number} of {self.label} cannot be decoded ({error}); the video is damaged there") from error
+            raise SourceError(
+                f"frame {number} of {self.label} cannot be decoded ({error}); the video is damaged there"
+            ) from error
         if frame is None:
             self._run = None
             raise SourceError(f"frame {number} of {self.label} cannot be decoded; the video is damaged there")

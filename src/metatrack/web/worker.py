@@ -272,7 +272,12 @@ def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     send(outbox, Ended())
 
 
-ROLES: Mapping[str, Callable[[IO[bytes], IO[bytes], int], None]] = {"read": read_frames, "track": track, "live": live, "film": film}
+ROLES: Mapping[str, Callable[[IO[bytes], IO[bytes], int], None]] = {
+    "read": read_frames,
+    "track": track,
+    "live": live,
+    "film": film,
+}
 
 
 def main() -> None:

@@ -1,0 +1,149 @@
+"""``metatrack app``: a page in the browser, on which boxes are drawn, tracked, corrected and exported."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import webbrowser
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+import uvicorn
+
+from metatrack.app.problem import Problem, user_input
+from metatrack.claims import claim
+from metatrack.web.projects import Studio
+from metatrack.web.security import Gate
+from metatrack.web.server import UPLOAD, make_app
+from metatrack.web.settings import Limits
+from metatrack.web.store import TOKEN_SECONDS, Store
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Opens a page in your browser: draw boxes on a video, track, correct, export.
+
+    The page is for you alone: it listens on this machine, and the address that is printed opens one browser, once. Run the command
+    again for another one. Projects are kept, whatever ends the browser or the server.
+    """
+
+    videos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO")] = ()
+    """Videos (or folders of images) to open; others can be dropped on the page."""
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where projects are kept; by default in your own data folder."""
+    browser: bool = True
+    """Open the page in a browser, where there is one."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than 127.0.0.1 shows your videos to your network, unencrypted."""
+    port: int = 8765
+    """Port to listen on; 0 takes any that is free."""
+    allow_host: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")]] = ()
+    """A further name by which browsers may call this server, box.local say."""
+    limits: tyro.conf.OmitArgPrefixes[Limits] = field(default_factory=Limits)
+
+
+def data_folder() -> Path:
+    """Where a user's programs keep what they make."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "metatrack"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "metatrack"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "metatrack"
+
+
+def has_browser() -> bool:
+    """Whether a browser with a window can be opened here."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def run(options: PageOptions) -> int:
+    """Runs the command until Ctrl-C; returns the exit code.
+
+    Raises:
+        Problem: a video or the port cannot be used.
+    """
+    folder = options.folder or data_folder()
+    with user_input():
+        folder.mkdir(parents=True, exist_ok=True)
+        claimed = claim(folder / "server.lock")
+    with claimed as ours:
+        if not ours:
+            return _beside(options, folder)
+        with user_input():
+            studio = Studio(folder, options.limits)
+        try:
+            with user_input():
+                opened = [studio.add_path(path).id for path in options.videos]
+            listening = _listen(options.host, options.port)
+        except BaseException:
+            studio.close()
+            raise
+        port = listening.getsockname()[1]
+        shown = f"[{options.host}]" if ":" in options.host else options.host
+        studio.store.fact("address", f"http://{'127.0.0.1' if options.host == '0.0.0.0' else shown}:{port}")  # noqa: S104
+        hosts = {f"{name}:{port}" for name in (*LOCAL[:2], "[::1]", shown, *options.allow_host)} | set(options.allow_host)
+        _announce(studio.store, opened, options.browser)
+        print(f"{'projects':<9}{folder}\n{'':<9}Ctrl-C ends the server; nothing is lost.", flush=True)
+        gate = Gate(make_app(studio), studio.store, hosts, UPLOAD)  # type: ignore[arg-type] # Starlette's own types
+        config = uvicorn.Config(
+            gate, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, lifespan="on"
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run([listening])
+    return 0
+
+
+def _beside(options: PageOptions, folder: Path) -> int:
+    """A server runs already: a new address for it, and the videos into its projects."""
+    if options.videos:
+        raise Problem(
+            f"metatrack app runs already with the projects of {folder}: drop {options.videos[0]} on its page, end it first (Ctrl-C),"
+            " or pass another --folder and --port 0"
+        )
+    store = Store(folder)
+    address = store.fact("address")
+    if address is None:
+        raise Problem(f"another metatrack app is starting with the projects of {folder}; wait a moment, or pass another --folder")
+    print(f"metatrack app runs already with the projects of {folder}.")
+    _announce(store, [], options.browser)
+    store.close()
+    return 0
+
+
+def _announce(store: Store, opened: list[str], browser: bool) -> None:
+    token = store.give_key("token", TOKEN_SECONDS)
+    where = f"&project={opened[0]}" if opened else ""
+    address = f"{store.fact('address')}/?token={token}{where}"
+    print(f"{'open':<9}{address}", flush=True)
+    if browser and has_browser():
+        webbrowser.open(address)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        Problem: the port is taken, or the address is not this machine's.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if sys.platform != "win32":  # there it would let two servers share the port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise Problem(f"cannot listen on {host}, port {port} ({error}); pass --port 0 for any port that is free") from error
+    return listening
