@@ -29,8 +29,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 class PageOptions:
     """Opens a page in your browser: draw boxes on a video, track, correct, export.
 
-    The page is for you alone: it listens on this machine, and the address that is printed opens one browser, once. Run the command
-    again for another one. Projects are kept, whatever ends the browser or the server.
+    The page is for you alone: it listens on this machine, and the address that is printed opens one browser, once. Run the
+    command again for another one. Projects are kept, whatever ends the browser or the server.
     """
 
     videos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO")] = ()
@@ -110,8 +110,8 @@ def _beside(options: PageOptions, folder: Path) -> int:
     """A server runs already: a new address for it, and the videos into its projects."""
     if options.videos:
         raise Problem(
-            f"metatrack app runs already with the projects of {folder}: drop {options.videos[0]} on its page, end it first (Ctrl-C),"
-            " or pass another --folder and --port 0"
+            f"metatrack app runs already with the projects of {folder}: drop {options.videos[0]} on its page, end it first"
+            " (Ctrl-C), or pass another --folder and --port 0"
         )
     store = Store(folder)
     address = store.fact("address")

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.index import IndexEntry
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from metatrack.geometry import Image
@@ -260,13 +261,15 @@ class _Ledger:
         return min((out for pts, out in self._inside.items() if self.first is not None and pts > self.first), default=math.inf)
 
 
-def upright(frame: VideoFrame) -> Image:
+def upright(frame: VideoFrame, converter: VideoReformatter | None = None) -> Image:
     """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory, turned and mirrored as its display matrix says.
+
+    A frame that is converted without a ``converter`` holds one of its own, with threads, for as long as it is kept.
 
     A phone held upright writes pictures that lie on their side, and a matrix. Quarter turns and mirror images are applied;
     any other angle is left as it is.
     """
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = (converter.reformat(frame, format="rgb24") if converter else frame).to_ndarray(format="rgb24")
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         # (p, q) is shown at (a p + c q, b p + d q), q downwards.

@@ -1,7 +1,7 @@
 """Any frame of a video or of a folder of images by its number, exact, in any order.
 
-A frame's number is its place in display order, as :func:`metatrack.video.open_source` counts. A list of all presentation times is
-made once, without decoding; a frame is then found by decoding from the key frame before it until its very time comes out. B-frames
+A frame's number is its place in display order, as :func:`metatrack.video.open_source` counts. A list of all presentation times
+is made once, without decoding; a frame is then found by decoding from the key frame before it until its very time comes out. B-frames
 and variable rates need nothing special; where a container carries no times, or lies about them, the list is made by decoding.
 """
 
@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import av
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
@@ -118,6 +119,7 @@ class SeekableVideo:
         self._decoder = Decoder(str(path.resolve()), str(path))
         self._container, self._stream = self._decoder.container, self._decoder.stream
         self._stream.thread_type = "AUTO"
+        self._converter = VideoReformatter()
         self._kept: OrderedDict[int, VideoFrame] = OrderedDict()
         self._run: Iterator[VideoFrame] | None = None  # decoding goes on from here
         self._next = 0  # number of the frame that it delivers next
@@ -210,7 +212,7 @@ class SeekableVideo:
             SourceError: the video is damaged there.
             ValueError: there is no frame of that number.
         """
-        return upright(self._frame(_within(number, self.count)))
+        return upright(self._frame(_within(number, self.count)), self._converter)
 
     def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
         """See :class:`Seekable`.
@@ -223,7 +225,7 @@ class SeekableVideo:
         _within(first, self.count), _within(last, self.count)
         if last >= first:
             for number in range(first, last + 1):
-                yield number, upright(self._frame(number))
+                yield number, upright(self._frame(number), self._converter)
             return
         room = max(2, self._room() - NEIGHBOURS)
         while first >= last:
@@ -232,7 +234,7 @@ class SeekableVideo:
             for number in range(begin, first + 1):
                 self._frame(number)
             for number in range(first, begin - 1, -1):
-                yield number, upright(self._frame(number))
+                yield number, upright(self._frame(number), self._converter)
             first = begin - 1
 
     def close(self) -> None:

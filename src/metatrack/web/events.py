@@ -1,4 +1,4 @@
-"""What happens, told to every page that listens. Whoever listens too slowly is told to ask for everything anew, and slows nobody."""
+"""What happens, told to every page that listens. One that is too slow is told to ask for everything anew, and slows nobody."""
 
 from __future__ import annotations
 

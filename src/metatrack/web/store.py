@@ -1,8 +1,8 @@
-"""Projects on disk: a video, its targets, their boxes, and what can be undone. SQLite, one transaction for each thing that is done.
+"""Projects on disk: a video, its targets, their boxes, and what can be undone. SQLite, one transaction for each action.
 
 What was committed survives the end of the process, however it ends; nothing is shown before it is committed. A box is a row
-``(target, frame, kind, x, y, w, h, score, lost)`` in pixels, 0-based, top-left. Kinds: a box that was tracked, a *key frame* that a
-person drew, and *absent*, where a person says that the target is not visible.
+``(target, frame, kind, x, y, w, h, score, lost)`` in pixels, 0-based, top-left. Kinds: a box that was tracked, a *key frame* that
+a person drew, and *absent*, where a person says that the target is not visible.
 """
 
 from __future__ import annotations
