@@ -1,8 +1,9 @@
 """Any frame of a video or of a folder of images by its number, exact, in any order.
 
 A frame's number is its place in display order, as :func:`metatrack.video.open_source` counts. A list of all presentation times
-is made once, without decoding; a frame is then found by decoding from the key frame before it until its very time comes out. B-frames
-and variable rates need nothing special; where a container carries no times, or lies about them, the list is made by decoding.
+is made once, without decoding; a frame is then found by decoding from the key frame before it until its very time comes out.
+B-frames and variable rates need nothing special; where a container carries no times, or lies about them, all of it is decoded
+for the list.
 """
 
 from __future__ import annotations

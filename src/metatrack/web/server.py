@@ -19,7 +19,7 @@ from metatrack import __version__
 from metatrack.web import bodies
 from metatrack.web.bodies import FrameInPath, Identifier, TargetId
 from metatrack.web.child import ChildError
-from metatrack.web.exports import FORMATS, export
+from metatrack.web.exports import FORMATS, export, suffix_of
 from metatrack.web.jobs import PREVIEW, Refused
 from metatrack.web.projects import Studio, clean_name
 from metatrack.web.store import Missing, Target, new_id
@@ -96,7 +96,7 @@ def _project_routes(app: FastAPI, studio: Studio) -> None:
             {"id": each.id, "name": each.name, "frames": each.frames, "seconds": each.seconds, "created": each.created}
             for each in store.projects()
         ]
-        formats = [{"name": name, "title": each.title, "suffix": each.suffix} for name, each in FORMATS.items()]
+        formats = [{"name": name, "title": each.title, "suffix": suffix_of(name)} for name, each in FORMATS.items()]
         return {"projects": found, "cameras": studio.limits.cameras, "formats": formats, "version": __version__}
 
     @app.post(UPLOAD, status_code=201)
@@ -279,8 +279,8 @@ def _work_routes(app: FastAPI, studio: Studio) -> None:
         found = store.project(project)
         if name not in FORMATS:
             raise Missing(f"there is no format {name[:50]!r}; there are {', '.join(FORMATS)}")
-        data = export(name, studio, found)
-        return _download(Response(data, media_type="application/octet-stream"), f"{found.name}{FORMATS[name].suffix}")
+        data = export(name, store, found)
+        return _download(Response(data, media_type="application/octet-stream"), f"{Path(found.name).stem}{suffix_of(name)}")
 
     @app.post("/api/projects/{project}/video", status_code=201)
     def film(project: Identifier) -> dict[str, Any]:
