@@ -4,7 +4,8 @@ python -m tools.fuzz.run --minutes 10
 python -m tools.fuzz.run --inputs 200 --targets card,mix
 
 A fault is: an exception that the parser does not promise, a process that dies, no answer for a while, or more than a gigabyte of
-memory. The input is kept in ``--keep`` for each fault, and the exit code is 1.
+memory. The input is kept in ``--keep`` for each fault, and the exit code is 1. With ``--minutes`` each parser has the same time,
+up to ``--most`` inputs.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tools.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 200
-"""Inputs that one process is given: what leaks shows, and a death costs little."""
+BATCH, MOST_BATCH = 100, 5000
+"""Inputs that one process is given, at first and at most: what leaks shows, and a death costs little."""
+BATCH_SECONDS = 10.0
+"""A process's time, about; most of them take a second or two to start."""
 
 
 class Answer(NamedTuple):
@@ -35,6 +38,11 @@ class Answer(NamedTuple):
     number: int
     verdict: str  # "fine", "refused", or the name of a fault
     detail: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it is something to be mended."""
+        return self.verdict not in ("fine", "refused")
 
 
 def ask(target: str, seed: int, first: int, count: int, patience: float) -> Iterator[Answer]:
@@ -60,6 +68,8 @@ def ask(target: str, seed: int, first: int, count: int, patience: float) -> Iter
                     return
                 answer = Answer(*json.loads(line))
                 yield answer
+                if answer.verdict == "memory":
+                    return
                 next_index = answer.number + 1
         finally:
             process.kill()
@@ -73,11 +83,43 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
 
 
+class Tally:
+    """What was tried of one target so far."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.done = 0
+        self.seconds = 0.0
+        self.verdicts: collections.Counter[str] = collections.Counter()
+
+    @property
+    def batch(self) -> int:
+        """How many inputs the next process is given."""
+        return BATCH if not self.done else max(BATCH, min(MOST_BATCH, int(BATCH_SECONDS * self.done / self.seconds)))
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
+        total = sum(self.verdicts.values())
+        return f"{self.name:<20}{total:>8} inputs, {1000 * self.seconds / max(1, total):7.1f} ms each: {shown}"
+
+
+def turns(tallies: Sequence[Tally], most: int, minutes: float | None) -> Iterator[tuple[Tally, int]]:
+    """Whose turn it is, with how many inputs: the one that has had the least time, until there is none left."""
+    end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    while time.monotonic() < end:
+        left = [tally for tally in tallies if tally.done < most]
+        if not left:
+            return
+        tally = min(left, key=lambda each: each.seconds)
+        yield tally, min(tally.batch, most - tally.done)
+
+
 def main() -> int:
     """Runs what the command line asks for; the exit code is 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, help="how long, over all targets; without it, --inputs decides")
-    parser.add_argument("--inputs", type=int, default=200, help="inputs for each target")
+    parser.add_argument("--inputs", type=int, default=200, help="inputs for each target, without --minutes")
+    parser.add_argument("--most", type=int, default=20_000, help="inputs for each target, with --minutes")
     parser.add_argument("--targets", default=",".join(TARGETS), help="names, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds after which a parser hangs; more on a busy machine")
@@ -86,26 +128,20 @@ def main() -> int:
     chosen = options.targets.split(",")
     if unknown := sorted(set(chosen) - set(TARGETS)):
         parser.error(f"no target {', '.join(unknown)}; there are {', '.join(TARGETS)}")
-    end = time.monotonic() + 60 * options.minutes if options.minutes else None
-    done = dict.fromkeys(chosen, 0)
-    counts: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in chosen}
-    faults = 0
-    while any(done[name] < options.inputs for name in chosen) if end is None else time.monotonic() < end:
-        for name in chosen:
-            count = BATCH if end is not None else min(BATCH, options.inputs - done[name])
-            first = done[name]
-            for answer in ask(name, options.seed, first, count, options.patience) if count > 0 else ():
-                counts[name][answer.verdict] += 1
-                done[name] = answer.number + 1
-                if answer.verdict not in ("fine", "refused"):
-                    faults += 1
-                    kept = _keep(options.keep, name, options.seed, answer)
-                    said = answer.detail.strip()[-600:]
-                    print(f"{name} {answer.number}: {answer.verdict}: {said}\n  kept as {kept}", flush=True)
-    for name in chosen:
-        shown = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts[name].items()))
-        print(f"{name:<20}{sum(counts[name].values()):>8} inputs: {shown}")
-    print(f"{sum(sum(c.values()) for c in counts.values())} inputs, {faults} faults")
+    tallies, faults = [Tally(name) for name in chosen], 0
+    for tally, count in turns(tallies, options.inputs if options.minutes is None else options.most, options.minutes):
+        begin = time.monotonic()
+        for answer in ask(tally.name, options.seed, tally.done, count, options.patience):
+            tally.verdicts[answer.verdict] += 1
+            tally.done = answer.number + 1
+            if answer.is_fault:
+                faults += 1
+                kept = _keep(options.keep, tally.name, options.seed, answer)
+                said = answer.detail.strip()[-600:]
+                print(f"{tally.name} {answer.number}: {answer.verdict}: {said}\n  kept as {kept}", flush=True)
+        tally.seconds += time.monotonic() - begin
+    print(*tallies, sep="\n")
+    print(f"{sum(sum(tally.verdicts.values()) for tally in tallies)} inputs, {faults} faults")
     return 1 if faults else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 import traceback
@@ -14,7 +13,9 @@ from pathlib import Path
 from tools.fuzz.targets import TARGETS
 
 MOST_MEMORY = 1 << 30
-"""Bytes that one input may add to the process's greatest use of memory."""
+"""Bytes that the inputs may add to what the process has at its start."""
+LIMIT = 4 << 30
+"""Bytes that the process may have at all, beyond that: the machine is to stay whole."""
 
 
 def peak_memory() -> int:
@@ -27,32 +28,48 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def limit_memory() -> None:
+    """Gives the process a limit on memory where the system keeps one."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):
+        return
+    most = pages * resource.getpagesize() + LIMIT
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def main(name: str, seed: int, first: int, count: int) -> None:
-    """Answers for ``count`` inputs from number ``first`` on."""
+    """Answers for ``count`` inputs from number ``first`` on; ends behind one that took too much memory."""
     target = TARGETS[name]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # what a parser prints is no answer of ours
         os.dup2(nowhere.fileno(), 1)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder) / "input"
+        folder.mkdir()
+        target.prepare(folder)
+        limit_memory()
+        before = peak_memory()
         for index in range(first, first + count):
-            place = Path(folder) / "input"
-            place.mkdir()
-            before = peak_memory()
             verdict, detail = "fine", ""
             try:
-                target.call(place, target.damaged(seed, index))
+                target.call(folder, target.damaged(seed, index))
             except target.refusals as error:
                 verdict, detail = "refused", str(error)
                 if not detail.strip():
                     verdict, detail = "wordless", repr(error)
             except Exception:  # noqa: BLE001 - any other is what is looked for
                 verdict, detail = "traceback", traceback.format_exc()
-            if peak_memory() - before > MOST_MEMORY:
-                verdict, detail = "memory", f"{(peak_memory() - before) / 1e6:.0f} MB more"
-            shutil.rmtree(place, ignore_errors=True)
+            more = peak_memory() - before
+            if more > MOST_MEMORY:
+                verdict, detail = "memory", f"{more / 1e6:.0f} MB more"
             answers.write(json.dumps([index, verdict, detail[-2000:]]) + "\n")
             answers.flush()
+            if verdict == "memory":
+                return
 
 
 if __name__ == "__main__":
