@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools.fuzz.targets import TARGETS
@@ -40,36 +41,40 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def main(name: str, seed: int, first: int, count: int) -> None:
-    """Answers for ``count`` inputs from number ``first`` on; ends behind one that took too much memory."""
+def examine(name: str, folder: Path, seed: int, first: int, count: int) -> Iterator[tuple[int, str, str]]:
+    """Number, verdict and detail of ``count`` inputs from number ``first`` on; ends behind one that took too much memory."""
     target = TARGETS[name]
+    target.prepare(folder)
+    before = peak_memory()
+    for index in range(first, first + count):
+        verdict, detail = "fine", ""
+        try:
+            target.call(folder, target.damaged(seed, index))
+        except target.refusals as error:
+            verdict, detail = "refused", str(error)
+            if not detail.strip():
+                verdict, detail = "wordless", repr(error)
+        except Exception:  # noqa: BLE001 - any other is what is looked for
+            verdict, detail = "traceback", traceback.format_exc()
+        more = peak_memory() - before
+        if more > MOST_MEMORY:
+            verdict, detail = "memory", f"{more / 1e6:.0f} MB more"
+        yield index, verdict, detail[-2000:]
+        if verdict == "memory":
+            return
+
+
+def main(name: str, seed: int, first: int, count: int) -> None:
+    """Answers for inputs, see :func:`examine`."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # what a parser prints is no answer of ours
         os.dup2(nowhere.fileno(), 1)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as name_of_folder:
-        folder = Path(name_of_folder) / "input"
-        folder.mkdir()
-        target.prepare(folder)
-        limit_memory()
-        before = peak_memory()
-        for index in range(first, first + count):
-            verdict, detail = "fine", ""
-            try:
-                target.call(folder, target.damaged(seed, index))
-            except target.refusals as error:
-                verdict, detail = "refused", str(error)
-                if not detail.strip():
-                    verdict, detail = "wordless", repr(error)
-            except Exception:  # noqa: BLE001 - any other is what is looked for
-                verdict, detail = "traceback", traceback.format_exc()
-            more = peak_memory() - before
-            if more > MOST_MEMORY:
-                verdict, detail = "memory", f"{more / 1e6:.0f} MB more"
-            answers.write(json.dumps([index, verdict, detail[-2000:]]) + "\n")
+    limit_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        for answer in examine(name, Path(folder), seed, first, count):
+            answers.write(json.dumps(answer) + "\n")
             answers.flush()
-            if verdict == "memory":
-                return
 
 
 if __name__ == "__main__":
