@@ -187,8 +187,8 @@ def warp(image: Image, linear: Floats, offset: Floats, size: int, fill: Sequence
 
     Args:
         image: ``(H, W, 3)`` uint8.
-        linear: ``(2, 2)``, and
-        offset: ``(2,)``: the output's coordinate u shows the image's coordinate ``linear @ u + offset`` (x, y, both continuous).
+        linear: ``(2, 2)``. The output's coordinate u shows the image's coordinate ``linear @ u + offset`` (x, y, continuous).
+        offset: ``(2,)``, in pixels of the image.
         size: side of the output in pixels.
         fill: colour of what lies outside the image.
     """

@@ -1,7 +1,7 @@
-"""Scenes in which the target goes away and comes back: what the ``lost`` flag and the search for a lost target are worth.
+"""Scenes in which the target goes away and comes back: what the ``lost`` flag and re-detection are worth.
 
-Every scene is made of two simulated clips of held-out trajectories: the target's own, then the other's, where it cannot be, then
-its own again, which the camera has meanwhile left: the target stands somewhere else.
+A scene begins with a clip of the target, goes on with a clip of another target, in which ours cannot be, and ends with the first
+clip again. Meanwhile the camera has turned: the target stands somewhere else. Both clips are simulated, of held-out trajectories.
 """
 
 from __future__ import annotations

@@ -45,9 +45,10 @@ class EmbedGraph(nn.Module):
 
 
 class FoldedEmbedGraph(nn.Module):
-    """The same of a :class:`LiteTrunk`, with its end in another order: norm and neck, folded into one layer, before the doubling.
+    """The same for a :class:`LiteTrunk`, whose upper level is doubled after its last norm and its neck, not before them.
 
-    All three are linear, so the answer is the same, and the neck has a quarter of the cells to work on.
+    All three are linear, so the answer is the same. Norm and neck are folded into one layer, which has a quarter of the cells to
+    work on.
     """
 
     def __init__(self, trunk: LiteTrunk) -> None:

@@ -91,7 +91,7 @@ def read_dataset(
     Args:
         name: one of :data:`DATA_SETS`.
         root: folder of the local copy, as the data set's own module describes it.
-        subset: list (in any case) or, for GOT-10k, folder of the split; a list that is named must be there in full.
+        subset: name of a list, in any case, or GOT-10k's folder of a split; a list that is named must be there in full.
         allow_partial: read what is there of the named list.
         images: the frames must be there. False reads boxes alone, which is enough to score results: frames that are not there
             have names and cannot be read. NfS, VOT and plain folders need their frames in either case.

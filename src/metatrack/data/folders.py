@@ -55,7 +55,7 @@ def frame_number(name: str) -> int | None:
 
 
 def gaps(numbers: Iterable[int]) -> tuple[int, list[str]]:
-    """How many numbers lack between the least and the greatest, and which: as texts, the first :data:`SHOWN` spans of them.
+    """How many numbers are missing between the least and the greatest, and the first :data:`SHOWN` spans of them as texts.
 
     >>> gaps([1, 2, 5, 10**9])
     (999999996, ['3-4', '6-999999999'])
@@ -78,7 +78,7 @@ def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str
         wanted: numbers as in the file names.
         name: of the sequence, for messages.
         source: where to get the data set, the end of messages.
-        images: there must be frames; without, a folder that has none at all gives the names that they would have.
+        images: there must be frames. False takes a folder without any, and gives the names that its frames would have.
 
     Raises:
         FileNotFoundError: frames are missing; the message lists their numbers.

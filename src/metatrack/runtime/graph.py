@@ -40,11 +40,11 @@ contexts, where an engine can leave out the cells that do not count, and otherwi
 
 
 def with_rows(w_target: Float32, rows: int) -> Float32:
-    """The same kernels, and kernels of zeros behind them up to ``rows``: they add nothing to equation (4).
+    """Kernels, filled up to ``rows`` of them with zeros, which add nothing to equation (4).
 
     Args:
-        w_target: ``(..., k, C)``.
-        rows: so many are wanted; where there are as many or more, the array itself comes back.
+        w_target: ``(..., k, C)``; if k is ``rows`` or more, it is returned as it is.
+        rows: how many kernels there shall be.
 
     >>> with_rows(np.ones((1, 2), np.float32), 3)
     array([[1., 1.],

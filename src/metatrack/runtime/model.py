@@ -32,7 +32,7 @@ class Origin(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Kernels that are there already, where a future is expected."""
+    """Stands for a future whose kernels are there already."""
 
     kernels: Float32
 
@@ -75,11 +75,11 @@ class Model:
     reason: str = ""
     """Why that precision."""
     batch: int = 8
-    """Contexts that :meth:`search` is best given at once: on a CPU, more fill the caches and gain nothing."""
+    """How many contexts :meth:`search` is best given at once. On a CPU, more of them fill the caches and gain nothing."""
     batch_head: bool = False
     """Whether :meth:`locate` is best asked for many targets at once."""
     same_rows: bool = False
-    """Whether the engine likes few shapes: then a target without kernels is given kernels of zeros, which say the same."""
+    """Whether the engine compiles for shapes: then :meth:`kernels` gives every target as many, so that few shapes occur."""
     name: str = field(init=False)
     """Of the card."""
     channels: int = field(init=False)
@@ -96,7 +96,7 @@ class Model:
     """M, contexts that the meta-learner is given."""
     _background: Background = field(default_factory=Background, init=False, repr=False)
     origin: Origin | None = field(default=None, init=False, repr=False)
-    """Where it was loaded from; None of a model that was put together or changed in this process, :meth:`wrapped` for example."""
+    """Where it was loaded from; None if it was put together or changed in this process, by :meth:`wrapped` for example."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.card["name"])
@@ -210,7 +210,7 @@ class Model:
         return self._background.submit(self.adapt, template, support, labels)
 
     def kernels(self, w_target: Float32) -> Float32:
-        """Kernels ``(..., k, C)`` of targets with or without such, as the engine likes to be given them."""
+        """Kernels ``(..., k, C)`` as the engine takes them: with ``same_rows``, zeros stand for those that a target lacks."""
         return with_rows(w_target, self.card["architecture"].get("target_kernels", 0)) if self.same_rows else w_target
 
     def _graph(self, name: str, lack: str = "is incomplete") -> Graph:

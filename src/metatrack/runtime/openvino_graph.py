@@ -46,7 +46,7 @@ def openvino_graph(name: str, path: Path, data: bytes, threads: int, precision: 
 class OpenVinoGraph:
     """One graph in OpenVINO.
 
-    OpenVINO compiles a graph for given shapes (0.1 to 0.2 s), so what comes in a batch goes through one by one: few shapes occur.
+    OpenVINO compiles a graph anew for each shape (0.1 to 0.2 s). Of a batch, it is therefore given one after another.
 
     Args:
         data: an ONNX file's contents.

@@ -160,10 +160,11 @@ class TorchGraph:
 
 
 def prepared(networks: Networks, place: Place, dtype: torch.dtype) -> Networks:
-    """Moves networks to a place and casts them, in place, with the channels last: so tensor cores want them, and so bytes come.
+    """Moves networks to a place and casts trunk and box head; the networks given are changed.
 
-    Trunk and box head run in the precision asked for. What stays in float32 costs little: equation (4), which sums thousands of
-    squares, and the meta-learner with the loss gradient, a small difference of large sums: three digits would leave noise of it.
+    Their channels lie last in memory, as pixels come and as tensor cores are fastest. Two parts stay in float32, at little cost:
+    equation (4), which sums thousands of squares, and the loss gradient with the meta-learner: a gradient is a small difference
+    of large sums, and half precision, of three digits, would leave noise.
     """
     moved = networks.to(place.device)
     moved.trunk.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

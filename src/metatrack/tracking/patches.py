@@ -24,12 +24,12 @@ class Patches:
         return crop(self.image, cx, cy, side, size, (0.0, 0.0, 0.0) if inside else self._mean_color)
 
     def target(self, center: Center, scales: Sequence[float] = (1.0,)) -> UInt8:
-        """Patches of a target at scales, for templates: ``(m, 127, 127, 3)``."""
+        """A target's patches for templates, one for each scale: ``(m, 127, 127, 3)``."""
         side = context_side(center.w, center.h)
         return np.stack([self.cut(center.cx, center.cy, side / scale, EXEMPLAR_SIZE) for scale in scales])
 
     def inside(self, center: Center) -> Center:
-        """The target with its centre moved into the frame, so that its box meets the frame."""
+        """The target, its centre moved into the frame if it has left it: so its box always meets the frame."""
         return center._replace(cx=min(max(center.cx, 0.0), float(self.width)), cy=min(max(center.cy, 0.0), float(self.height)))
 
     @cached_property

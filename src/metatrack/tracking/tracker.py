@@ -124,8 +124,8 @@ class Tracker:
 
         Args:
             frame: as :meth:`init` takes it.
-            answer: what :meth:`respond` says of this frame's :meth:`contexts`, where it is known: MultiTracker asks for all
-                targets at once.
+            answer: of :meth:`respond` to this frame's :meth:`contexts`; None asks the networks now. MultiTracker gives it, since
+                it asks them for all targets at once.
 
         Raises:
             RuntimeError: :meth:`init` has not been called.
@@ -166,7 +166,7 @@ class Tracker:
         return score < self.settings.redetection.below
 
     def _remember_distractors(self, found: Candidate, score: float) -> None:
-        """Takes over where distractors are; none counts any more when the target has long been away."""
+        """Notes where distractors are; once the target has long been unseen, any of them may be it, and all are forgotten."""
         target, cell = self.started, self._cell
         now = [Distractor(target.center.cx + x * cell, target.center.cy + y * cell, target.frame) for x, y in found.distractors]
         reach = REACH * math.sqrt(target.center.w * target.center.h)
@@ -199,7 +199,7 @@ class Tracker:
         return redetect(self.started, patches, self.model, self.searcher, settings.min_score)
 
     def _remember(self, features: Float32, found: Candidate, score: float) -> None:
-        """Offers the frame to the memory if the target is seen and the context is whole, as the meta-learner knows them."""
+        """Offers the frame to the memory if the target is seen and the context is a whole one: g_θ was trained with no others."""
         settings = self.settings
         absent = settings.redetection.enabled and self._unseen(score)
         whole = features.shape[-1] == self.model.search_cells

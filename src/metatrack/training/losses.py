@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,24 +12,6 @@ FOCUS = 0.25
 """Positions within this share of the box's sides around its centre are positive."""
 IGNORED = 0.45
 """Positions between FOCUS and this share are neither positive nor negative."""
-
-
-class LossWeights(Protocol):
-    """The part of a configuration that weighs the terms of the loss; both trainings have it."""
-
-    @property
-    def scale_weight(self) -> float: ...  # noqa: D102
-    @property
-    def position_weight(self) -> float: ...  # noqa: D102
-    @property
-    def stranger_weight(self) -> float: ...  # noqa: D102
-
-
-def total_loss(losses: dict[str, Tensor], config: LossWeights) -> Tensor:
-    """Equation (6) and the further terms, weighted by the configuration's ``<term>_weight``; 'iou' is no loss, only measured."""
-    terms = [losses["logistic"]]
-    terms += [getattr(config, f"{term}_weight") * value for term, value in losses.items() if term not in ("logistic", "iou")]
-    return torch.stack(terms).sum()
 
 
 def scale_contrast(right: Tensor, wrong: Tensor, y: Tensor, margin: float = 0.3) -> Tensor:

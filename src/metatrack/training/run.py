@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from metatrack.claims import claim
-from metatrack.training.losses import total_loss
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
 from metatrack.training.weights import read_content, save_atomically
@@ -83,7 +82,7 @@ class Training(ABC):
         report_every: batches between two rows of the log.
         warmup: batches over which the learning rate rises.
         trained: the network whose weights change.
-        optimizer: the learning rates of its groups are those at the schedule's height.
+        optimizer: the learning rates of its groups are the highest of the schedule.
     """
 
     unit: ClassVar[str]
@@ -225,6 +224,13 @@ class Run(Generic[C]):
     def _save(self, training: Training) -> None:
         facts = {"step": self.step, "best": self.best, "config": description(self.config)}
         save_atomically({**training.state(), "optimizer": training.optimizer.state_dict(), **facts}, self.checkpoint)
+
+
+def total_loss(losses: Mapping[str, Tensor], config: RunConfig) -> Tensor:
+    """Equation (6) and the further terms, weighted by the configuration's ``<term>_weight``; 'iou' is no loss, only measured."""
+    terms = [losses["logistic"]]
+    terms += [getattr(config, f"{term}_weight") * value for term, value in losses.items() if term not in ("logistic", "iou")]
+    return torch.stack(terms).sum()
 
 
 def take_step(training: Training, batch: Any, config: RunConfig, rates: list[float]) -> dict[str, float]:

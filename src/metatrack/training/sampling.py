@@ -16,10 +16,7 @@ from metatrack.arrays import Float32, Integers
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
-from metatrack.training.mix import Source, boxed_frames, load_mix, shares
-
-__all__ = ["PairSampler", "load_mix"]
-"""Mixes were read here before; the name stays valid."""
+from metatrack.training.mix import Source, boxed_frames, shares
 
 CELL = 8
 """Pixels of the context patch per cell of the response."""

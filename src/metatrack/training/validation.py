@@ -1,7 +1,7 @@
 """Validation by tracking: held-out trajectories under a moving, zooming camera, followed by the run-time tracker itself.
 
-Training trajectories are crops around their target, so as they stand a tracker that never moves would win. A simulated camera
-gives the motion and the scale changes back, with boxes that are exact.
+Training trajectories are crops around their target: on them, a tracker that never moves would win. A simulated camera gives
+motion and changes of scale back, with boxes that are exact.
 """
 
 from __future__ import annotations
