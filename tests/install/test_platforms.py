@@ -39,6 +39,8 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios", "pty"):
 for name in ("fork", "forkpty", "setsid", "killpg", "getpgid", "getuid", "geteuid", "sched_getaffinity", "register_at_fork"):
     if hasattr(os, name):
         delattr(os, name)
+if hasattr(os, "process_cpu_count"):  # from 3.13 on it asks sched_getaffinity, where there is one
+    os.process_cpu_count = os.cpu_count
 for name in ("SIGHUP", "SIGUSR1", "pthread_sigmask", "setitimer", "alarm"):
     if hasattr(signal, name):
         delattr(signal, name)
