@@ -41,6 +41,7 @@ COMMANDS = {
         "app.export_results:ExportResultsOptions", "app.export_results:run", None, "write boxes as files of other toolkits"
     ),
     "report": Command("app.report:ReportOptions", "app.report:run", None, "make tables, plots and a page of an evaluation"),
+    "reproduce": Command("app.reproduce:ReproduceOptions", "app.reproduce:run", None, "make section 4 of the paper, as one page"),
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),

@@ -128,7 +128,15 @@ def file_names(names: list[str]) -> list[str]:
     return made
 
 
-def curve_plot(findings: Findings, styles: Mapping[str, LineStyle], kind: str, group: Group, name: str) -> Plot:
+def curve_plot(
+    findings: Findings,
+    styles: Mapping[str, LineStyle],
+    kind: str,
+    group: Group,
+    name: str,
+    title: str = "",
+    speed: bool = False,
+) -> Plot:
     """Success or precision of all trackers on a group: the legend is ordered by the score in it.
 
     Args:
@@ -137,26 +145,25 @@ def curve_plot(findings: Findings, styles: Mapping[str, LineStyle], kind: str, g
         kind: one of :data:`CURVES`.
         group: of its sequences the mean curve is drawn.
         name: of the files.
+        title: above the plot; empty says what is plotted.
+        speed: frames per second are in the legend too.
     """
     curve, thresholds = CURVES[kind], THRESHOLDS[CURVES[kind].curve]
     scored = [(entry.table(group).mean(curve.metric), entry) for entry in findings.entries]
     scored = sorted(((score, entry) for score, entry in scored if not math.isnan(score)), key=lambda pair: -pair[0])
-    if group.key:
-        title = f"{group.title} ({len(group.sequences)})"
-    else:
-        title = f"{curve.name} of {findings.protocol.upper()} on {findings.title} ({len(group.sequences)} sequences)"
+    title = title or _title(findings, curve, group)
     size = (4.4, 2.75) if group.key else (4.8, 3.2)  # inches: small, so that words stay legible on a telephone
     with _figure(size[0], size[1] if len(scored) < 14 else size[1] + 1.4) as figure:
         axes = figure.add_subplot()
         for rank, (score, entry) in enumerate(scored):
-            has = f", {entry.count(group)}" if entry.count(group) else ""
+            facts = [f"{score:.3f}", entry.count(group), _fps(entry.table(group).fps) if speed else ""]
             _draw(
                 axes,
                 styles[entry.name],
                 entry.name == findings.focus,
                 thresholds,
                 getattr(entry.mean_curves(group), curve.curve),
-                label=f"{_short(entry.name)} [{score:.3f}{has}]",
+                label=f"{_short(entry.name)} [{', '.join(filter(None, facts))}]",
                 zorder=3 + (len(scored) - rank) / 1000 + (entry.name == findings.focus),
             )
         axes.set(title=title, xlabel=curve.x, ylabel=curve.y, ylim=(0, 1.005), xlim=(float(thresholds[0]), float(thresholds[-1])))
@@ -164,12 +171,32 @@ def curve_plot(findings: Findings, styles: Mapping[str, LineStyle], kind: str, g
         # Beside the curves: inside, ten trackers' legend hides what it explains.
         columns = 1 if len(scored) < 24 else 2
         legend = axes.legend(
-            loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.4, title=curve.legend, alignment="left", ncols=columns
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+            handlelength=2.4,
+            title=curve.legend + ", speed" * speed,
+            alignment="left",
+            ncols=columns,
         )
         for text, (_, entry) in zip(legend.get_texts(), scored):
             text.set_fontweight("bold" if entry.name == findings.focus and len(scored) > 1 else "normal")
         svg, png = _files(figure)
     return Plot(name, title, kind, svg, png, group)
+
+
+def _title(findings: Findings, curve: Curve, group: Group) -> str:
+    if group.key:
+        return f"{group.title} ({len(group.sequences)})"
+    return f"{curve.name} of {findings.protocol.upper()} on {findings.title} ({len(group.sequences)} sequences)"
+
+
+def _fps(fps: float) -> str:
+    """A speed in few digits; empty where it is not known.
+
+    >>> _fps(62.53), _fps(0.18), _fps(math.nan)
+    ('63 fps', '0.2 fps', '')
+    """
+    return "" if math.isnan(fps) else f"{fps:.{0 if fps >= 10 else 1}f} fps"
 
 
 def _draw(axes: Axes, style: LineStyle, focus: bool, x: Any, y: Any, **more: Any) -> None:

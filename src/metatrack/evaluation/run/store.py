@@ -261,6 +261,7 @@ class Store:
     def now(self) -> float:
         """The time by the clock of the file system that holds the folder, which may be another machine's."""
         path = self._lock(f"clock-{secrets.token_hex(8)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         moment = path.stat().st_mtime
         path.unlink()

@@ -1,0 +1,183 @@
+"""``metatrack reproduce``: section 4 of the paper, from the data set to one page."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metatrack.app import evaluate, import_results
+from metatrack.app.problem import Problem, needs_extra, user_input
+from metatrack.data.otb import otb_targets, read_otb
+from metatrack.data.sequence import Sequence
+from metatrack.evaluation.run.store import Store
+from metatrack.evaluation.run.trackers import TrackerSpec, tracker_spec
+from metatrack.files import write_atomically
+from metatrack.hints import hint
+from metatrack.report import section4
+from metatrack.report.findings import find
+from metatrack.report.page import remarks
+from metatrack.report.section4 import Comparison, Entrant, Models
+from metatrack.report.section4_page import Figures, draw, html_page
+from metatrack.report.tables import all_tables
+
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """Evaluates what section 4 of the paper compares, and makes one page of it: figures 4 to 7, and the numbers of the text.
+
+    Repeat the call to continue an interrupted one. A partial copy of OTB will do: the page says what is missing. The exit code is
+    0 if everything is done, 1 if a tracker failed somewhere (the page is made all the same), 130 if you interrupted, 2 if the
+    input cannot be used.
+    """
+
+    root: Annotated[Path, tyro.conf.arg(metavar="OTB")]
+    """Folder of your copy of OTB, or of a part of it."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the page (index.html) and of all results."""
+    published: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Published boxes to stand beside ours: a folder of the trackers' folders or .zip files."""
+    trackers: Annotated[str | None, tyro.conf.arg(metavar="A,B,...")] = None
+    """These alone, as the paper or metatrack evaluate calls them: MLT,KCF,C-COT; by default all thirteen."""
+    models: Models = "paper"
+    """MLT with the paper's network, or our default model."""
+    only: Annotated[str | None, tyro.conf.arg(metavar="NAME,...")] = None
+    """These sequences alone."""
+    frames: int = 4
+    """Frames of each sequence in figure 7."""
+    draw_only: bool = False
+    """Evaluate nothing: make the page of what is done so far."""
+    jobs: int | None = None
+    """Runs at once, of one thread each; 1 by default, with --ray all CPUs. Speed is only measured well with 1."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT|auto")] = None
+    """Cluster to run on, as metatrack evaluate has it."""
+
+
+def run(options: ReproduceOptions) -> int:
+    """Runs the command; returns the exit code.
+
+    Raises:
+        Problem: the input cannot be used.
+    """
+    with needs_extra("plot", "metatrack reproduce"):
+        import matplotlib  # noqa: F401
+    if options.frames < 1:
+        raise Problem(f"--frames {options.frames}: at least 1 is needed")
+    with user_input():
+        entrants = chosen(options.models, options.trackers)
+        sequences = evaluate.only(read_otb(options.root), options.only)
+    able, said = ({each: tracker_spec(each.tracker) for each in entrants}, []) if options.draw_only else available(entrants)
+    if not able:
+        raise Problem(f"none of the trackers can run: {' '.join(said)}")
+    for sentence in said:
+        print(sentence, file=sys.stderr)
+    if options.published is not None:
+        import_results.run(
+            import_results.ImportOptions("otb", options.root, (options.published,), options.out / "published", only=options.only)
+        )
+    status = 0 if options.draw_only else _evaluate(options, able)
+    with user_input():
+        comparison = compare(options, entrants, able, sequences)
+        frames = {sequence.name: sequence for sequence in sequences}
+        figures = draw(comparison, section4.figure7(comparison, frames, options.frames))
+        _write(options.out, comparison, figures, [*notes(comparison, sequences), *said])
+    print(f"{options.out / 'index.html'} shows {len(able)} trackers on {len(sequences)} sequences", file=sys.stderr)
+    return status
+
+
+def chosen(models: Models, wanted: str | None) -> tuple[Entrant, ...]:
+    """The trackers that ``--trackers`` names, as the paper or as we call them; all where it is None.
+
+    Raises:
+        ValueError: there is none of a name; the nearest is suggested.
+    """
+    everyone = section4.entrants(models)
+    if wanted is None:
+        return everyone
+    by_name = {name.lower(): each for each in everyone for name in (each.paper, each.tracker)}
+    names = [name.strip().lower() for name in wanted.split(",") if name.strip()]
+    for name in names:
+        if name not in by_name:
+            raise ValueError(f"--trackers: section 4 has no tracker {name!r}; {hint(name, list(by_name), 'there are')}")
+    return tuple(each for each in everyone if each in [by_name[name] for name in names]) or everyone
+
+
+def available(entrants: tuple[Entrant, ...]) -> tuple[dict[Entrant, TrackerSpec], list[str]]:
+    """Those trackers that can run here, and a sentence about each that cannot."""
+    able, said = {}, []
+    for each in entrants:
+        spec = tracker_spec(each.tracker)
+        try:
+            spec.identity()
+        except (OSError, ValueError, ImportError) as error:
+            said.append(f"{each.paper} ({each.tracker}) is left out: {error}.")
+        else:
+            able[each] = spec
+    return able, said
+
+
+def _evaluate(options: ReproduceOptions, able: dict[Entrant, TrackerSpec]) -> int:
+    names = ",".join(spec.name for spec in able.values())
+    return evaluate.run(
+        evaluate.EvaluateOptions(
+            "otb", options.root, names, options.out / "evaluation", jobs=options.jobs, ray=options.ray, only=options.only
+        )
+    )
+
+
+def compare(
+    options: ReproduceOptions,
+    entrants: tuple[Entrant, ...],
+    able: dict[Entrant, TrackerSpec],
+    sequences: list[Sequence],
+) -> Comparison:
+    """Reads what was evaluated and imported.
+
+    Raises:
+        ValueError: a result is damaged, or there is none.
+    """
+    store = Store.open(options.out / "evaluation")
+    there = store.trackers()
+    titles = {spec.name: each.title for each, spec in able.items() if spec.name in there}
+    here = section4.renamed(find(store, sequences, list(titles)), titles)
+    published = None
+    if options.published is not None:
+        results = Store.open(options.out / "published")
+        wanted = {each.paper for each in entrants}
+        found = {name: paper for paper, name in section4.published_names(list(results.trackers())).items() if paper in wanted}
+        shared = [sequence for sequence in sequences if sequence.name in {s.name for s in here.sequences}]
+        published = section4.renamed(find(results, shared, list(found)), found) if found else None
+    return Comparison(entrants, here, published, section4.entrants(options.models)[1].tracker)
+
+
+def notes(comparison: Comparison, sequences: list[Sequence]) -> list[str]:
+    """What a reader has to know first."""
+    said = []
+    there = {sequence.name for sequence in sequences}
+    missing = [target.name for target in otb_targets() if target.name not in there]
+    if missing:
+        lacking = f"{len(missing)} of OTB-100's 100 sequences are missing, so no mean here is one over OTB-100"
+        said.append(f"{lacking}: {', '.join(missing)}.")
+    names = {each.paper: each.tracker for each in comparison.entrants}
+    if "MLT" in names:
+        said.append(f"MLT is `{names['MLT']}`, MLT w/o meta `{comparison.ablation}`; docs/evaluation.md says what both are.")
+    if comparison.ablation == "mlt-paper-no-adapt":
+        said.append(
+            "MLT w/o meta is here the network of MLT, its 96 kernels without the meta-learner's 32. The paper's has 128 kernels, "
+            "and was trained on more videos; no such model comes with this package."
+        )
+    return [*said, *remarks(comparison.here)]
+
+
+def _write(out: Path, comparison: Comparison, figures: Figures, said: list[str]) -> None:
+    for plot in figures.plots():
+        write_atomically(out / "figures" / f"{plot.name}.svg", plot.svg)
+        write_atomically(out / "figures" / f"{plot.name}.png", plot.png)
+    for scene in figures.figure7:
+        write_atomically(out / "figures" / f"figure-7-{scene.strip.sequence}.jpg", scene.strip.jpeg)
+    for name, text in all_tables(comparison.here).items():
+        write_atomically(out / "tables" / name, text.encode())
+    write_atomically(out / "index.html", html_page(comparison, figures, said).encode())
