@@ -45,3 +45,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'metatrack' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(f"metatrack.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
 from metatrack.app.progress import Bar
+from metatrack.app.setting import SetTexts, parse_settings
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import EvaluationError, Workers, evaluate, plan
@@ -51,9 +52,12 @@ class EvaluateOptions:
     """Ours: mlt, mlt-paper, mlt-no-adapt, mlt-paper-no-adapt, mlt-no-meta. To compare with: siamfc, csk, kcf, dsst, srdcf,
     meem, tld, ccot-hog, deepsrdcf-lite0, ccot-lite0, cnn-svm-lite0, svm-lite0, hdt-vgg16, csrt, opencv-tld, mil, mosse,
     medianflow, and nano:FOLDER, vit:FOLDER (of their files). Your own: package.module:factory, or path/of/tracker.json,
-    which says how to start a program. Each may be renamed: name=..."""
+    which says how to start a program, or the folder of a bundle, for our tracker with that model. Each may be renamed:
+    name=..."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the results: one data set and one protocol each."""
+    set_: SetTexts = ()
+    """A setting of our trackers, as in adaptation.interval=30; help(metatrack.TrackerSettings) lists them. Repeat it at will."""
     protocol: Protocol = "ope"
     """Where trackers are started: once (ope), in up to 20 frames (tre), with 12 disturbed boxes (sre)."""
     jobs: int | None = None
@@ -79,10 +83,11 @@ def run(options: EvaluateOptions) -> int:
         raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where people keep the module of their own tracker
+    settings = parse_settings(options.set_)
     workers = None if options.ray is None else _cluster(options.ray)
     with user_input(ImportError):
         name = data_set(options.dataset)
-        trackers = tracker_specs(options.trackers.split(","))
+        trackers = tracker_specs(options.trackers.split(","), settings)
         sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
         identities = {tracker.name: tracker.identity() for tracker in trackers}
         store = Store(options.out, name, options.protocol)

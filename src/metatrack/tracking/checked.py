@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -24,8 +28,40 @@ CountOrNone = Annotated[int, Limit(lambda value: value >= 0, "must be at least 0
 """A number of frames, of which 0 is one, too."""
 
 
+class Explained(type):
+    """Of classes of settings: ``help`` shows what stands under each field, read when it is asked for."""
+
+    @property
+    def __doc__(cls) -> str:  # type: ignore[override]
+        """The class's own text, and its fields with their defaults and meanings."""
+        return "\n".join([inspect.cleandoc(cls.__dict__.get("__doc__") or ""), "", *cls._meanings()])
+
+    def _meanings(cls, prefix: str = "") -> list[str]:
+        lines: list[str] = []
+        for name, text in field_texts(cls).items():
+            kind = type(default := getattr(cls, name))
+            lines += (
+                kind._meanings(f"{name}.") if isinstance(kind, Explained) else [f"{prefix}{name} = {default!r}", f"    {text}"]
+            )
+        return lines
+
+
+def field_texts(settings: type[Any]) -> dict[str, str]:
+    """What stands under each field of a class; nothing where its source is not to be had."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    return {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in pairwise(getattr(tree.body[0], "body", ()))
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
 @dataclass(frozen=True)
-class Checked:
+class Checked(metaclass=Explained):
     """Base of settings: a frozen dataclass whose fields are checked when it is made.
 
     Raises:

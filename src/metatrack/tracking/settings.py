@@ -10,7 +10,7 @@ from metatrack.hints import hint
 from metatrack.tracking.adaptation import AdaptationSettings
 from metatrack.tracking.appearance import TemplateUpdateSettings
 from metatrack.tracking.box_search import BoxSearchSettings
-from metatrack.tracking.checked import check_value, fields_of
+from metatrack.tracking.checked import Explained, check_value, fields_of
 from metatrack.tracking.distractors import DistractorSettings
 from metatrack.tracking.judging import JudgingSettings
 from metatrack.tracking.redetect import RedetectionSettings
@@ -55,7 +55,7 @@ FLAT = {
 
 
 @dataclass(frozen=True, init=False)
-class TrackerSettings:
+class TrackerSettings(metaclass=Explained):
     """How a tracker searches, adapts and judges itself; a model's card may carry values of its own.
 
     A setting is given as ``group.field`` in a dictionary, with its group, or by its old name without a group; so is it read:

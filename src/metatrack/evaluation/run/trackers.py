@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ class Ours:
     """A configuration of this project's tracker."""
 
     model: str
-    """A shipped model."""
+    """A shipped model, or the folder of a bundle."""
     adapt: bool
     help: str
-    settings: TrackerSettings | None = None
-    """None takes the model card's."""
+    settings: TrackerSettings | dict[str, Any] | None = None
+    """None takes the model card's, a dictionary changes single ones of these."""
 
     def make(self) -> TrackerLike:
         """A new one."""
@@ -37,15 +37,17 @@ class Ours:
 
     def identity(self) -> dict[str, Any]:
         """The hashes of its weights, and its settings."""
-        from metatrack.runtime.bundle import open_bundle
+        from metatrack.runtime.bundle import open_bundle, shipped_models
 
         card = open_bundle(self.model).card
         return {
             "metatrack": __version__,
-            "model": self.model,
+            "model": self.model if self.model in shipped_models() else Path(self.model).name,
             "adapt": self.adapt,
             "sha256": {file: facts["sha256"] for file, facts in sorted(card["files"].items())},
-            "tracking": card.get("tracking", {}) if self.settings is None else self.settings.flat(),
+            "tracking": self.settings.flat()
+            if isinstance(self.settings, TrackerSettings)
+            else card.get("tracking", {}) | (self.settings or {}),
         }
 
 
@@ -145,7 +147,8 @@ NAMED: dict[str, Ours | Compared] = {
     "nano": Compared("opencv:Nano", "OpenCV's NanoTrack; nano:FOLDER, which holds its files", takes_folder=True),
     "vit": Compared("opencv:Vit", "OpenCV's VitTrack; vit:FOLDER, which holds its file", takes_folder=True),
 }
-FORMS = "package.module:factory, or a JSON file that says how to start a program"
+NO_SETTINGS: Mapping[str, Any] = {}
+FORMS = "package.module:factory, a bundle's folder, or a JSON file that says how to start a program"
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,10 @@ class TrackerSpec:
     name: str
     """Name in tables and folders."""
     origin: str
-    """One of :data:`NAMED` (with ``:FOLDER`` where files are needed), ``package.module:factory``, or path of a JSON file."""
+    """One of :data:`NAMED` (with ``:FOLDER`` where files are needed), ``package.module:factory``, or path of a JSON file or of a
+    bundle's folder."""
+    settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    """Settings that differ from its own, where it is ours."""
 
     def make(self) -> TrackerLike:
         """A new tracker. If it has a method ``close``, that is to be called in the end.
@@ -181,8 +187,15 @@ class TrackerSpec:
         return self._resolve().identity()
 
     def _resolve(self) -> Ours | Compared | Program | Factory:
+        if _is_bundle(self.origin):
+            return Ours(self.origin, True, "our tracker with another model", dict(self.settings) or None)
         name, colon, folder = self.origin.partition(":")
         named = NAMED.get(name)
+        if isinstance(named, Ours) and self.settings:
+            own = named.settings
+            return replace(
+                named, settings=replace(own, **dict(self.settings)) if isinstance(own, TrackerSettings) else dict(self.settings)
+            )
         if isinstance(named, Compared) and named.takes_folder and colon:
             return replace(named, folder=folder)
         if named is not None and not colon:
@@ -191,7 +204,7 @@ class TrackerSpec:
 
 
 def tracker_spec(text: str) -> TrackerSpec:
-    """``mlt``, ``nano:FOLDER``, ``package.module:factory`` or ``path/of/tracker.json``, with or without ``name=`` before it.
+    """``mlt``, ``nano:FOLDER``, a bundle's folder, ``package.module:factory`` or ``path/of/tracker.json``, also as ``name=...``.
 
     >>> tracker_spec("mine=my.trackers:make_fast")
     TrackerSpec(name='mine', origin='my.trackers:make_fast')
@@ -202,14 +215,16 @@ def tracker_spec(text: str) -> TrackerSpec:
         ValueError: there is no such tracker (the nearest is suggested), or the name cannot be that of a folder.
     """
     name, equals, origin = text.strip().partition("=")
-    if not equals or ":" in name:  # nano:/a=b
+    if not equals or ":" in name or _is_bundle(text.strip()):  # nano:/a=b
         origin = text.strip()
         name = _own_name(origin)
     head, colon, folder = origin.partition(":")
     named = NAMED.get(head)
     if isinstance(named, Compared) and named.takes_folder and not folder:
         raise ValueError(f"{head} needs the folder of its network's files: {head}:FOLDER")
-    if named is None and not colon and not _is_json(origin):
+    if named is None and not colon and not _is_json(origin) and not _is_bundle(origin):
+        if Path(origin).is_dir():
+            raise ValueError(f"{origin} is a folder but no bundle, which holds card.json; pass what metatrack export wrote")
         near = get_close_matches(origin, NAMED)
         near.sort(key=lambda known: sorted(known) != sorted(origin))  # letters in another order are the likeliest slip
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMED)}"
@@ -225,6 +240,8 @@ def _own_name(origin: str) -> str:
     named = NAMED.get(head)
     if isinstance(named, Compared) and named.takes_folder and colon:
         return head
+    if _is_bundle(origin):
+        return Path(origin).resolve().name
     return Path(origin).stem if _is_json(origin) else origin.rpartition(":")[2]
 
 
@@ -232,13 +249,23 @@ def _is_json(origin: str) -> bool:
     return origin.lower().endswith(".json")
 
 
-def tracker_specs(texts: list[str]) -> list[TrackerSpec]:
-    """As :func:`tracker_spec`, of several.
+def _is_bundle(origin: str) -> bool:
+    return origin not in NAMED and (Path(origin) / "card.json").is_file()
+
+
+def tracker_specs(texts: list[str], settings: Mapping[str, Any] = NO_SETTINGS) -> list[TrackerSpec]:
+    """As :func:`tracker_spec`, of several; ``settings`` are for those that are ours.
 
     Raises:
-        ValueError: there is none, or two have the same name.
+        ValueError: there is none, or two have the same name; or there are settings and none is ours.
     """
     specs = [tracker_spec(text) for text in texts if text.strip()]
+    if settings:
+        ours = [isinstance(spec._resolve(), Ours) for spec in specs]
+        if specs and not any(ours):
+            raise ValueError(f"--set is for our tracker, and {', '.join(spec.name for spec in specs)} is not; known are mlt, ...")
+        chosen = tuple(settings.items())
+        specs = [replace(spec, settings=chosen) if own else spec for spec, own in zip(specs, ours, strict=True)]
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not specs or twice:
