@@ -86,11 +86,11 @@ class Expert:
 
     machine: Machine
     history: list[float] = field(default_factory=list)
-    """Scores of the last frames, equation (6)."""
+    """Scores of the last frames: equation (6) of MEEM."""
 
     @property
     def value(self) -> float:
-        """Equation (7)."""
+        """Their sum: equation (7) of MEEM."""
         return sum(self.history[-HISTORY:])
 
 
