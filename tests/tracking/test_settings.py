@@ -19,7 +19,7 @@ from metatrack.tracking.settings import FLAT, GROUPS
 
 OTHER = {
     **{"pyramid": "template", "search_wider": False, "size_limits": (0.5, 2.0), "near_size": 191, "update_threshold": 0.5},
-    **{"update_choice": "peak", "update_keeps_first": True},
+    **{"update_choice": "peak", "update_keeps_first": True, "update_accepts": False, "window_form": "product"},
 }
 """Values that are not the defaults, of the settings for which a little more or less is none."""
 
@@ -117,7 +117,7 @@ def test_a_name_that_cannot_be_read_is_explained():
         ({"adaptation": {"intervall": 5}}, "did you mean 'adaptation.interval'"),
         ({"adaptation.intervall": 5}, "did you mean 'adaptation.interval'"),
         ({"adaption": {"interval": 5}}, "did you mean 'adaptation'"),
-        ({"adaptation": 30}, "adaptation 30 is a group of settings: give a dictionary of interval, delay"),
+        ({"adaptation": 30}, "adaptation 30 is a group of settings: give a dictionary of interval, count_from, delay"),
         ({"": 1}, "unknown tracker setting ''; known are"),
     ],
 )

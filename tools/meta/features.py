@@ -48,6 +48,8 @@ class Options:
     """Folder of the features."""
     model: str = "lite"
     """Whose trunk and last layer."""
+    balanced: bool = True
+    """The gradient is of the balanced loss (6); False: of the plain mean."""
 
 
 def items(entry: dict[str, Any], base: Path) -> Iterator[Item]:
@@ -70,9 +72,11 @@ class Embedder:
 
     Args:
         name: of the model.
+        balanced: see :class:`Options`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, balanced: bool) -> None:
+        self.balanced = balanced
         self.model, self.readout = load_model(name, 1), read_networks(open_bundle(name)).readout
         self.reach = MAX_SHIFT_NEAR if self.model.has_boxes else MAX_SHIFT
 
@@ -88,7 +92,8 @@ class Embedder:
         x, places = torch.from_numpy(template), torch.from_numpy(views.displacements)
         noise = np.where(rng.random((SUPPORT, 1)) < SLIPPED, rng.uniform(-4, 4, (SUPPORT, 2)), rng.normal(0, NOISE, (SUPPORT, 2)))
         y = label_map(places[:SUPPORT] + torch.from_numpy(noise).float(), cells=model.response_cells)
-        one = [loss_gradient(x, features[None, i : i + 1], y[None, i : i + 1], self.readout)[0] for i in range(SUPPORT)]
+        early = [(features[None, i : i + 1], y[None, i : i + 1]) for i in range(SUPPORT)]
+        one = [loss_gradient(x, *each, self.readout, self.balanced)[0] for each in early]
         late = features[SUPPORT:]
         phi_x, phi_z = (project(a, self.readout.weight, self.readout.bias) for a in (x, late))
         energy = F.avg_pool2d(phi_z.square().sum(1, keepdim=True), x.shape[-1], stride=1)[:, 0] * x.shape[-1] ** 2
@@ -108,6 +113,7 @@ class Embedder:
             "energy_x": phi_x.square().sum().numpy(),
             "energy_z": energy.numpy(),
             "correction": correction,
+            "balanced": self.balanced,
         }
 
 
@@ -117,7 +123,7 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     photographs = sorted(p for folder in options.photographs for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    embedder = Embedder(options.model)
+    embedder = Embedder(options.model, options.balanced)
     for entry in json.loads(options.list.read_text()):
         targets = list(items(entry, options.list.parent))
         np.random.default_rng(5).shuffle(targets)

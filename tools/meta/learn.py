@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ import tyro
 from torch import Tensor
 
 from metatrack.bundling.learner import replace_learner
+from metatrack.model.learners import Learner, bounded, make_learner
 from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss, squared_distance
-from metatrack.model.mixing import MixingLearner, bounded
+from metatrack.model.polynomial import PolynomialLearner
 from metatrack.model.shifts import gather
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.load import load_model
@@ -47,6 +48,8 @@ class Options:
     """Folder of the new bundle."""
     model: str = "lite"
     """Bundle whose matching network the features are of."""
+    form: Literal["mixing", "polynomial"] = "mixing"
+    """Of the meta-learner."""
     iterations: int = 1500
     """Batches."""
     batch: int = 16
@@ -59,6 +62,8 @@ class Options:
     """Weight of the rank loss against the logistic one."""
     swapped: float = 0.1
     """Weight of own kernels against another target's."""
+    apart: float = 0.0
+    """Weight of the mean cosine between the kernels of two targets."""
     none: float = 0.06
     """Weight of own kernels against none."""
     targets: int = 0
@@ -101,6 +106,7 @@ class Features:
             raise ValueError(f"{folder} holds no train-*.npz: run tools.meta.features first")
         self.readout = readout
         self.shards: list[Mapping[str, Any]] = [_unpacked(file) for file in files]
+        self.balanced = bool(self.shards[0]["balanced"][0])
         self.places = [(s, i) for s, shard in enumerate(self.shards) for i in range(len(shard["template"]))]
         weights = np.array([VIDEO_WEIGHT if "video" in files[s].name else 1.0 for s, _ in self.places])
         self.shares = weights / weights.sum()
@@ -147,36 +153,44 @@ def response(batch: Batch, readout: Readout, w_target: Tensor | None) -> Tensor:
     return readout.gain * cosine + readout.offset
 
 
-def losses(logits: Tensor, batch: Batch, rank: float) -> Tensor:
-    """Equation (6), balanced, and the softplus of everything else's soft maximum less the target's: ``(n, q)``."""
+def losses(logits: Tensor, batch: Batch, rank: float, balanced: bool) -> Tensor:
+    """Equation (6), and the softplus of everything else's soft maximum less the target's: ``(n, q)``."""
     n, q, r, _ = logits.shape
     places, flat = batch.displacements.flatten(0, 1), logits.flatten(0, 1)
-    logistic = logistic_loss(flat, label_map(places, cells=r))
+    logistic = logistic_loss(flat, label_map(places, cells=r), balanced)
     away, scores = squared_distance(places, r), flat + batch.correction.flatten(0, 1)
     here = scores.masked_fill(away > NEAR, -1e4).amax((1, 2))
     elsewhere = (2 * scores.masked_fill(away <= FAR, -1e4)).logsumexp((1, 2)) / 2
     return (logistic + rank * F.softplus(elsewhere - here)).reshape(n, q)
 
 
-def objective(learner: MixingLearner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
+def objective(learner: Learner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
     """Own kernels' loss, and what it costs not to be better than another target's kernels and than none."""
-    kernels = learner(batch.delta)
-    own = losses(response(batch, readout, bounded(kernels, batch.template, readout)), batch, options.rank)
+    kernels, how = learner(batch.delta), (options.rank, learner.balanced)
+    own = losses(response(batch, readout, bounded(kernels, batch.template, readout)), batch, *how)
     one = batch.first()
     others = bounded(kernels.roll(shift, 0), batch.template, readout)
-    swapped = losses(response(one, readout, others), one, options.rank)[:, 0]
-    none = losses(response(batch, readout, None), batch, options.rank)
+    swapped = losses(response(one, readout, others), one, *how)[:, 0]
+    none = losses(response(batch, readout, None), batch, *how)
     contrast = F.softplus((own[:, 0] - swapped.clamp(max=2)) / 0.1 + 0.5).mean()
     worse = F.softplus((own - none) / 0.1).mean()
-    return own.mean() + options.swapped * contrast + options.none * worse
+    alike = F.normalize(kernels.flatten(1)) @ F.normalize(kernels.roll(shift, 0).flatten(1)).T
+    return own.mean() + options.swapped * contrast + options.none * worse + options.apart * alike.diagonal().mean()
 
 
-def train(features: Features, options: Options) -> MixingLearner:
+def new_learner(features: Features, form: str) -> Learner:
+    """Of the form, for the features' matching network."""
+    weight = features.readout.weight
+    if form == "polynomial":
+        return PolynomialLearner(weight.shape[1], weight.shape[0], weight, features.balanced)
+    return make_learner(form, weight.shape[1], weight.shape[0], features.balanced)
+
+
+def train(features: Features, options: Options) -> Learner:
     """Trains, with a checkpoint every 100 batches beside the features."""
     torch.manual_seed(options.seed)
-    learner = MixingLearner(features.readout.weight.shape[1], features.readout.weight.shape[0])
-    matrices = [p for p in learner.parameters() if p.ndim > 1]
-    optimizer = torch.optim.AdamW(matrices, options.lr, weight_decay=options.weight_decay)
+    learner = new_learner(features, options.form)
+    optimizer = torch.optim.AdamW(learner.parameters(), options.lr, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / options.iterations))),
@@ -184,7 +198,11 @@ def train(features: Features, options: Options) -> MixingLearner:
     number = len(features.places)
     among = np.random.default_rng(1).permutation(number)[: options.targets or number]
     shares = features.shares[among] / features.shares[among].sum()
-    checkpoint, start, settings = options.features / "checkpoint.pt", 0, {k: str(v) for k, v in asdict(options).items()}
+    checkpoint, start, settings = (
+        options.features / f"checkpoint-{options.form}.pt",
+        0,
+        {k: str(v) for k, v in asdict(options).items()},
+    )
     if checkpoint.exists() and (state := torch.load(checkpoint, weights_only=True))["settings"] == settings:
         learner.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
@@ -197,7 +215,7 @@ def train(features: Features, options: Options) -> MixingLearner:
         loss = objective(learner, batch, features.readout, options, int(rng.integers(1, options.batch)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(matrices, 1.0)
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if (step + 1) % 100 == 0 or step + 1 == options.iterations:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -28,6 +28,7 @@ from metatrack.hints import number_spans
 from metatrack.runtime.load import load_model
 from metatrack.runtime.processor import Engine
 from metatrack.tracking.multi import MultiTracker
+from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Result
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source
 from metatrack.video.overlay import draw_targets
@@ -69,10 +70,12 @@ class TrackOptions:
     grows; frames before its first box are not changed. Look at the video before you publish it."""
     dataset: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder to write, new or empty: images and ground truth for training, in GOT-10k's layout, a clip for each target."""
-    model: ModelName = "lite"
-    """Shipped model (see metatrack models), or folder of a bundle."""
+    model: ModelName | None = None
+    """Shipped model (see metatrack models), or folder of a bundle; lite by default, with --as-printed paper."""
     adapt: bool = True
     """Let the meta-learner adapt the model to each target while it tracks."""
+    as_printed: bool = False
+    """Track as the paper prints it, with nothing of our own (settings paper.v1): for comparisons, see docs/paper.md."""
     set_: SetTexts = ()
     """A setting of the tracker, as in adaptation.interval=30; help(metatrack.TrackerSettings) lists them. Repeat it at will."""
     start: int = 0
@@ -238,7 +241,7 @@ def run(options: TrackOptions) -> int:
     first = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
     for text in options.correct:
         parse_correction(text)
-    settings = parse_settings(options.set_)
+    parse_settings(options.set_)
     plan = Plan(options.boxes, options.format, options.video, options.crop_video, options.blur, options.dataset)
     plan.check(options.source, options.boxes_from, options.times)
     check_source(options.source)
@@ -252,8 +255,7 @@ def run(options: TrackOptions) -> int:
         if file is not None:
             print(f"{'given':<9}{used(given)} ({options.boxes_from})", file=sys.stderr)
         with user_input(ModuleNotFoundError):
-            model = load_model(options.model, options.threads, engine=options.engine)
-            tracker = MultiTracker(model, options.adapt, settings)
+            tracker = make_tracker(options)
             products = plan.products(source, given)
         summary = track(
             tracker, source, boxes=plan.table, video=options.video, times=options.times, given=given, products=products
@@ -267,6 +269,22 @@ def run(options: TrackOptions) -> int:
     if summary.failure is not None:
         print(f"error: {summary.failure}", file=sys.stderr)
     return summary.status
+
+
+def make_tracker(options: TrackOptions) -> MultiTracker:
+    """The tracker that the options ask for, without targets.
+
+    Raises:
+        ValueError: the model cannot track as printed; or as :class:`MultiTracker`.
+        Problem: a setting cannot be read.
+    """
+    model = load_model(options.model or ("paper" if options.as_printed else "lite"), options.threads, engine=options.engine)
+    settings = parse_settings(options.set_)
+    if not options.as_printed:
+        return MultiTracker(model, options.adapt, settings)
+    if model.has_boxes:
+        raise ValueError(f"model {model.name!r} has a box head, which the paper has not: use --as-printed with model paper")
+    return MultiTracker(model, options.adapt, replace(TrackerSettings.preset("paper.v1"), **(settings or {})))
 
 
 def describe(summary: Summary, source: FrameSource, tracker: MultiTracker) -> str:

@@ -24,8 +24,8 @@ from metatrack.bundling.strip import strip
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
 from metatrack.model.features import center_cells
+from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.mixing import Learner
 from metatrack.runtime.bundle import CARD, GRAPHS, file_facts
 from metatrack.runtime.graph import SIGNATURES
 from metatrack.runtime.torch_weights import architecture

@@ -13,9 +13,9 @@ from torch.export import Dim
 from metatrack.bundling.quantise import EmbedGraph
 from metatrack.geometry import PARTS, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, locate
+from metatrack.model.learners import Learner, target_kernels
 from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS, adapted_response
-from metatrack.model.mixing import Learner, target_kernels
 
 
 class MatchGraph(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any
 from metatrack.bundling.export import export_graph
 from metatrack.bundling.graphs import adapt_spec
 from metatrack.bundling.replacing import replacing_bundle
+from metatrack.model.learners import Learner, facts_of
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
-from metatrack.model.mixing import Learner, form_of
 from metatrack.runtime.bundle import CARD, GRAPHS, Bundle, file_facts
 from metatrack.runtime.torch_weights import read_networks
 
@@ -36,7 +36,7 @@ def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out
         graph = made / GRAPHS["adapt"]
         readout = read_networks(bundle).readout
         export_graph(adapt_spec(readout, learner, form["template_cells"], form["response_cells"]), graph)
-        form.update(target_kernels=TARGET_KERNELS, support=SUPPORT, meta_learner=form_of(learner))
+        form.update(target_kernels=TARGET_KERNELS, support=SUPPORT, **facts_of(learner))
         card["training"] = {**card["training"], "meta": facts["training"]}
         card["adaptation"] = facts["adaptation"]
         card["files"][graph.name] = file_facts(graph)

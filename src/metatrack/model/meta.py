@@ -25,7 +25,7 @@ def with_ones(a: Tensor) -> Tensor:
     return torch.cat([a, torch.ones_like(a[..., :1, :, :])], dim=-3)
 
 
-def loss_gradient_by_autograd(template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
+def loss_gradient_by_autograd(template: Tensor, support: Tensor, y: Tensor, readout: Readout, balanced: bool = True) -> Tensor:
     """Equation (2): the averaged negative gradient δ of the loss (6) for the last layer's kernels, by automatic differentiation.
 
     As :func:`loss_gradient`, which says the same in a tenth of the time and can be exported.
@@ -34,12 +34,12 @@ def loss_gradient_by_autograd(template: Tensor, support: Tensor, y: Tensor, read
     for x, z, labels in zip(template, support, y, strict=True):
         weight = readout.weight.detach().requires_grad_()
         cosine = correlate(project(x[None], weight, readout.bias), project(z, weight, readout.bias))[:, 0]
-        loss = logistic_loss(readout.gain * cosine + readout.offset, labels).mean()
+        loss = logistic_loss(readout.gain * cosine + readout.offset, labels, balanced).mean()
         deltas.append(-torch.autograd.grad(loss, weight)[0])
     return torch.stack(deltas)
 
 
-def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
+def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout, balanced: bool = True) -> Tensor:
     """Equation (2): the averaged negative gradient δ of the loss (6) for the last layer's kernels, in closed form.
 
     Args:
@@ -47,6 +47,7 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout
         support: ``(n, M, C, h, w)`` penultimate features of the M context patches of each target.
         y: ``(n, M, r, r)`` labels in {-1, +1}.
         readout: of the matching network.
+        balanced: half of the loss's weight is on the target's positions; False is the plain mean.
 
     Returns:
         δ, ``(n, K, C)``.
@@ -69,7 +70,7 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout
 
     # Backward by hand: the derivative of the loss for the response, then for the three inner products.
     labels = y.flatten(0, 1)
-    slope = gain * position_weights(labels, balanced=True) * -labels * torch.sigmoid(-labels * response)  # (n M, 17, 17)
+    slope = gain * position_weights(labels, balanced) * -labels * torch.sigmoid(-labels * response)  # (n M, 17, 17)
     by_dots = slope / (norm_x * norm_z)
     by_x = (slope * dots / (norm_x**3 * norm_z)).sum((1, 2))  # (n M,)
     by_z = slope * dots / (norm_x * norm_z**3)  # (n M, 17, 17)
@@ -90,13 +91,30 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout
 
 
 class MetaLearner(nn.Module):
-    """g_θ of equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels of 128 channels, dropout after both hidden layers."""
+    """g_θ of equation (3): δ of 128 x 96 -> 512 -> 512 -> 4096 = 32 kernels of 128 channels, dropout after both hidden layers.
+
+    Args:
+        channels: C of the penultimate features.
+        kernels: K of the last layer.
+        hidden: width of both hidden layers.
+        dropout: share of their outputs.
+        balanced: δ is of the balanced loss (6); False: of the plain mean.
+        energy: what the new kernels take of the template's squared features, at most; 1 is no limit, as in the paper.
+    """
 
     delta_scale: Tensor
 
-    def __init__(self, channels: int = 128, kernels: int = 96, hidden: int = 512, dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        channels: int = 128,
+        kernels: int = 96,
+        hidden: int = 512,
+        dropout: float = 0.3,
+        balanced: bool = True,
+        energy: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.balanced, self.energy = channels, balanced, energy
         last = nn.Linear(hidden, channels * TARGET_KERNELS)
         self.layers = nn.Sequential(
             nn.Linear(channels * kernels, hidden),
@@ -136,9 +154,9 @@ def adapted_response(template: Tensor, search: Tensor, readout: Readout, w_targe
     return readout.gain * normalised(correlation(phi_x, phi_z), phi_x, phi_z) + readout.offset
 
 
-def adapted_loss(response: Tensor, y: Tensor) -> Tensor:
+def adapted_loss(response: Tensor, y: Tensor, balanced: bool = True) -> Tensor:
     """Equation (7): the loss (6) of the responses (4) to T contexts of one target, of which w_target has seen M.
 
     A mean where the paper has a sum. ``(T, r, r)`` logits of :func:`adapted_response` and labels -> a scalar.
     """
-    return logistic_loss(response, y).mean()
+    return logistic_loss(response, y, balanced).mean()

@@ -8,14 +8,11 @@ paper's takes 8.7 million, and a target that nobody saw still moves the kernels 
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.matching import Readout, project
-from metatrack.model.meta import TARGET_KERNELS, MetaLearner, loss_gradient
+from metatrack.model.meta import TARGET_KERNELS
 
 SHARE = 0.24
 """Of the squared features of the template: what the new kernels take, the rest is the matching network's."""
@@ -27,17 +24,24 @@ TINY = 1e-20
 class MixingLearner(nn.Module):
     """g_θ(δ) = V + (L δ̂ + A_2 (relu(A_1 δ̂ B_1 + c) - relu(c))) B_2, where δ̂ is δ at a root mean square of 1.
 
-    Without δ there is V alone. The kernels' scale is not g_θ's to say, see :func:`bounded`.
+    Without δ there is V alone. The kernels' scale is not g_θ's to say, see :func:`metatrack.model.learners.bounded`.
 
     Args:
         channels: C of the penultimate features.
         kernels: K of the last layer.
         hidden: rows of the hidden layer.
         dropout: of the hidden layer, in training.
+        balanced: δ is of the balanced loss (6); False: of the plain mean.
     """
 
-    def __init__(self, channels: int = 128, kernels: int = 96, hidden: int = 64, dropout: float = 0.3) -> None:
+    energy = SHARE
+    """What the new kernels take of the template's squared features."""
+
+    def __init__(
+        self, channels: int = 128, kernels: int = 96, hidden: int = 64, dropout: float = 0.3, balanced: bool = True
+    ) -> None:
         super().__init__()
+        self.balanced = balanced
         self.rows = nn.Parameter(torch.randn(hidden, kernels) / kernels**0.5)  # A_1
         self.columns = nn.Parameter(torch.eye(channels) + 0.02 * torch.randn(channels, channels))  # B_1
         self.threshold = nn.Parameter(0.1 * torch.randn(hidden, channels))  # c
@@ -53,54 +57,3 @@ class MixingLearner(nn.Module):
         hidden = F.relu(self.rows @ delta @ self.columns + self.threshold) - F.relu(self.threshold)
         kernels: Tensor = (self.mix @ self.dropout(hidden) + self.linear @ delta) @ self.out + self.constant
         return kernels
-
-
-Learner: TypeAlias = MetaLearner | MixingLearner
-"""Either form of g_θ."""
-
-
-def bounded(kernels: Tensor, template: Tensor, readout: Readout) -> Tensor:
-    """Kernels at the scale where they take a fixed share of the template's squared features: they cannot drown the old ones.
-
-    Args:
-        kernels: ``(n, 32, C)``.
-        template: ``(n, C, k, k)`` penultimate features of the target patches.
-        readout: of the matching network.
-    """
-    old = project(template, readout.weight, readout.bias).square().sum((1, 2, 3))
-    new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))
-    return kernels * (SHARE / (1 - SHARE) * old / (new + TINY)).sqrt()[:, None, None]
-
-
-def target_kernels(learner: Learner, template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
-    """Equations (2) and (3): w_target ``(n, 32, C)`` of n targets.
-
-    Args:
-        learner: g_θ.
-        template: ``(n, C, k, k)`` penultimate features.
-        support: ``(n, M, C, h, w)`` penultimate features of the contexts z.
-        y: ``(n, M, r, r)`` labels in {-1, +1}.
-        readout: of the matching network.
-    """
-    kernels: Tensor = learner(loss_gradient(template, support, y, readout))
-    return bounded(kernels, template, readout) if isinstance(learner, MixingLearner) else kernels
-
-
-def make_learner(form: str, channels: int, kernels: int) -> Learner:
-    """A new g_θ: 'printed', the paper's, or 'mixing'.
-
-    Raises:
-        ValueError: there is no such form.
-    """
-    if form not in ("printed", "mixing"):
-        raise ValueError(f"unknown meta-learner {form!r}; there are printed, mixing")
-    return MixingLearner(channels, kernels) if form == "mixing" else MetaLearner(channels, kernels)
-
-
-def form_of(learner: Learner) -> str:
-    """The name that :func:`make_learner` takes.
-
-    >>> form_of(MixingLearner())
-    'mixing'
-    """
-    return "mixing" if isinstance(learner, MixingLearner) else "printed"

@@ -50,14 +50,14 @@ class Background:
     def _begin(self) -> None:
         self._thread, self._process = ThreadPoolExecutor(1, "metatrack-adapt"), os.getpid()
 
-    def submit(self, work: Callable[..., Float32], *args: Float32) -> Future[Float32] | Ready:
+    def submit(self, work: Callable[[], Float32]) -> Future[Float32] | Ready:
         """Begins a call, and says where its answer will be."""
         if self._process != os.getpid():  # threads do not come along where a process forks
             self._begin()
         try:
-            return self._thread.submit(work, *args)
+            return self._thread.submit(work)
         except RuntimeError:  # the main thread has ended, so Python begins no work in threads; this thread may still track
-            return Ready(work(*args))
+            return Ready(work())
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +205,9 @@ class Model:
         graph = self._graph("adapt", "has no meta-learner; use adapt=False")
         return graph.run({"template": template, "support": support, "labels": labels})[0]
 
-    def adapt_in_background(self, template: Float32, support: Float32, labels: Float32) -> Future[Float32] | Ready:
-        """:meth:`adapt` in a thread of the model's own, one call after another: the next frames need not wait for it."""
-        return self._background.submit(self.adapt, template, support, labels)
+    def in_background(self, work: Callable[[], Float32]) -> Future[Float32] | Ready:
+        """Calls with :meth:`adapt` in them, in a thread of the model's own, one after another: the next frames need not wait."""
+        return self._background.submit(work)
 
     def kernels(self, w_target: Float32) -> Float32:
         """Kernels ``(..., k, C)`` as the engine takes them: with ``same_rows``, zeros stand for those that a target lacks."""

@@ -24,8 +24,8 @@ try:
 
     from metatrack.model.box import BoxHead, locate
     from metatrack.model.features import center_cells
+    from metatrack.model.learners import Learner, target_kernels
     from metatrack.model.meta import adapted_response
-    from metatrack.model.mixing import Learner, target_kernels
     from metatrack.runtime.torch_slots import BUCKETS, Function, Gpu, Place, Slot, batches
     from metatrack.runtime.torch_weights import Networks, read_networks
 except ModuleNotFoundError as error:

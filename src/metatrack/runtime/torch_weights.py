@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from metatrack.model.box import BoxHead, BoxNetwork, make_network
 from metatrack.model.features import STRIDE, Trunk
+from metatrack.model.learners import Learner, facts_of, make_learner
 from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
-from metatrack.model.mixing import Learner, form_of, make_learner
 from metatrack.runtime.bundle import Bundle, BundleError
 
 WHOLE = ("_bytes", "_scale")
@@ -59,7 +59,7 @@ def architecture(network: MatchingNetwork, learner: Learner | None) -> dict[str,
         "response_cells": r,
         "stride": STRIDE,
         "support": SUPPORT if learner is not None else 0,
-        **({} if learner is None else {"meta_learner": form_of(learner)}),
+        **({} if learner is None else facts_of(learner)),
     }
 
 
@@ -76,8 +76,7 @@ def read_networks(bundle: Bundle) -> Networks:
     embed, last = _Constants(bundle, "embed"), _Constants(bundle, name)
     with torch.device("meta"):  # shapes alone: all weights come from the bundle
         network = make_network(card["architecture"]["trunk"], card["architecture"]["kernels"], name == "locate")
-        form = card["architecture"].get("meta_learner", "printed")
-        learner = make_learner(form, network.trunk.channels, network.kernels) if bundle.graph("adapt") else None
+        learner = _learner(card["architecture"], network) if bundle.graph("adapt") else None
     embed.fill(network.trunk, "trunk")
     head = network.box if isinstance(network, BoxNetwork) else None
     if head is not None:
@@ -90,6 +89,12 @@ def read_networks(bundle: Bundle) -> Networks:
             raise BundleError(f"{adapt.file} belongs to another network than {last.file}: export the model again")
     bias, gain, offset = last.take("bias", (network.kernels,)), last.take("gain", ()), last.take("offset", ())
     return Networks(network.trunk, Readout(weight, bias, gain, offset), head, learner)
+
+
+def _learner(form: Mapping[str, Any], network: MatchingNetwork) -> Learner:
+    """The meta-learner that a card's architecture tells of, without weights; older cards tell less."""
+    facts = form.get("balanced", True), form.get("energy", 1.0)
+    return make_learner(form.get("meta_learner", "printed"), network.trunk.channels, network.kernels, *facts)
 
 
 class _Constants:

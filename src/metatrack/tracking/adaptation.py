@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from metatrack.arrays import Float32
+from metatrack.tracking.acceptance import Scorer, accepted
 from metatrack.tracking.checked import Amount, Checked, Count, CountOrNone, Share
 from metatrack.tracking.memory import Criterion, Memory, Sample, labels
 
@@ -19,10 +21,13 @@ if TYPE_CHECKING:  # settings are read where no network is run
 
 @dataclass(frozen=True)
 class AdaptationSettings(Checked):
-    """When and from what the meta-learner makes kernels."""
+    """When and from what the meta-learner makes kernels, and when they are taken."""
 
     interval: Count = 90
     """T of Algorithm 1: frames between updates of w_target (section 4.1)."""
+    count_from: Literal[0, 1] = 0
+    """Number of the target's first frame. 1 is the paper's, whose first update is in frame t = T of the sequence; 0 counts the
+    frames that were tracked."""
     delay: CountOrNone = 2
     """Frames after which a new w_target is used (before the next update in any case); the meta-learner works in the background
     meanwhile. Results are the same on any machine, because that frame waits for a meta-learner that is late. 0 learns within the
@@ -36,42 +41,55 @@ class AdaptationSettings(Checked):
     equation (5) as printed, which prefers a context in which nothing is seen."""
     keep_first: bool = False
     """The first frame, the only one whose target is given, is always among the samples. The paper's is False."""
+    accept: bool = True
+    """New kernels are taken only if the target stands out with them no less than without, on the first frame and on the samples;
+    else the last ones are, if that holds of them, or none. The paper takes all: False."""
 
 
 @dataclass
 class Adaptation:
     """A target's kernels, and what the next ones will be made of."""
 
-    w_target: Float32  # (32, C), or (0, C) before the first update
+    w_target: Float32  # (32, C), or (0, C) while there are none
     memory: Memory
-    first: Sample | None = None  # the first frame, if it is always among the samples
+    first: Sample | None = None  # the first frame, where the settings ask for it
     pending: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works in the background
     begun: int = 0  # number of the frame at which it was asked
 
-    def update(self, model: Model, template: Float32, frame: int, settings: AdaptationSettings) -> None:
+    def update(self, model: Model, template: Float32, scorer: Scorer, frame: int, settings: AdaptationSettings) -> None:
         """Every T frames, asks the meta-learner for new kernels, which are used some frames later.
 
         Args:
             model: has the meta-learner.
             template: ``(1, C, k, k)``.
-            frame: number of the frame, counted from the target's first.
-            settings: T and the delay.
+            scorer: of that template, to judge the kernels by.
+            frame: number of the frame, 0 being the target's first.
+            settings: T, the delay, and whether kernels are judged.
 
         Raises:
             RuntimeError: the meta-learner failed; the message says at which frame it began, and its cause is the error itself.
         """
-        since = frame % settings.interval
+        since = (frame + settings.count_from) % settings.interval
         if since == 0 and self.memory.samples:
-            first = [] if self.first is None else [self.first]
-            samples = first + self.memory.choose(model.support - len(first))
-            support = np.stack([sample.features for sample in samples])
-            places = np.array([sample.displacement for sample in samples])
-            self.pending = model.adapt_in_background(template, support, labels(places, model.response_cells, settings.radius))
+            self.pending = model.in_background(self._work(model, template, scorer, settings))
             self.begun = frame
             self.memory.clear()
         if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
             pending, self.pending = self.pending, None
             self.w_target = self._result(pending)
+
+    def _work(self, model: Model, template: Float32, scorer: Scorer, settings: AdaptationSettings) -> partial[Float32]:
+        """What is to be done in the background, with all that it takes: the target goes on meanwhile."""
+        given = [] if self.first is None else [self.first]
+        first = given if settings.keep_first else []
+        samples = first + self.memory.choose(model.support - len(first))
+        support = np.stack([sample.features for sample in samples])
+        places = np.array([sample.displacement for sample in samples])
+        y = labels(places, model.response_cells, settings.radius)
+        if not (settings.accept and given):
+            return partial(model.adapt, template, support, y)
+        judged = given + self.memory.choose(len(self.memory.samples))
+        return partial(_judged, model, template, support, y, self.w_target, scorer, judged)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which cannot hold what is still being computed: waits for it."""
@@ -84,3 +102,10 @@ class Adaptation:
             return pending.result()
         except Exception as error:
             raise RuntimeError(f"adapting at frame {self.begun} failed: {type(error).__name__}: {error}") from error
+
+
+def _judged(
+    model: Model, template: Float32, support: Float32, y: Float32, last: Float32, scorer: Scorer, judged: list[Sample]
+) -> Float32:
+    """New kernels, or the last ones, or none: see :func:`accepted`."""
+    return accepted((model.adapt(template, support, y), last), model.no_kernels, scorer, judged)

@@ -13,11 +13,12 @@ import numpy as np
 from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.runtime.graph import with_rows
+from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, sigmoid, windowed
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Maps, Model
@@ -73,7 +74,7 @@ class BoxSearch:
         distractors: DistractorSettings,
         small_contexts: bool = True,
     ) -> None:
-        self.model, self.settings, self.window = model, settings, search.window
+        self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
         self.template_update, self.distractors = template_update, distractors
         self.small_contexts = small_contexts and settings.small_size < SEARCH_SIZE
 
@@ -153,13 +154,16 @@ class BoxSearch:
         window = self.window if place is None else 0.0
         return self._choose(response, target.appearance, target.center, target.side, distractors, window)
 
-    def peaks(self, target: TargetState[BoxAppearance], features: Float32) -> Floats:
-        """Of the box head's scores."""
-        own, n = target.appearance, len(features)
-        inputs = (own.now.template, own.now.parts, target.w_target[None], own.size)
-        template, parts, w_target, size = (np.repeat(each, n, axis=0) for each in inputs)
-        logits = self.model.locate(template, parts, features, w_target, size).logits
-        return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
+    def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
+        """The box head's scores."""
+        model, now, size = self.model, target.appearance.now, target.appearance.size
+
+        def logits(features: Float32, w_target: Float32) -> Float32:
+            inputs = (now.template, now.parts, w_target[None], size)
+            template, parts, kernels, sizes = (np.repeat(each, len(features), axis=0) for each in inputs)
+            return model.locate(template, parts, features, kernels, sizes).logits
+
+        return logits
 
     def _locate(self, own: BoxAppearance, features: Float32, w_target: Float32) -> Maps:
         return self.model.locate(own.now.template, own.now.parts, features, w_target[None], own.size)
@@ -176,7 +180,7 @@ class BoxSearch:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
-        return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor)
+        return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor, self.form)
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ def choose_box(
     window: float,
     distractors: Sequence[tuple[float, float]] = (),
     factor: float = 1.0,
+    form: WindowForm = "sum",
 ) -> Candidate:
     """Place, size and shape of the target from a box head's answer for one context.
 
@@ -210,6 +215,7 @@ def choose_box(
         distractors: places x, y of known distractors, in cells from the context's centre. What is nearer to one of them than to
             the target's last place is taken for that distractor, and its score is multiplied by
         factor: see :class:`DistractorSettings`.
+        form: how the window is applied.
     """
     # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
     logits, sides, size, stride = finite(maps.logits[0]), maps.sides[0], view.size, view.stride
@@ -225,7 +231,7 @@ def choose_box(
         theirs = (to_distractors < np.linalg.norm(centers, axis=-1)) & (to_distractors < reach)
         strength = np.where(theirs, certainty * factor, certainty)
     cells = logits.shape[-1]
-    mixed = (1 - window) * strength + window * cosine_window(cells, view.whole)
+    mixed = windowed(strength, cosine_window(cells, view.whole), window, form)
     row, column = divmod(int(np.argmax(mixed)), cells)
     # Neighbours see the same target: their mean box is steadier than the best one.
     rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)

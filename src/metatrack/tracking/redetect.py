@@ -12,6 +12,7 @@ from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.checked import Checked, Share
 from metatrack.tracking.judging import score_of
 from metatrack.tracking.patches import Patches
+from metatrack.tracking.search import finite
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Model
@@ -55,7 +56,8 @@ def redetect(
     first = (target.sighting.unseen_frames % rounds) * PLACES
     places = places[first : first + PLACES]
     features = model.search(np.stack([patches.cut(x, y, side, SEARCH_SIZE) for x, y in places]))
-    best = int(np.argmax(searcher.peaks(target, features)))
+    peaks = finite(searcher.scorer(target)(features, target.w_target)).max((1, 2))
+    best = int(np.argmax(peaks))
     found = searcher.find(target, searcher.respond(target, features[best : best + 1]), places[best])
     score = score_of(found.peak, model.card["calibration"])
     if score < min_score:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from metatrack.arrays import Float32, Floats, UInt8
+from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import SEARCH_SIZE, Center
+from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, cosine_window, finite, sigmoid
+from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, sigmoid, windowed
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Model
@@ -55,7 +56,7 @@ class ScaleSearch:
     """
 
     def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
-        self.model, self.settings, self.window = model, settings, search.window
+        self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
         self._context_scales: tuple[float, ...] = settings.scales if settings.pyramid == "search" else (1.0,)
         self._template_scales: tuple[float, ...] = settings.scales if settings.pyramid == "template" else (1.0,)
 
@@ -86,22 +87,24 @@ class ScaleSearch:
     def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_scale`."""
         responses = response.reshape(-1, *response.shape[2:])
-        found, scale = choose_scale(responses, self.settings, self.window if place is None else 0.0)
+        found, scale = choose_scale(responses, self.settings, self.window if place is None else 0.0, self.form)
         if len(self._context_scales) == 1:
             return found
         return found._replace(context=scale, zoom=self._context_scales[scale])
 
-    def peaks(self, target: TargetState[Float32], features: Float32) -> Floats:
+    def scorer(self, target: TargetState[Float32]) -> Scorer:
         """At the last scale."""
-        logits = self.model.match(self.template(target), features, target.w_target)[:, 0]
-        return np.asarray(np.nan_to_num(logits, nan=-60.0).max((1, 2)))
+        model, template = self.model, self.template(target)
+        return lambda features, w_target: model.match(template, features, w_target)[:, 0]
 
 
-def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: float) -> tuple[Candidate, int]:
+def choose_scale(
+    responses: Float32, settings: ScaleSearchSettings, window: float, form: WindowForm = "sum"
+) -> tuple[Candidate, int]:
     """Scale and place of the target from the responses ``(3, 17, 17)`` (logits) at scales 1, 1/step, step.
 
-    Scales other than the last one's pay a penalty on their odds; at the best scale, the up-sampled response and the cosine
-    window are summed with weights ``1 - window`` and ``window``, and the highest sum wins.
+    Scales other than the last one's pay a penalty on their odds; at the best scale, the cosine window is applied to the
+    up-sampled response (see :class:`~metatrack.tracking.search.SearchSettings`), and the highest value wins.
 
     Returns:
         What was found, as if in a single context, and the index of its scale.
@@ -113,11 +116,12 @@ def choose_scale(responses: Float32, settings: ScaleSearchSettings, window: floa
     large = upsampled(clean[scale], up)
     probability = sigmoid(large)
     probability /= max(float(probability.max()), 1e-9)
-    mixed = (1 - window) * probability + window * cosine_window(cells * up)
+    mixed = windowed(probability, cosine_window(cells * up), window, form)
     row, column = divmod(int(np.argmax(mixed)), cells * up)
     # The window has chosen among peaks. It must not move the chosen one: probabilities are flat around a target, and the sum's
-    # maximum would lag behind every motion. The logits are not flat, and say where the peak is.
-    reach = int(PEAK_REACH * up)
+    # maximum would lag behind every motion. The logits are not flat, and say where the peak is. The product is the paper's, whose
+    # maximum is the place.
+    reach = int(PEAK_REACH * up) if form == "sum" else 0
     top, left = max(0, row - reach), max(0, column - reach)
     around = large[top : row + reach + 1, left : column + reach + 1]
     row, column = divmod(int(np.argmax(around)), around.shape[1])

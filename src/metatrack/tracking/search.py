@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, Floats, UInt8
 from metatrack.geometry import Center
+from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Limit, Share
 from metatrack.tracking.patches import Patches
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.tracking.target import TargetState
+
+
+WindowForm: TypeAlias = Literal["sum", "product"]
+"""How the cosine window is applied to a response."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class SearchSettings(Checked):
 
     window: Share = 0.176
     """Weight of the cosine window h against the response; SiamFC's value, unsaid in the paper."""
+    window_form: WindowForm = "sum"
+    """How the window is applied. 'sum': response and window are summed with weights 1 - w and w, as in SiamFC. 'product': the
+    response is multiplied by 1 - w + w h, which with w = 1 is the paper's product."""
     size_limits: Annotated[
         tuple[float, float], Limit(lambda limits: 0 < limits[0] <= 1 <= limits[1], "must enclose 1, and be above 0")
     ] = (0.2, 5.0)
@@ -76,8 +84,8 @@ class Searcher(Protocol):
             place: elsewhere in the image. There the window, which favours the last place, has nothing to say.
         """
 
-    def peaks(self, target: TargetState[Any], features: Float32) -> Floats:
-        """The highest logit in each of n contexts: ``(n,)``."""
+    def scorer(self, target: TargetState[Any]) -> Scorer:
+        """The logits of contexts, by the template as it is now: what else becomes of the target does not change them."""
 
 
 def finite(logits: Float32) -> Float32:
@@ -88,6 +96,17 @@ def finite(logits: Float32) -> Float32:
 def sigmoid(logits: Floats) -> Floats:
     """Probabilities."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
+
+
+def windowed(strength: Floats, window: Float64, weight: float, form: WindowForm = "sum") -> Floats:
+    """A response under the cosine window, which counts for ``weight``: see :class:`SearchSettings`.
+
+    >>> windowed(np.array([0.5, 1.0]), np.array([1.0, 0.2]), 1.0, "product")
+    array([0.5, 0.2])
+    """
+    if form == "product":
+        return strength * (1 - weight + weight * window)
+    return (1 - weight) * strength + weight * window
 
 
 @lru_cache(maxsize=4)

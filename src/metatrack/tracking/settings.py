@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from metatrack.geometry import SEARCH_SIZE
 from metatrack.hints import hint
 from metatrack.tracking.adaptation import AdaptationSettings
 from metatrack.tracking.appearance import TemplateUpdateSettings
@@ -25,6 +26,7 @@ FLAT = {
     "shape_penalty": "box_search.shape_penalty",
     "size_rate": "box_search.size_rate",
     "window": "search.window",
+    "window_form": "search.window_form",
     "upsample": "scale_search.upsample",
     "size_limits": "search.size_limits",
     "pyramid": "scale_search.pyramid",
@@ -34,6 +36,8 @@ FLAT = {
     "positive_radius": "adaptation.radius",
     "update_choice": "adaptation.choice",
     "update_keeps_first": "adaptation.keep_first",
+    "update_counts_from": "adaptation.count_from",
+    "update_accepts": "adaptation.accept",
     "lost_below": "judging.lost_below",
     "unseen_below": "redetection.below",
     "search_wider": "redetection.enabled",
@@ -52,6 +56,23 @@ FLAT = {
     "size_trust": "box_search.size_trust",
 }
 """Every setting: its old name, which cards and scripts from before there were groups use, and its place, ``group.field``."""
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper.v1": {
+        "search": {"window": 1.0, "window_form": "product"},
+        "scale_search": {"pyramid": "search", "step": 1.05, "interval": 1, "penalty": 0.95, "damping": 0.60},
+        "box_search": {"small_size": SEARCH_SIZE, "size_trust": 0.0},
+        "template_update": {"share": 0.0},
+        "distractors": {"factor": 1.0},
+        "redetection": {"enabled": False, "below": 0.0},
+        "adaptation": {
+            **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
+            **{"choice": "sigmoid", "keep_first": False, "accept": False},
+        },
+    },
+}
+"""Settings with a name. ``paper.v1``: what section 4.1 of the paper and Algorithm 1 say, and nothing that is not in them; with
+the trunk ``paper``, the paper's tracker as printed."""
 
 
 @dataclass(frozen=True, init=False)
@@ -108,6 +129,20 @@ class TrackerSettings(metaclass=Explained):
             raise AttributeError(f"TrackerSettings has no {name!r}; {hint(name, [*GROUPS, *FLAT])}")
         group, field = FLAT[name].split(".")
         return getattr(getattr(self, group), field)
+
+    @classmethod
+    def preset(cls, name: str) -> TrackerSettings:
+        """Settings with a name, one of :data:`PRESETS`.
+
+        >>> TrackerSettings.preset("paper.v1").scale_search.interval
+        1
+
+        Raises:
+            ValueError: there are none of that name.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"no preset {name!r}; {hint(name, [*PRESETS])}")
+        return cls(**PRESETS[name])
 
     def flat(self) -> dict[str, Any]:
         """All values by their old names."""

@@ -104,7 +104,7 @@ class Tracker:
             appearance=self.searcher.appearance(patches, center),
             adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support), self.settings.adaptation.choice)),
         )
-        if self.adapt and self.settings.adaptation.keep_first:
+        if self.adapt and (self.settings.adaptation.keep_first or self.settings.adaptation.accept):
             context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
             self.state.adaptation.first = Sample(self.model.search(context[None])[0], (0.0, 0.0), 0.0)
 
@@ -207,9 +207,10 @@ class Tracker:
             self.started.adaptation.memory.add(features[found.context], found.displacement, found.response)
 
     def _update_kernels(self) -> None:
-        target = self.started
+        target, searcher = self.started, self.searcher
         if self.adapt:
-            target.adaptation.update(self.model, self.searcher.template(target), target.frame, self.settings.adaptation)
+            template, scorer = searcher.template(target), searcher.scorer(target)
+            target.adaptation.update(self.model, template, scorer, target.frame, self.settings.adaptation)
 
 
 def _settings_of(model: Model) -> TrackerSettings:

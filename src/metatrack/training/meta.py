@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from metatrack.model.box import BoxNetwork
+from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
 from metatrack.training.loading import Clips, load_batches, to_network
@@ -60,6 +61,10 @@ class MetaConfig(RunConfig):
     """Share of the trajectories that only validation sees."""
     scale_weight: float = 0.5
     """Weight of the contrast between right and wrong scales."""
+    balanced: bool = True
+    """Half of the weight of the loss (6) on the target's positions, in (2) and in (7); False is the plain mean, as printed."""
+    energy: float = 0.5
+    """What the new kernels take of the template's squared features, at most; 1 is no limit, as in the paper."""
 
 
 class Features(NamedTuple):
@@ -123,15 +128,15 @@ def batch_losses(
             [label_map(d[:support] + e.noise, cells=cells) for d, e in zip(displacements, episodes, strict=True)]
         )
         own = torch.stack([t[0] for t in templates])
-        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, readout)
+        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, readout, learner.balanced)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
     with precision.autocast():
-        w_target = learner(delta)  # (n, 32, C)
+        w_target = within_energy(learner, learner(delta).float(), own, readout)  # (n, 32, C)
         for i, episode in enumerate(episodes):
             contexts = torch.cat([searches[i], episode.stranger.float()[None]])
-            response = adapted_response(templates[i], contexts, readout, w_target[i].float()).float()  # (T + 1, 3 or 1, r, r)
+            response = adapted_response(templates[i], contexts, readout, w_target[i]).float()  # (T + 1, 3 or 1, r, r)
             right, y = response[:-1, 0], label_map(displacements[i], cells=cells)
-            terms["logistic"].append(adapted_loss(right, y))
+            terms["logistic"].append(adapted_loss(right, y, learner.balanced))
             if response.shape[1] == 3:  # a box head has no search over scales to spoil
                 wrong = scale_contrast(right, response[:-1, 1], y) + scale_contrast(right, response[:-1, 2], y)
                 terms["scale"].append(0.5 * wrong.mean())
@@ -165,7 +170,7 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
                 support = features.searches[episode.clip, chosen].float()[None]
                 y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)[None]
                 template = features.templates[episode.clip, :1].float()
-                delta = loss_gradient(template, support, y, readout)
+                delta = loss_gradient(template, support, y, readout, config.balanced)
                 squares.append(delta.square().mean())
     return torch.stack(squares).mean().sqrt()
 
@@ -195,7 +200,8 @@ class MetaTraining(Training):
         self.features = embed_clips(network, clips, config.workers, precision, stop)
         self.clips = simulate(val_sources, config.val_clips)
         torch.manual_seed(config.seed)
-        self.trained = self.learner = MetaLearner(network.trunk.channels, network.kernels)
+        size = network.trunk.channels, network.kernels
+        self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy)
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
         self.baseline = float(track_clips(model_of(network, None, precision), self.clips).mean())

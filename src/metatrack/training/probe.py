@@ -18,8 +18,9 @@ import torch
 from metatrack.arrays import Array, Float32, Float64, Rng, UInt8
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, iou
-from metatrack.model.matching import label_map, logistic_loss, squared_distance
+from metatrack.model.matching import label_map, logistic_loss
 from metatrack.runtime.model import Model
+from metatrack.tracking.acceptance import margins
 from metatrack.training.augment import Augmentation, View, apparent_size, jitter
 from metatrack.training.mix import Source, boxed_frames
 from metatrack.training.sampling import CELL, MAX_SHIFT, MAX_SHIFT_NEAR
@@ -30,8 +31,6 @@ QUERIES = 3
 """Later views of each target."""
 EARLY = 1 / 3
 """Share of a trajectory, from its start, that the template and the views for the gradient are taken from."""
-BEYOND = 4.0
-"""Cells from the target from which a place counts as one of everything else, for the margin."""
 RESAMPLES = 2000
 """Of the targets, for an interval."""
 
@@ -210,11 +209,8 @@ def _search(model: Model, target: _Target, w_target: Float32) -> tuple[float, fl
         sides = None
     places = torch.from_numpy(target.places)
     loss = logistic_loss(torch.from_numpy(np.ascontiguousarray(response)), label_map(places, cells=cells))
-    away = squared_distance(places, cells).numpy()
-    here = np.where(away <= 4.0, logits, -np.inf).max((1, 2))
-    elsewhere = np.where(away > BEYOND**2, logits, -np.inf).max((1, 2))
     overlap = [_overlap(logits[i], None if sides is None else sides[i], target, i) for i in range(n)]
-    return float(loss.mean()), float((here - elsewhere).mean()), float(np.mean(overlap))
+    return float(loss.mean()), float(margins(logits, target.places).mean()), float(np.mean(overlap))
 
 
 def _overlap(logits: Float32, sides: Float32 | None, target: _Target, i: int) -> float:

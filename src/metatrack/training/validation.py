@@ -16,8 +16,8 @@ import torch
 
 from metatrack.arrays import Array, Float32, Float64
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
+from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.mixing import Learner
 from metatrack.runtime.graph import Graph
 from metatrack.runtime.model import Model
 from metatrack.runtime.torch_graph import torch_graphs

@@ -13,8 +13,8 @@ from torch import nn
 from metatrack.files import replacing
 from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
+from metatrack.model.learners import Learner, make_learner
 from metatrack.model.matching import MatchingNetwork
-from metatrack.model.mixing import Learner, make_learner
 from metatrack.version import code_version
 
 
@@ -130,7 +130,9 @@ def load_meta(path: Path, network: MatchingNetwork) -> Learner:
         ValueError: the file holds something else, or a meta-learner of another network.
     """
     state = read_weights(path, "learner")
-    learner = make_learner(state["config"].get("form", "printed"), network.trunk.channels, network.kernels)
+    config = state["config"]
+    facts = config.get("balanced", True), config.get("energy", 1.0)
+    learner = make_learner(config.get("form", "printed"), network.trunk.channels, network.kernels, *facts)
     try:
         learner.load_state_dict(state["learner"])
     except RuntimeError as error:

@@ -1,0 +1,130 @@
+"""Kernels are taken only where they do no harm: random and harmful meta-learners are refused, a helpful one is not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatrack import MultiTracker, Tracker
+from metatrack.runtime.load import load_model
+from metatrack.tracking.acceptance import accepted
+from metatrack.tracking.memory import Sample
+
+EVERY = {"update_interval": 4, "update_delay": 1, "near_size": 255}
+
+
+def learning(name, answer):
+    """A shipped model whose meta-learner is a function of what it is given."""
+
+    class Learner:
+        def run(self, feeds):
+            return [np.asarray(answer(**feeds), np.float32)]
+
+    return load_model(name, 1).wrapped(lambda each, graph: Learner() if each == "adapt" else graph)
+
+
+def sharpening(name, *factors):
+    """A shipped model whose meta-learner makes kernels that multiply all logits: by each of the factors in turn."""
+    turns = iter(factors)
+
+    class Sharper:
+        def __init__(self, graph):
+            self.graph = graph
+
+        def run(self, feeds):
+            kernels = feeds["w_target"].reshape(-1)
+            results = self.graph.run({**feeds, "w_target": feeds["w_target"] * 0})
+            place = len(results) // 2  # the logits among a box head's three answers
+            results[place] = results[place] * (kernels[0] if len(kernels) else 1)
+            return results
+
+    model = learning(name, lambda **_: np.full((32, 128), next(turns)))
+    return model.wrapped(lambda each, graph: Sharper(graph) if each in ("match", "locate") else graph)
+
+
+def hiding(template, support, labels):
+    """Kernels to which everything is alike."""
+    mean = support.mean((0, 2, 3))
+    return np.tile(mean / np.linalg.norm(mean), (32, 1)) * 30
+
+
+def noise(template, support, labels):
+    return np.random.default_rng(int(abs(template).sum())).normal(0, 3, (32, template.shape[1]))
+
+
+def broken(template, support, labels):
+    return np.full((32, template.shape[1]), np.nan)
+
+
+def followed(tracker, scene, frames=13):
+    """The tracker after some frames, and how many kernels it had in each."""
+    tracker.init(scene.frame(0), scene.box(0))
+    rows = []
+    for i in range(1, frames):
+        tracker.update(scene.frame(i))
+        rows.append(len(tracker.started.w_target))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["lite", "paper"])
+@pytest.mark.parametrize("learner", [hiding, noise, broken])
+def test_a_harmful_meta_learner_is_refused_and_changes_nothing(scene, name, learner):
+    harmful, without = Tracker(learning(name, learner), settings=EVERY), Tracker(learning(name, learner), False, EVERY)
+    assert followed(harmful, scene) == [0] * 12
+    followed(without, scene)
+    assert harmful.started.center == without.started.center
+    if learner is not broken:
+        taken = Tracker(learning(name, learner), settings={**EVERY, "update_accepts": False})
+        assert followed(taken, scene)[-1] == 32
+
+
+@pytest.mark.parametrize("name", ["lite", "paper"])
+def test_a_helpful_meta_learner_is_accepted(scene, name):
+    assert followed(Tracker(sharpening(name, 1.2, 1.3, 1.4), settings=EVERY), scene) == [0] * 4 + [32] * 8
+    assert followed(Tracker(sharpening(name, 0.8, 0.8, 0.8), settings=EVERY), scene) == [0] * 12
+
+
+def test_the_last_kernels_stay_where_new_ones_are_refused(scene):
+    tracker = Tracker(sharpening("lite", 1.2, 0.8, 0.8), settings=EVERY)
+    assert followed(tracker, scene)[-1] == 32
+    assert (tracker.started.w_target == np.float32(1.2)).all()
+
+
+def test_several_targets_and_copies_are_judged_alike(scene):
+    alone, several = (kind(sharpening("lite", 1.2, 0.8), settings=EVERY) for kind in (Tracker, MultiTracker))
+    alone.init(scene.frame(0), scene.box(0))
+    several.add(scene.frame(0), scene.box(0))
+    for i in range(1, 8):
+        assert several.update(scene.frame(i))[1].box == pytest.approx(alone.update(scene.frame(i)).box, abs=1e-3)
+        if i == 4:  # the meta-learner has just been asked
+            copied = pickle.loads(pickle.dumps(copy.deepcopy(alone.started)))
+    other = Tracker(sharpening("lite"), settings=EVERY)
+    other.state = copied
+    assert [other.update(scene.frame(i)).score for i in range(5, 8)][-1] > 0
+    assert (other.started.w_target == alone.started.w_target).all()
+    assert other.started.center == alone.started.center
+    assert len(other.started.w_target) == 32
+
+
+GAINS = st.lists(st.floats(0, 3), min_size=2, max_size=5)
+
+
+@given(GAINS, GAINS)
+def test_what_is_accepted_is_no_worse_on_the_first_frame_nor_in_the_mean_of_the_others(new, last):
+    count = min(len(new), len(last))
+    samples = [Sample(np.full((1, 1, 1), i, np.float32), (0.0, 0.0), 0.0) for i in range(count)]
+    heights = {0: [1.0] * count, 1: new, 2: last}
+
+    def scorer(features, kernels):
+        logits = np.zeros((count, 17, 17))
+        logits[:, 8, 8] = heights[int(kernels[0, 0]) if len(kernels) else 0][:count]
+        return logits
+
+    found = accepted([np.full((32, 1), i) for i in (1, 2)], np.zeros((0, 1)), scorer, samples)
+    good = [i for i in (1, 2) if heights[i][0] >= 1 and np.mean(np.array(heights[i][1:count]) - 1) >= 0]
+    assert (int(found[0, 0]) if len(found) else None) == (good[0] if good else None)
