@@ -256,7 +256,7 @@ def test_a_model_is_asked_for_by_a_name_that_is_no_path() -> None:
 
 
 def test_no_shipped_file_holds_a_path_of_the_machine_that_made_it() -> None:
-    marks = [name.encode() for name in ("/root", "/work", "/home", "site-packages", "\\Users", "/Users")]
+    marks = [name.encode() for name in ("/root/", "/work/", "/home/", "site-packages", "\\Users\\", "/Users/")]
     checked = 0
     for path in PACKAGE.rglob("*"):
         if path.is_file() and path.suffix not in (".py", ".pyc", ".pyi"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.runtime.bundle import BundleError
 from metatrack.runtime.model import Model
@@ -70,12 +70,12 @@ def _check_heads(model: Model) -> None:
             _require("match", model.match(template, search, rows), (1, 1, r, r))
 
 
-def _require(graph: str, found: npt.NDArray[np.float32], shape: tuple[int, ...]) -> None:
+def _require(graph: str, found: Float32, shape: tuple[int, ...]) -> None:
     if found.shape != shape or found.dtype != np.float32:
         raise BundleError(
             f"graph {graph} answers {found.dtype} of shape {list(found.shape)}, where the card means float32 {list(shape)}"
         )
 
 
-def _blank(size: int) -> npt.NDArray[np.uint8]:
+def _blank(size: int) -> UInt8:
     return np.zeros((1, size, size, 3), np.uint8)

@@ -33,19 +33,18 @@ def build_model(
         ModuleNotFoundError: the engine is not installed.
     """
     check_engine(engine, precision, threads)
-    model = _torch(bundle, threads, precision, device) if engine == "torch" else _onnx(bundle, threads, precision, engine)
+    if engine == "torch":
+        from metatrack.runtime.torch_graph import torch_model
+
+        model = torch_model(bundle, threads, precision, device)
+    else:
+        model = _onnx(bundle, threads, precision, engine)
     if not bundle.shipped:
         check_model(model, bundle.folder)
     place = bundle.folder.name if bundle.shipped else str(bundle.folder)  # a shipped one lies elsewhere on other machines
     origin = Origin(load_again, (place, bundle.digest, threads, (precision, model.precision), engine, device))
     object.__setattr__(model, "origin", origin)  # what is changed with replace() has none
     return model
-
-
-def _torch(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:
-    from metatrack.runtime.torch_graph import torch_model
-
-    return torch_model(bundle, threads, precision, device)
 
 
 def _onnx(bundle: Bundle, threads: int, precision: Precision, engine: Engine) -> Model:
@@ -87,7 +86,7 @@ def _open(name: str, bundle: Bundle, chosen: str, threads: int, engine: Engine, 
 
 
 @lru_cache(maxsize=8)
-def _cached(bundle: Bundle, threads: int, precision: Precision, engine: Engine, device: str = "auto") -> Model:
+def _cached(bundle: Bundle, threads: int, precision: Precision, engine: Engine, device: str) -> Model:
     bundle.check()  # also of what this precision does not need
     return build_model(bundle, threads, precision, engine, device)
 
@@ -106,7 +105,7 @@ def load_model(
     if isinstance(model, Model):
         return model
     check_engine(engine, precision, threads)  # before the cache, to which True is 1
-    return _cached(read_card(model), threads, precision, engine)
+    return _cached(read_card(model), threads, precision, engine, "auto")
 
 
 def load_again(
@@ -132,6 +131,5 @@ def load_again(
             f" not {digest[:12]}; put the old bundle back, or start anew with the new one"
         )
     asked, chosen = precisions
-    further = () if device == "auto" else (device,)  # so that it is the one that load_model knows
-    found = _cached(bundle, threads, asked, engine, *further)
-    return found if found.precision == chosen else _cached(bundle, threads, chosen, engine, *further)
+    found = _cached(bundle, threads, asked, engine, device)
+    return found if found.precision == chosen else _cached(bundle, threads, chosen, engine, device)
