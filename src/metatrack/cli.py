@@ -32,6 +32,7 @@ COMMANDS = {
     "app": Command("app.page:PageOptions", "app.page:run", "app", "draw boxes on a page in the browser, track, correct, export"),
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
+    "batch": Command("app.batch:BatchOptions", "app.batch:run", None, "track through many videos, on one machine or a cluster"),
     "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),
     "vot": Command("app.vot:VotOptions", "app.vot:run", None, "the tracker for VOT's toolkit, which starts this itself"),
     "import-results": Command(
@@ -42,6 +43,7 @@ COMMANDS = {
     ),
     "report": Command("app.report:ReportOptions", "app.report:run", None, "make tables, plots and a page of an evaluation"),
     "reproduce": Command("app.reproduce:ReproduceOptions", "app.reproduce:run", None, "make section 4 of the paper, as one page"),
+    "completion": Command("completion:CompletionOptions", "completion:run", None, "print what a shell needs to complete"),
     "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
     "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
     "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),

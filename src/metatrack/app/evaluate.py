@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
 from metatrack.app.progress import Bar
@@ -23,8 +20,9 @@ from metatrack.app.setting import SetTexts, parse_settings
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import EvaluationError, Workers, evaluate, plan
+from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.protocols import Protocol
-from metatrack.evaluation.run.store import Failure, Store, Unit
+from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import tracker_specs
 from metatrack.evaluation.run.worker import Job, Report
 from metatrack.evaluation.score.summary import format_summary, frame_size, tables, write_summary
@@ -84,7 +82,7 @@ def run(options: EvaluateOptions) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where people keep the module of their own tracker
     settings = parse_settings(options.set_)
-    workers = None if options.ray is None else _cluster(options.ray)
+    workers = None if options.ray is None else cluster(options.ray, "metatrack evaluate --ray")
     with user_input(ImportError):
         name = data_set(options.dataset)
         trackers = tracker_specs(options.trackers.split(","), settings)
@@ -104,8 +102,17 @@ def run(options: EvaluateOptions) -> int:
     return _finish(store, units, failures, sequences)
 
 
-def _cluster(address: str) -> Callable[[Job, int], Workers]:
-    with needs_extra("cluster", "metatrack evaluate --ray"):
+def cluster(address: str, what: str) -> Callable[[Job, int], Workers]:
+    """Makes the workers of ``--ray``.
+
+    Args:
+        address: of the head of the cluster, or ``auto``.
+        what: who asks, for the message.
+
+    Raises:
+        Problem: Ray is not installed, or nobody answers at the address.
+    """
+    with needs_extra("cluster", what):
         from metatrack.evaluation.run.cluster import Cluster, check_address
     with user_input():
         check_address(address)
@@ -150,20 +157,16 @@ class EvaluationProgress(Bar):
     def __init__(self, units: list[Unit]) -> None:
         self.frames = dict.fromkeys(units, 0)
         self.total, self.tracked, self.done, self.failed = sum(unit.frames for unit in units), 0, 0, 0
-        self.console = Console(stderr=True, highlight=False)
-        self._next_line = time.monotonic() + LINE_EVERY
-        if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TaskProgressColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
-                TimeRemainingColumn(compact=True),
-                console=self.console,
-                expand=True,
-                transient=True,
-            )
-            self._task = self._bar.add_task(self._state(), total=self.total)
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} frames"),
+            TimeRemainingColumn(compact=True),
+            total=self.total,
+            description=self._state(),
+            every=LINE_EVERY,
+        )
 
     def report(self, report: Report) -> None:
         """Something has happened."""
@@ -176,12 +179,9 @@ class EvaluationProgress(Bar):
             self.done += report.kind == "done"
             self.failed += report.kind == "failed"
         if report.kind == "failed":
-            self.console.print(f"[dark_orange]failed[/] {escape(f'{unit.tracker} on {unit.sequence}: {report.reason}')}")
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.tracked, description=self._state())
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_EVERY
-            print(f"{self._state()}, {self.tracked} of {self.total} frames", file=sys.stderr, flush=True)
+            self.say("failed", f"{unit.tracker} on {unit.sequence}: {report.reason}")
+        line = f"{self._state()}, {self.tracked} of {self.total} frames"
+        self.show(lambda: line, completed=self.tracked, description=self._state())
 
     def _state(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
@@ -17,7 +18,7 @@ from metatrack.app.convert import FormatName, sequence_name
 from metatrack.app.given import Given, gather, parse_correction, read_given, used
 from metatrack.app.mistakes import check_source
 from metatrack.app.plan import Plan
-from metatrack.app.problem import INCOMPLETE, user_input
+from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.products import Product
 from metatrack.app.progress import TrackingProgress
 from metatrack.app.setting import SetTexts, parse_settings
@@ -88,6 +89,10 @@ class TrackOptions:
     """A further protocol that an address may use, ftp say. Playlists that it leads to may use it, too."""
     engine: Engine = "onnxruntime"
     """What runs the networks; openvino comes with pip install 'metatrack[openvino]', cuda with onnxruntime-gpu."""
+    quiet: bool = False
+    """Show neither progress nor a summary; errors are still said."""
+    json: bool = False
+    """Print a summary as JSON on standard output, for scripts."""
 
 
 class Step(NamedTuple):
@@ -169,6 +174,7 @@ def track(
     times: bool = False,
     given: Given | None = None,
     products: Sequence[Product] = (),
+    quiet: bool = False,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> Summary:
     """Tracks a whole source and writes what is asked for, each frame before the next one is tracked.
@@ -181,6 +187,7 @@ def track(
         boxes, video: files to write (``"-"``: standard output), or None.
         times: the table has the column ``time``.
         products: what else is written.
+        quiet: no progress is shown.
         watch: called with every step.
 
     Raises:
@@ -190,7 +197,7 @@ def track(
     several = {target for found in boxes_given.values() for target in found} != {1}
     summary, begin = Summary(), time.perf_counter()
     rate = source.fps if source.fps and 1 <= source.fps <= 240 else None  # a container's wild guess is no speed to play at
-    quiet = boxes == "-" and sys.stdout.isatty()
+    quiet = quiet or (boxes == "-" and sys.stdout.isatty())
     with ExitStack() as stack:
         with user_input():
             table = stack.enter_context(BoxWriter(boxes, several, times))
@@ -242,6 +249,8 @@ def run(options: TrackOptions) -> int:
     for text in options.correct:
         parse_correction(text)
     parse_settings(options.set_)
+    if options.json and options.boxes == "-":
+        raise Problem("--json and --boxes - both write to standard output; give the table a file")
     plan = Plan(options.boxes, options.format, options.video, options.crop_video, options.blur, options.dataset)
     plan.check(options.source, options.boxes_from, options.times)
     check_source(options.source)
@@ -252,20 +261,24 @@ def run(options: TrackOptions) -> int:
         file = None if options.boxes_from is None else (options.boxes_from, read_given(options.boxes_from, facts))
         last = None if source.frame_count is None else options.start + source.frame_count
         given = gather(first, options.correct, file, (options.start, last), source.name, source.size)
-        if file is not None:
+        if file is not None and not options.quiet:
             print(f"{'given':<9}{used(given)} ({options.boxes_from})", file=sys.stderr)
         with user_input(ModuleNotFoundError):
             tracker = make_tracker(options)
             products = plan.products(source, given)
-        summary = track(
-            tracker, source, boxes=plan.table, video=options.video, times=options.times, given=given, products=products
-        )
+        outputs: dict[str, Any] = {"boxes": plan.table, "video": options.video, "times": options.times, "quiet": options.quiet}
+        summary = track(tracker, source, given=given, products=products, **outputs)
         plan.finish(facts, summary.given)
-    print(describe(summary, source, tracker), file=sys.stderr)
-    for what, path in plan.made():
-        print(f"{what:<9}{path}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(for_scripts(summary, source, tracker, plan.made())))
+    if not options.quiet:
+        print(describe(summary, source, tracker), file=sys.stderr)
+        for what, path in plan.made():
+            print(f"{what:<9}{path}", file=sys.stderr)
     for note in plan.notes(summary.frames):
         print(f"note: {note}", file=sys.stderr)
+    if not options.quiet:
+        print(f"{'next':<9}{next_step(summary, options)}", file=sys.stderr)
     if summary.failure is not None:
         print(f"error: {summary.failure}", file=sys.stderr)
     return summary.status
@@ -285,6 +298,43 @@ def make_tracker(options: TrackOptions) -> MultiTracker:
     if model.has_boxes:
         raise ValueError(f"model {model.name!r} has a box head, which the paper has not: use --as-printed with model paper")
     return MultiTracker(model, options.adapt, replace(TrackerSettings.preset("paper.v1"), **(settings or {})))
+
+
+def next_step(summary: Summary, options: TrackOptions) -> str:
+    """What a person may want to do now."""
+    firsts = [numbers[0] for numbers in summary.lost.values() if numbers]
+    made = options.video or options.blur or options.crop_video
+    if summary.signal or summary.failure is not None:
+        return f"go on with --start {options.start + max(summary.frames - 1, 0)} and the box of that frame"
+    if firsts:
+        which = "ID:" if len(summary.lost) > 1 else ""
+        return f"lost first in frame {min(firsts)}: say where it is there, with --correct {min(firsts)}:{which}x,y,w,h"
+    if made is not None:
+        return f"look at {made}"
+    if options.boxes is not None and options.boxes != "-":
+        return "see it with --video tracked.mp4; for another tool: metatrack convert; many videos: metatrack batch"
+    return "keep the boxes with --boxes boxes.csv, see them with --video tracked.mp4"
+
+
+def for_scripts(summary: Summary, source: FrameSource, tracker: MultiTracker, made: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The summary as JSON has it; ``made`` are the files, as :meth:`metatrack.app.plan.Plan.made` tells them."""
+    updates, seconds = max(0, summary.frames - 1), summary.tracking_seconds
+    return {
+        "source": source.name,
+        "size": list(source.size),
+        "model": tracker.model.name,
+        "adapt": tracker.adapt,
+        "frames": summary.frames,
+        "declared_frames": source.frame_count,
+        "dropped_frames": source.dropped,
+        "fps_tracking": round(updates / seconds, 2) if seconds else None,
+        "fps": round(updates / summary.total_seconds, 2) if summary.total_seconds else None,
+        "lost": {str(target): numbers for target, numbers in summary.lost.items()},
+        "files": [list(each) for each in made],
+        "interrupted": summary.signal is not None,
+        "error": None if summary.failure is None else str(summary.failure),
+        "exit_code": summary.status,
+    }
 
 
 def describe(summary: Summary, source: FrameSource, tracker: MultiTracker) -> str:

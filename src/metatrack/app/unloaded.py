@@ -17,13 +17,26 @@ def help_of(command: str, place: str, problem: str) -> str:
         place: ``module:Dataclass``, below this package.
         problem: why it cannot be run.
     """
-    module, _, name = place.partition(":")
-    doc, fields = _read(f"metatrack.{module}", name)
+    doc, fields = _read(*_place(place))
     lines = [f"usage: {command} [OPTIONS]", "", doc, "", f"Not to be run here: {problem}", "", "options:"]
     for option, (default, what) in fields.items():
         shown = f"--{option.replace('_', '-')}"
         lines.append(f"  {shown:<{WIDTH}}{what} ({'required' if default is None else f'default: {default}'})")
     return "\n".join(lines)
+
+
+def read_options(place: str) -> dict[str, tuple[str | None, str]]:
+    """Of each option of a command, its default as the source has it (None: required), and what it is for.
+
+    Args:
+        place: ``module:Dataclass``, below this package.
+    """
+    return _read(*_place(place))[1]
+
+
+def _place(place: str) -> tuple[str, str]:
+    module, _, name = place.partition(":")
+    return f"metatrack.{module}", name
 
 
 def _read(module: str, name: str) -> tuple[str, dict[str, tuple[str | None, str]]]:

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -106,8 +107,15 @@ def _line_at(text: str, place: int) -> int:
     return max(text.count("\n", 0, place), text.count("\r", 0, place)) + 1
 
 
+class Reader(Protocol):
+    """One of the csv module's, which knows where it is."""
+
+    @property
+    def line_num(self) -> int: ...
+
+
 @contextmanager
-def refused_table(path: object, reader: csv.DictReader[str]) -> Iterator[None]:
+def refused_table(path: object, reader: Reader) -> Iterator[None]:
     """What the csv module refuses, an overlong field say, as a ``ValueError`` that names the file and the line."""
     try:
         yield

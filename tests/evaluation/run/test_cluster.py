@@ -20,13 +20,16 @@ from typing import Any
 import pytest
 
 import metatrack
+from metatrack.app.videos import BatchFolder, Videos, read_list
 from metatrack.data.plain import read_plain
-from metatrack.evaluation.run.evaluate import EvaluationError, evaluate, plan
+from metatrack.evaluation.run.evaluate import EvaluationError, carry_out, evaluate, plan
 from metatrack.evaluation.run.store import Store, Unit
-from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import Boxes, Job, NoResult
+from metatrack.evaluation.run.trackers import Ours, TrackerSpec
+from metatrack.evaluation.run.worker import Boxes, NoResult, Runs
 from metatrack.evaluation.score.summary import tables, write_summary
-from tests.conftest import REPOSITORY
+from metatrack.video import VideoWriter
+from tests.conftest import REPOSITORY, Scene
+from tests.fake_batch import SlowVideos
 from tests.fake_trackers import make_sequence
 
 FAKES = "tests.fake_trackers"
@@ -92,7 +95,17 @@ def cluster(log):
     nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
     second = nodes.add_node(**node)
     nodes.wait_for_nodes(timeout=1200)
-    yield SimpleNamespace(address=nodes.address, remove_second=partial(nodes.remove_node, second, allow_graceful=False))
+    others = [second]
+
+    def add_second() -> None:
+        if not others:
+            others.append(nodes.add_node(**node))
+            nodes.wait_for_nodes(timeout=1200)
+
+    def remove_second() -> None:
+        nodes.remove_node(others.pop(), allow_graceful=False)
+
+    yield SimpleNamespace(address=nodes.address, add_second=add_second, remove_second=remove_second)
     nodes.shutdown()
     patch.undo()
     shutil.rmtree(folder, ignore_errors=True)
@@ -207,6 +220,45 @@ def test_a_node_is_removed_in_the_middle(cluster, root, local, tmp_path, log) ->
     assert all(0 <= count <= unit.frames for unit, count in frames.items()) and any(frames.values())
 
 
+def test_a_batch_of_videos_loses_a_node_in_the_middle(cluster, tmp_path, log) -> None:
+    cluster.add_second()
+    log.unlink(missing_ok=True)
+    for seed, name in enumerate("abc"):
+        with VideoWriter(tmp_path / f"{name}.mp4", 25.0) as film:
+            for i in range(10):
+                film.write(Scene(seed, size=(120, 160)).frame(i)[:120, :160])
+    (tmp_path / "broken.mp4").write_text("no video")
+    (tmp_path / "list.csv").write_text("".join(f"{name}.mp4,60,40,30,30\n" for name in ("a", "broken", "b", "c")))
+    model = Ours("lite", False, "")
+    videos = read_list(tmp_path / "list.csv")
+    units = [Unit("lite", video.name, 1, 0, 0) for video in videos]
+    items = {video.name: video for video in videos}
+
+    def run(kind, out, **more) -> dict[str, bytes]:
+        folder = BatchFolder(tmp_path / out)
+        failures = carry_out(kind(folder, folder.now(), model, model.identity()), units, items, **more)
+        assert [failure.unit.sequence for failure in failures] == ["broken"]
+        return contents(folder.root, *(f"boxes/{name}.csv" for name in "abc"))
+
+    removed: list[Any] = []
+
+    def on_both(job, jobs):
+        made = on(cluster.address)(job, jobs)
+        progress = made._progress
+
+        def look():  # asked between any two looks at the tasks
+            if not removed and log.exists() and len(set(log.read_text().split())) == 2:
+                removed.append(cluster.remove_second())
+            yield from progress()
+
+        made._progress = look
+        return made
+
+    there = run(SlowVideos, "there", workers=on_both, jobs=2)
+    assert removed and len(log.read_text().split()) >= 5  # of four videos one at least was begun twice
+    assert there == run(Videos, "here")
+
+
 # -- without a cluster
 
 
@@ -218,7 +270,7 @@ def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
     sequence = make_sequence(tmp_path, "a")
     store = Store(tmp_path / "out", "plain", "ope")
     unit = Unit("perfect", "a", 1, 0, 5)
-    it = cluster.Cluster("nowhere", Job(store, {"perfect": spec("Perfect")}, store.now()))
+    it = cluster.Cluster("nowhere", Runs(store, store.now(), {"perfect": spec("Perfect")}, {}))
     it.setting, it.track = None, SimpleNamespace(remote=lambda *words: object())
 
     def get(reference):
@@ -237,20 +289,20 @@ def test_machines_that_cannot_be_used(tmp_path) -> None:
 
     sequence = make_sequence(tmp_path, "a")
     unit = Unit("perfect", "a", 1, 0, 5)
-    here, perfect = os.getcwd(), spec("Perfect")
+    here, perfect, store = os.getcwd(), spec("Perfect"), Store(tmp_path / "out", "plain", "ope")
 
     def reason(tracker: TrackerSpec, identity: dict, probe: Path) -> str:
-        setting = _Setting("/no/such/folder", [], "ope", {"perfect": tracker}, {"perfect": identity}, None)
+        setting = _Setting("/no/such/folder", [], Runs(store, 0.0, {"perfect": tracker}, {"perfect": identity}), None)
         answer = _track(setting, unit, 1, sequence, probe)
         assert not isinstance(answer, Boxes)
         return answer.reason
 
     first = sequence.frame_paths[0]
-    assert "it has no /no/such.png; the data set must be there at the same path" in reason(perfect, {}, Path("/no/such.png"))
+    assert "it has no /no/such.png; what is tracked must be there at the same path" in reason(perfect, {}, Path("/no/such.png"))
     assert "its perfect differs from the driver's" in reason(perfect, {"factory": "an older one"}, first)
     unknown = TrackerSpec("perfect", "no_such_module:make")
     assert "No module named 'no_such_module' (tracker perfect; its files must be at the same path" in reason(unknown, {}, first)
-    setting = _Setting(here, [], "ope", {"perfect": perfect}, {"perfect": perfect.identity()}, None)
+    setting = _Setting(here, [], Runs(store, 0.0, {"perfect": perfect}, {"perfect": perfect.identity()}), None)
     assert not isinstance(_track(setting, unit, 1, sequence, first), NoResult) and os.getcwd() == here
 
 

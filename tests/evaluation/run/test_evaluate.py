@@ -146,7 +146,7 @@ def test_a_failure_is_tried_again_and_forgotten_once_it_succeeds(root: Path, tmp
     store.write_error(unit, "KeyError: x", "Traceback ...")
     moment = store.now()
     os.utime(store.error_file(unit), (moment - 10, moment - 10))
-    job = worker.Job(store, {"perfect": spec("Perfect"), "broken": spec("Broken")}, moment)
+    job = worker.Runs(store, moment, {"perfect": spec("Perfect"), "broken": spec("Broken")}, {})
     assert worker.do(job, unit, sequence, print).kind == "done"
     assert not store.error_file(unit).exists() and store.is_done(unit)
     # one that failed since the evaluation began, in another process, is not

@@ -24,12 +24,9 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import POLL, Agenda, EvaluationError
-from metatrack.evaluation.run.protocols import Protocol
-from metatrack.evaluation.run.store import Unit
-from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import Boxes, Job, NoResult, Report, attempt, died, keep, settled
+from metatrack.evaluation.run.folder import Unit
+from metatrack.evaluation.run.worker import Job, NoResult, Report, died
 from metatrack.opencv import single_threaded
 
 TRIES = 3
@@ -69,9 +66,7 @@ class _Setting(NamedTuple):
     """The driver's."""
     paths: list[str]
     """Where the driver looks for modules."""
-    protocol: Protocol
-    trackers: dict[str, TrackerSpec]
-    identities: dict[str, dict[str, Any]]
+    job: Job
     board: Any
 
 
@@ -105,8 +100,6 @@ class Cluster:
         """Frames that have been reported of the units in ``tasks``."""
 
     def __enter__(self) -> Cluster:
-        trackers = self.job.trackers
-        identities = {name: tracker.identity() for name, tracker in trackers.items()}
         try:
             ray.init(self.address, log_to_driver=False, logging_level=logging.CRITICAL)
         except (RuntimeError, ValueError, OSError, RayError) as error:
@@ -114,7 +107,7 @@ class Cluster:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.board: Any = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
         self.told = self.board.read.remote()
-        setting = _Setting(os.getcwd(), sys.path, self.job.store.protocol, trackers, identities, self.board)
+        setting = _Setting(os.getcwd(), sys.path, self.job, self.board)
         self.setting = ray.put(setting)
         # Spread: else Ray fills one machine after the other.
         self.track = ray.remote(_track).options(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")
@@ -126,26 +119,26 @@ class Cluster:
         for task in self.tasks.values():
             task.claim.close()
 
-    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+    def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
         """Yields every report; ends when each unit is done or has failed."""
         agenda = Agenda(units)
         while agenda or self.tasks:
             room = self._room()
             while len(self.tasks) < room and (unit := agenda.take()) is not None:
                 with ExitStack() as claim:
-                    if not claim.enter_context(self.job.store.claim(unit)):
+                    if not claim.enter_context(self.job.folder.claim(unit)):
                         agenda.postpone(unit)
-                    elif (report := settled(self.job, unit)) is not None:
+                    elif (report := self.job.settled(unit)) is not None:
                         yield report
                     else:
-                        self._send(_Task(unit, 1, claim.pop_all()), sequences)
+                        self._send(_Task(unit, 1, claim.pop_all()), items)
             if not self.tasks:
                 time.sleep(POLL)
                 continue
             ended, _ = ray.wait(list(self.tasks), timeout=POLL)
             yield from self._progress()
             for reference in ended:
-                yield self._end(reference, sequences)
+                yield self._end(reference, items)
 
     def _room(self) -> int:
         """Units that may be out at once."""
@@ -156,12 +149,10 @@ class Cluster:
             raise EvaluationError(f"the cluster at {self.address} has had no CPU for {PATIENCE:.0f} s; repeat the call to go on")
         return self.jobs or max(cpus, 1)
 
-    def _send(self, task: _Task, sequences: Mapping[str, Sequence]) -> None:
-        sequence = sequences[task.unit.sequence]
-        first = sequence.frame_paths[task.unit.start]
-        # What the driver cannot read either is the data set's fault, and the unit's failure.
-        probe = first if first.is_file() else None
-        self.tasks[self.track.remote(self.setting, task.unit, task.number, sequence, probe)] = task
+    def _send(self, task: _Task, items: Mapping[str, Any]) -> None:
+        item = items[task.unit.sequence]
+        needed = self.job.needs(task.unit, item)
+        self.tasks[self.track.remote(self.setting, task.unit, task.number, item, needed)] = task
 
     def _progress(self) -> Iterator[Report]:
         """What the tasks have told of frames, as far as it is here."""
@@ -174,24 +165,24 @@ class Cluster:
                 yield report
         self.told = self.board.read.remote()
 
-    def _end(self, reference: Any, sequences: Mapping[str, Sequence]) -> Report:
+    def _end(self, reference: Any, items: Mapping[str, Any]) -> Report:
         """The report of a task that has ended; "frames" if it is sent out again."""
         task = self.tasks.pop(reference)
         unit, frames = task.unit, self.frames.pop(task.unit, 0)
         with task.claim:
-            came_to: Boxes | NoResult
+            came_to: Any
             try:
                 came_to = self._result(reference)
             except (NodeDiedError, ObjectLostError) as error:
                 if task.number < TRIES:
-                    self._send(_Task(unit, task.number + 1, task.claim.pop_all()), sequences)
+                    self._send(_Task(unit, task.number + 1, task.claim.pop_all()), items)
                     return Report("frames", unit, -frames)
                 came_to = NoResult(f"the machines on which it ran died, {TRIES} times in a row", f"{error}\n")
-            return keep(self.job.store, unit, came_to)
+            return self.job.keep(unit, came_to)
 
-    def _result(self, reference: Any) -> Boxes | NoResult:
+    def _result(self, reference: Any) -> Any:
         try:
-            came_to: Boxes | NoResult | Unfit = ray.get(reference)
+            came_to = ray.get(reference)
         except (NodeDiedError, ObjectLostError):
             raise
         except TaskCancelledError as error:  # a tracker's KeyboardInterrupt, for one
@@ -220,27 +211,15 @@ class _Board:
         return new
 
 
-def _track(setting: _Setting, unit: Unit, number: int, sequence: Sequence, probe: Path | None) -> Boxes | NoResult | Unfit:
-    """The task: runs a unit on whatever machine it finds itself."""
+def _track(setting: _Setting, unit: Unit, number: int, item: Any, needed: Path | None) -> Any:
+    """The task: does a unit on whatever machine it finds itself; what it came to, or :class:`Unfit`."""
     single_threaded()
     # Relative paths, and modules of the folder in which the user works, mean the same as on the driver, if they are here.
     with suppress(OSError):
         os.chdir(setting.folder)
     sys.path.extend(path for path in setting.paths if path not in sys.path)
-    tracker = setting.trackers[unit.tracker]
-    reason = _unfitness(tracker, setting.identities[unit.tracker], probe)
-    if reason is not None:
+    if needed is not None and not needed.exists():
+        return Unfit(socket.gethostname(), f"it has no {needed}; what is tracked must be there at the same path on every machine")
+    if (reason := setting.job.unfitness(unit)) is not None:
         return Unfit(socket.gethostname(), reason)
-    return attempt(tracker, setting.protocol, unit, sequence, lambda report: setting.board.say.remote(number, report))
-
-
-def _unfitness(tracker: TrackerSpec, identity: dict[str, Any], probe: Path | None) -> str | None:
-    """What keeps this machine from running the tracker on the data set as the driver would."""
-    if probe is not None and not probe.is_file():
-        return f"it has no {probe}; the data set must be there at the same path on every machine"
-    try:
-        if tracker.identity() != identity:
-            return f"its {tracker.name} differs from the driver's; install the same metatrack and model on every machine"
-    except Exception as error:  # whatever importing a user's module raises
-        return f"{type(error).__name__}: {error} (tracker {tracker.name}; its files must be at the same path on every machine)"
-    return None
+    return setting.job.attempt(unit, item, lambda report: setting.board.say.remote(number, report))

@@ -18,14 +18,16 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
+from typing import Any
 from typing import Protocol as Interface
 
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
+from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.protocols import first_frames
-from metatrack.evaluation.run.store import Failure, Store, Unit
+from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import TrackerSpec
-from metatrack.evaluation.run.worker import NO_UNIT, Job, Report, died, keep, settled, work
+from metatrack.evaluation.run.worker import NO_UNIT, Job, Report, Runs, died, work
 
 POLL = 0.5
 """Seconds between two looks at units that another evaluation is working on."""
@@ -44,7 +46,7 @@ class Workers(Interface):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
-    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+    def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
         """Yields every report; ends when each unit is done or has failed."""
 
 
@@ -99,22 +101,44 @@ def evaluate(
         ValueError: the folder's results were made by another tracker of the same name.
         EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
     """
-    for tracker in trackers:
-        store.pin_tracker(tracker.name, tracker.identity())
-    by_name = {sequence.name: sequence for sequence in sequences}
-    job = Job(store, {tracker.name: tracker for tracker in trackers}, store.now())
+    identities = {tracker.name: tracker.identity() for tracker in trackers}
+    for name, identity in identities.items():
+        store.pin_tracker(name, identity)
+    job = Runs(store, store.now(), {tracker.name: tracker for tracker in trackers}, identities)
+    return carry_out(job, units, {sequence.name: sequence for sequence in sequences}, jobs, watch, workers)
+
+
+def carry_out(
+    job: Job,
+    units: Seq[Unit],
+    items: Mapping[str, Any],
+    jobs: int = 1,
+    watch: Callable[[Report], None] = lambda report: None,
+    workers: Callable[[Job, int], Workers] | None = None,
+) -> list[Failure]:
+    """Does the units of any job, as :func:`evaluate` does those of an evaluation.
+
+    Args:
+        job: what is done.
+        units: those of the job; what is done already is told to ``watch`` alone.
+        items: what they are done on, by ``unit.sequence``.
+        jobs, watch, workers: see :func:`evaluate`.
+
+    Raises:
+        EvaluationError: see :func:`evaluate`.
+    """
     failures: dict[Unit, Failure] = {}
     todo: list[Unit] = []
     for unit in units:
-        if store.is_done(unit):
+        if job.folder.is_done(unit):
             watch(Report("done", unit))
         else:
             todo.append(unit)
     if todo:
         with (workers or Processes)(job, jobs) as crew:
-            for report in crew.run(todo, by_name):
+            for report in crew.run(todo, items):
                 if report.kind == "failed":
-                    failures[report.unit] = Failure(report.unit, report.reason, store.error_file(report.unit))
+                    failures[report.unit] = Failure(report.unit, report.reason, job.folder.error_file(report.unit))
                 watch(report)
     return [failures[unit] for unit in units if unit in failures]
 
@@ -133,10 +157,10 @@ class _Worker:
         self.unit: Unit | None = None
         self.ready = False
 
-    def give(self, unit: Unit, sequence: Sequence) -> None:
+    def give(self, unit: Unit, item: Any) -> None:
         self.unit = unit
         with suppress(BrokenPipeError):  # it has just died; reading from it says so
-            self.pipe.send((unit, sequence))
+            self.pipe.send((unit, item))
 
     def end(self, kill: bool) -> None:
         if kill:
@@ -189,17 +213,17 @@ class Processes:
         for worker in self.workers:
             worker.end(kill=kind is not None)
 
-    def run(self, units: Seq[Unit], sequences: Mapping[str, Sequence]) -> Iterator[Report]:
+    def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
         """Yields every report; ends when each unit is done or has failed."""
         self.workers = [_Worker(self.job) for _ in range(min(max(self.jobs, 1), len(units)))]
         agenda = Agenda(units)
         while True:
             for worker in self.workers:
                 while worker.ready and worker.unit is None and (unit := agenda.take()) is not None:
-                    if (report := settled(self.job, unit)) is not None:
+                    if (report := self.job.settled(unit)) is not None:
                         yield report
                     else:
-                        worker.give(unit, sequences[unit.sequence])
+                        worker.give(unit, items[unit.sequence])
             if not (agenda or any(worker.unit for worker in self.workers)):
                 return  # all that was left had been done by another evaluation; no worker will ever speak
             for ready in wait([worker.pipe for worker in self.workers], timeout=POLL if agenda else None):
@@ -230,4 +254,4 @@ class Processes:
         self.workers[self.workers.index(worker)] = _Worker(self.job)
         if worker.unit is None:  # what its last tracker has left running has taken it down, when its result was kept already
             return Report("ready", NO_UNIT)
-        return keep(self.job.store, worker.unit, died(how))
+        return self.job.keep(worker.unit, died(how))

@@ -21,30 +21,27 @@ alone differ from run to run.
 from __future__ import annotations
 
 import json
-import secrets
-import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
 from metatrack.arrays import Float64
-from metatrack.claims import claim
 from metatrack.data.numbers import MOST
 from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
+from metatrack.evaluation.run.folder import Unit, WorkFolder, check_name, read_noted
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.files import natural_order, write_atomically
-from metatrack.typed import parse_json, read_json
 
-T = TypeVar("T")
+__all__ = ["FORMAT", "Store", "Unit"]
 
 FORMAT = 1
+RENAME = "rename the sequence's folder"
 Size = Annotated[int, Meta(ge=1, le=MOST)]
 
 
@@ -67,30 +64,7 @@ class NotedSequence:
     boxes: list[tuple[float, float, float, float] | None]
 
 
-class Unit(NamedTuple):
-    """One run of one tracker over one sequence."""
-
-    tracker: str
-    sequence: str
-    run: int
-    """From 1."""
-    start: int
-    """Index of the frame it starts in."""
-    frames: int
-    """Number of frames it tracks."""
-
-
-class Failure(NamedTuple):
-    """A unit that raised an error."""
-
-    unit: Unit
-    reason: str
-    """One line."""
-    file: Path
-    """Holds the traceback."""
-
-
-class Store:
+class Store(WorkFolder):
     """Reads and writes the folder of an evaluation.
 
     Args:
@@ -103,8 +77,9 @@ class Store:
     """
 
     def __init__(self, root: Path, data_set: str, protocol: Protocol) -> None:
-        self.root, self.data_set, self.protocol = Path(root), data_set, protocol
-        self._pin(self.root / "evaluation.json", {"format": FORMAT, "data_set": data_set, "protocol": protocol}, "evaluation")
+        super().__init__(root)
+        self.data_set, self.protocol = data_set, protocol
+        self.pin(self.root / "evaluation.json", {"format": FORMAT, "data_set": data_set, "protocol": protocol}, "evaluation")
 
     @classmethod
     def open(cls, root: Path) -> Store:
@@ -117,7 +92,7 @@ class Store:
         path = Path(root) / "evaluation.json"
         if not path.is_file():
             raise FileNotFoundError(f"{root} is not the folder of an evaluation: it holds no evaluation.json; give its --out")
-        facts = _read(path, Pinned, "evaluate into another folder")
+        facts = read_noted(path, Pinned, "evaluate into another folder")
         return cls(root, facts.data_set, facts.protocol)
 
     def trackers(self) -> dict[str, dict[str, Any]]:
@@ -127,7 +102,9 @@ class Store:
             ValueError: a file is damaged.
         """
         files = sorted((self.root / "trackers").glob("*.json"), key=lambda path: path.stem.lower())
-        return {path.stem: _read(path, dict[str, Any], "evaluate or import this tracker into another folder") for path in files}
+        return {
+            path.stem: read_noted(path, dict[str, Any], "evaluate or import this tracker into another folder") for path in files
+        }
 
     def note_sequences(self, sequences: Iterable[Sequence]) -> None:
         """Notes what results are scored against. A sequence that is noted with other boxes is noted anew.
@@ -157,7 +134,7 @@ class Store:
         return [self._read_sequence(path) for path in files]
 
     def _read_sequence(self, path: Path) -> Sequence:
-        facts = _read(path, NotedSequence, "repeat the evaluation")
+        facts = read_noted(path, NotedSequence, "repeat the evaluation")
         rows = [(np.nan,) * 4 if box is None else box for box in facts.boxes]
         boxes = np.array(rows, np.float64).reshape(-1, 4)
         start = facts.start_frame
@@ -170,36 +147,20 @@ class Store:
         Raises:
             ValueError: they differ.
         """
-        self._pin(self.root / "trackers" / f"{name}.json", identity, f"tracker {name}")
-
-    def _pin(self, path: Path, facts: dict[str, Any], what: str) -> None:
-        while not path.is_file():
-            with claim(self._lock(path.stem)) as ours:
-                if ours and not path.is_file():
-                    write_atomically(path, _json(facts))
-            time.sleep(0.001)
-        there = _read(path, dict[str, Any], "give another folder")
-        facts = parse_json(_json(facts), dict[str, Any], str(path))
-        if there != facts:
-            changed = [f"{k}: {there.get(k)!r}, now {facts.get(k)!r}" for k in {**there, **facts} if there.get(k) != facts.get(k)]
-            hint = ", or the tracker another name: name=..." if path.parent.name == "trackers" else ""
-            raise ValueError(f"{self.root} holds results of another {what} ({'; '.join(changed)}); give another folder{hint}")
+        self.pin(
+            self.root / "trackers" / f"{name}.json",
+            identity,
+            f"tracker {name}",
+            "give another folder, or the tracker another name: name=...",
+        )
 
     def boxes_file(self, unit: Unit) -> Path:
         """Where the unit's boxes are."""
-        return self._file("boxes", unit)
+        return self.file("boxes", unit)
 
     def seconds_file(self, unit: Unit) -> Path:
         """Where the unit's times are."""
-        return self._file("seconds", unit)
-
-    def error_file(self, unit: Unit) -> Path:
-        """Where the unit's error is, if it failed."""
-        return self._file("errors", unit)
-
-    def claim(self, unit: Unit) -> AbstractContextManager[bool]:
-        """True if the unit is this process's until the block ends, False if another is at work on it."""
-        return claim(self._lock(f"{unit.tracker}~{self._stem(unit)}"))
+        return self.file("seconds", unit)
 
     def is_done(self, unit: Unit) -> bool:
         """Whether a result with a row per frame is there; one of another length was made on other data and is made again."""
@@ -243,56 +204,12 @@ class Store:
             return np.empty(0)
         return parse_rows(read_text(path), path, columns=(1,))[:, 0]
 
-    def write_error(self, unit: Unit, reason: str, details: str) -> Failure:
-        """Notes that a unit failed: one line, and the traceback."""
-        write_atomically(self.error_file(unit), f"{reason}\n\n{details}".encode())
-        return Failure(unit, reason, self.error_file(unit))
-
-    def failure_since(self, unit: Unit, moment: float) -> Failure | None:
-        """The unit's error, if it was written at or after a moment (of :meth:`now`)."""
-        path = self.error_file(unit)
-        try:
-            if path.stat().st_mtime < moment:
-                return None
-            return Failure(unit, path.read_text(encoding="utf-8").partition("\n")[0], path)
-        except FileNotFoundError:
-            return None
-
-    def now(self) -> float:
-        """The time by the clock of the file system that holds the folder, which may be another machine's."""
-        path = self._lock(f"clock-{secrets.token_hex(8)}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        moment = path.stat().st_mtime
-        path.unlink()
-        return moment
-
-    def _file(self, kind: str, unit: Unit) -> Path:
-        return self.root / kind / unit.tracker / f"{self._stem(unit)}.txt"
-
-    def _stem(self, unit: Unit) -> str:
-        _check_name(unit.sequence)
-        return unit.sequence if self.protocol == "ope" else f"{unit.sequence}_{unit.run:02d}"
+    def file(self, kind: str, unit: Unit) -> Path:
+        """See :meth:`WorkFolder.file`; ``boxes``, ``seconds`` or ``errors``."""
+        check_name(unit.sequence, RENAME)
+        stem = unit.sequence if self.protocol == "ope" else f"{unit.sequence}_{unit.run:02d}"
+        return self.root / kind / unit.tracker / f"{stem}.txt"
 
     def _sequence_file(self, name: str) -> Path:
-        _check_name(name)
+        check_name(name, RENAME)
         return self.root / "sequences" / f"{name}.json"
-
-    def _lock(self, name: str) -> Path:
-        return self.root / "locks" / f"{name}.lock"
-
-
-def _read(path: Path, kind: type[T], remedy: str) -> T:
-    try:
-        return read_json(path, kind)
-    except ValueError as error:
-        raise ValueError(f"{error}: {path.name} is damaged; {remedy}") from error
-
-
-def _check_name(sequence: str) -> None:
-    if sequence in (".", "..") or set(sequence) & set('/\\:*?"<>|'):
-        raise ValueError(f"{sequence!r} cannot be the name of a file; rename the sequence's folder")
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
