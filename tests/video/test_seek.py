@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -32,7 +33,7 @@ def write(path: Path, codec: str, options: dict[str, str], count: int = 70, vari
     rng = np.random.default_rng(5)
     scene = np.kron(rng.integers(0, 255, (16, 40, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=25, options=options)
+        stream: Any = out.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = 128, 96
         stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         base = Fraction(1, 1000 if varies else 25)

@@ -136,6 +136,14 @@ class Summary:
         """Exit code."""
         return INCOMPLETE if self.failure else 128 + self.signal if self.signal else 0
 
+    def note(self, step: Step) -> None:
+        """Counts a frame."""
+        self.frames += 1
+        self.tracking_seconds += step.seconds if self.frames > 1 else 0.0
+        self.given.update((step.number, target) for target in step.given)
+        for target, result in step.results.items():
+            self.lost.setdefault(target, []).extend([step.number] if result.lost else [])
+
 
 def follow(tracker: MultiTracker, source: FrameSource, given: Given) -> Iterator[Step]:
     """Tracks frame by frame; a frame with a given box answers with it and the score 1.
@@ -216,11 +224,7 @@ def track(
                     product.write(step.frame, step.results, source.time)
                 watch(step)
                 progress.step(step.results)
-                summary.given.update((step.number, target) for target in step.given)
-                summary.frames += 1
-                summary.tracking_seconds += step.seconds if summary.frames > 1 else 0.0
-                for target, result in step.results.items():
-                    summary.lost.setdefault(target, []).extend([step.number] if result.lost else [])
+                summary.note(step)
                 if stop.signal is not None:
                     summary.signal = stop.signal
                     break
