@@ -5,10 +5,10 @@ The public API is the names in ``__all__``. Each is imported when it is first us
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not typing's: importing that takes a third of this module's time, and Ctrl-C is not met before start.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from metatrack.geometry import Box as Box
     from metatrack.runtime.bundle import BundleError as BundleError
     from metatrack.runtime.bundle import shipped_models as shipped_models
@@ -44,6 +44,8 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'metatrack' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib import import_module
+
     return getattr(import_module(f"metatrack.{_HOME_OF[name]}"), name)
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from metatrack.cli import main
+from metatrack.start import main
 
 sys.exit(main())

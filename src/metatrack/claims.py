@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+BUSY = "{} is being written by another run; wait for it, or name another place for the result"
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -81,6 +83,24 @@ def claim(path: Path) -> Iterator[bool]:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path, what: object) -> Iterator[None]:
+    """A claim that must be had: for files and folders that two runs must not write at once.
+
+    Args:
+        path: the claim's file, see :func:`claim`.
+        what: is being written, for the message.
+
+    Raises:
+        BlockingIOError: another run is writing there.
+        OSError: see there.
+    """
+    with claim(path) as ours:
+        if not ours:
+            raise BlockingIOError(BUSY.format(what))
+        yield
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -16,8 +17,8 @@ from metatrack.arrays import UInt8
 
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries to replace a file that somebody on Windows has open; virus scanners and viewers do so for moments."""
-LONGEST_STEM = 100
-"""Characters of a file's name that its temporary name repeats: names are limited to 255 bytes."""
+LONGEST_NAME = 255
+"""Bytes of a file's name, at most, on the file systems of today."""
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A random name: two processes on two machines may write the same file at once, and a process id would not tell them apart.
-    part = path.with_name(f".{path.stem[:LONGEST_STEM]}.{secrets.token_hex(8)}.part{path.suffix[:LONGEST_STEM]}")
+    part = name_beside(path, f".{secrets.token_hex(8)}.part")
     try:
         yield part
         with part.open("r+b") as file:
@@ -43,6 +44,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # the first error is the one to tell; on Windows the file may still be open
             part.unlink(missing_ok=True)
         raise
+
+
+def name_beside(path: Path, mark: str, *, hidden: bool = True) -> Path:
+    """A name for a file that belongs to another: ``.stem<mark>.suffix`` beside it, cut where it would be too long.
+
+    A stem that is cut is told from others by its hash.
+
+    >>> name_beside(Path("a/boxes.csv"), ".lock").as_posix()
+    'a/.boxes.lock.csv'
+    """
+    begin, stem, suffix = "." if hidden else "", path.stem, path.suffix
+    if len(os.fsencode(begin + stem + mark + suffix)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+        stem = f"{os.fsencode(stem)[:100].decode('utf-8', 'ignore')}.{digest}"
+        suffix = suffix if len(os.fsencode(suffix)) < 20 else ""
+    return path.with_name(f"{begin}{stem}{mark}{suffix}")
 
 
 def write_atomically(path: str | Path, data: bytes | str | UInt8) -> None:

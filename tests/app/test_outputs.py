@@ -110,6 +110,45 @@ def test_of_two_that_begin_together_one_is_refused(folder: Path) -> None:
     assert [row.frame for row in read_boxes(folder / "new.csv")] == [0]
 
 
+def test_one_video_has_one_writer(folder: Path) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    with VideoWriter(folder / "new.mp4") as first:
+        with pytest.raises(OSError, match=r"new\.mp4 is being written by another run"):  # before a frame has come
+            VideoWriter(folder / "new.mp4")
+        first.write(picture)
+    (folder / "link.mp4").symlink_to(folder / "new.mp4")
+    with VideoWriter(folder / "link.mp4") as second:
+        second.write(picture)
+        with pytest.raises(OSError, match=r"new\.mp4 is being written by another run"):  # by its other name
+            VideoWriter(folder / "new.mp4")
+    assert (folder / "link.mp4").is_symlink()
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "images", "link.mp4", "new.mp4", "old.csv"]
+
+
+def test_a_video_that_is_never_begun_holds_nothing(folder: Path) -> None:
+    VideoWriter(folder / "new.mp4")
+    VideoWriter(folder / "new.mp4").close()
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "images", "old.csv"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png", "out.json", "out.csv.gz"])
+def test_a_table_is_not_called_something_else(folder: Path, name: str) -> None:
+    with pytest.raises(Problem, match=r"does not end in \.csv or \.txt; name the table boxes\.csv"):
+        check_outputs(folder / "clip.mp4", folder / name, None)
+    for good in ("out.csv", "out.TXT", "out"):
+        check_outputs(folder / "clip.mp4", folder / good, None)
+
+
+@pytest.mark.parametrize("letter", ["a", "\N{CJK UNIFIED IDEOGRAPH-6F22}"])
+def test_names_as_long_as_they_may_be(folder: Path, letter: str) -> None:
+    stem = letter * (251 // len(letter.encode()))
+    with BoxWriter(folder / f"{stem}.csv") as table:
+        table.write(0, (1, 2, 3, 4), 1.0)
+    with VideoWriter(folder / f"{stem}.mp4") as video:
+        video.write(np.zeros((16, 16, 3), np.uint8))
+    assert {path.name for path in folder.glob(f"{letter}*")} == {f"{stem}.csv", f"{stem}.mp4"}
+
+
 def test_a_folder_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

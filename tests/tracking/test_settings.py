@@ -114,6 +114,8 @@ def test_a_name_that_cannot_be_read_is_explained():
         ({"shape_penalty": -0.1}, "shape_penalty -0.1 must be at least 0"),
         ({"adaptation.interval": "30"}, "adaptation.interval '30' must be a whole number"),
         ({"adaptation": {"interval": 0}}, "adaptation.interval 0 must be at least 1"),
+        ({"interval": 30}, "did you mean 'adaptation.interval' or 'scale_search.interval' or"),
+        ({"window": 10**400}, "must be a finite number"),
         ({"adaptation": {"intervall": 5}}, "did you mean 'adaptation.interval'"),
         ({"adaptation.intervall": 5}, "did you mean 'adaptation.interval'"),
         ({"adaption": {"interval": 5}}, "did you mean 'adaptation'"),

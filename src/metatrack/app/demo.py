@@ -9,7 +9,10 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+from PIL.PngImagePlugin import PngInfo
 
+from metatrack.app.outputs import check_outputs, may_be_replaced
 from metatrack.app.problem import user_input
 from metatrack.app.track import ModelName, Step, describe, track
 from metatrack.geometry import Box, Image, iou
@@ -52,6 +55,9 @@ def run(options: DemoOptions) -> int:
         tracker = MultiTracker(options.model, options.adapt)
         options.out.mkdir(parents=True, exist_ok=True)
     video, table, strip = (options.out / name for name in ("tracked.mp4", "boxes.csv", "filmstrip.png"))
+    with demo_clip() as (clip, _):
+        check_outputs(clip, table, video)
+    may_be_replaced(strip, _is_ours, "picture")
     boxes: dict[int, Box] = {}
     shots: list[tuple[str, Image]] = []
     with demo_clip() as (clip, labels), open_source(clip) as source:
@@ -64,12 +70,28 @@ def run(options: DemoOptions) -> int:
 
         summary = track(tracker, source, labels[0].box, boxes=table, video=video, watch=watch)
         print(describe(summary, source, tracker))
-    write_image(strip, filmstrip([shot for _, shot in shots], columns=STRIP // 2, captions=[name for name, _ in shots]))
+    picture = filmstrip([shot for _, shot in shots], columns=STRIP // 2, captions=[name for name, _ in shots])
+    write_image(strip, picture, pnginfo=_mark())
     print(f"{'overlap':<9}{_overlap(boxes, labels)}")
     for what, path in (("boxes", table), ("video", video), ("pictures", strip)):
         print(f"{what:<9}{path}")
     print(CREDIT)
     return summary.status
+
+
+def _mark() -> PngInfo:
+    """What tells a picture of ours from others."""
+    mark = PngInfo()
+    mark.add_text("Software", "metatrack")
+    return mark
+
+
+def _is_ours(picture: Path) -> bool:
+    try:
+        with PIL.Image.open(picture, formats=["PNG"]) as image:
+            return image.info.get("Software") == "metatrack"
+    except Exception:  # noqa: BLE001 - whatever Pillow raises for what is none
+        return False
 
 
 def _overlap(boxes: dict[int, Box], labels: list[BoxRow]) -> str:

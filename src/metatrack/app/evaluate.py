@@ -19,7 +19,7 @@ from metatrack.app.progress import Bar
 from metatrack.app.setting import SetTexts, parse_settings
 from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.run.evaluate import EvaluationError, Workers, evaluate, plan
+from metatrack.evaluation.run.evaluate import EvaluationError, Workers, check_starts, evaluate, plan
 from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.evaluation.run.store import Store
@@ -87,6 +87,7 @@ def run(options: EvaluateOptions) -> int:
         name = data_set(options.dataset)
         trackers = tracker_specs(options.trackers.split(","), settings)
         sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
+        check_starts(options.protocol, sequences)
         identities = {tracker.name: tracker.identity() for tracker in trackers}
         store = Store(options.out, name, options.protocol)
         for tracker, identity in identities.items():

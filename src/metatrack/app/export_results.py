@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from metatrack.app.import_results import SHOWN
-from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
+from metatrack.app.import_results import SHOWN, check_first_pixel
+from metatrack.app.problem import INCOMPLETE, needs_extra, user_input
 from metatrack.app.report import chosen_trackers
+from metatrack.claims import alone
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.score.exports import Format, export_results
 
@@ -41,15 +42,15 @@ def run(options: ExportResultsOptions) -> int:
     Raises:
         Problem: the input cannot be used.
     """
-    if options.first_pixel not in (None, 0, 1):
-        raise Problem(f"--first-pixel {options.first_pixel}: 0 or 1 is needed")
+    check_first_pixel(options.first_pixel)
     status = 0
     with user_input():
         store = Store.open(options.folder)
         trackers, sequences = chosen_trackers(store, options.trackers), store.sequences()
         if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
             raise ValueError(f"--out {options.out} is not an empty folder; name a new one")
-    with user_input(), needs_extra("eval", "writing .mat files"):
+    lock = options.out.absolute().with_name(f".{options.out.absolute().name}.lock")
+    with user_input(), needs_extra("eval", "writing .mat files"), alone(lock, options.out):
         for done in export_results(store, trackers, sequences, options.format, options.out, options.first_pixel):
             print(f"{done.tracker}: {done.sequences} of {len(sequences)} sequences", file=sys.stderr)
             if done.missing:

@@ -56,8 +56,7 @@ def run(options: ImportOptions) -> int:
     Raises:
         Problem: the input cannot be used.
     """
-    if options.first_pixel not in (None, 0, 1):
-        raise Problem(f"--first-pixel {options.first_pixel}: 0 or 1 is needed")
+    check_first_pixel(options.first_pixel)
     with user_input():
         name = data_set(options.dataset)
         there = read_dataset(name, options.root, options.subset, options.allow_partial, images=False)
@@ -78,6 +77,16 @@ def run(options: ImportOptions) -> int:
         if line := _lacking(tracker, found, sequences):
             print(line, file=sys.stderr)
     return 0
+
+
+def check_first_pixel(given: int | None) -> None:
+    """Refuses what is no way to count pixels.
+
+    Raises:
+        Problem: it is none.
+    """
+    if given not in (None, 0, 1):
+        raise Problem(f"--first-pixel {given}: 0 or 1 is needed")
 
 
 def _lacking(tracker: str, found: Imported, sequences: list[Sequence]) -> str:

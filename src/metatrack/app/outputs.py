@@ -9,7 +9,7 @@ from pathlib import Path
 from metatrack.app.problem import Problem, user_input
 from metatrack.files import require_writable, same_file
 from metatrack.images import IMAGE_SUFFIXES, image_files
-from metatrack.video.sink import HEADER, HEADER_WITH_IDS, VIDEO_SUFFIXES, is_ours
+from metatrack.video.sink import HEADER, HEADER_WITH_IDS, TABLE_SUFFIXES, VIDEO_SUFFIXES, is_ours
 from metatrack.video.source import local_path, scheme_of
 
 
@@ -38,9 +38,11 @@ def check_outputs(source: str | Path, table: str | Path | None, *given: str | Pa
         if video.suffix.lower() not in VIDEO_SUFFIXES:
             raise Problem(f"{video} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
     for path in tables:
-        _may_be_replaced(path, _is_table, "table")
+        may_be_replaced(path, _is_table, "table")
+        if path.suffix.lower() not in TABLE_SUFFIXES:
+            raise Problem(f"{path} does not end in {' or '.join(filter(None, TABLE_SUFFIXES))}; name the table boxes.csv, say")
     for video in videos:
-        _may_be_replaced(video, is_ours, "video")
+        may_be_replaced(video, is_ours, "video")
 
 
 def _apart_from(path: Path, source: str | Path) -> None:
@@ -63,8 +65,12 @@ def _images_like(path: Path, folder: Path) -> Sequence[Path]:
     return [each for each in image_files(folder) if each.stat().st_size == size]
 
 
-def _may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:
-    """That an existing file is one that metatrack wrote, or empty: any other was meant as something else."""
+def may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:
+    """Checks that an existing file is one that metatrack wrote, or empty: any other was meant as something else.
+
+    Raises:
+        Problem: it is another.
+    """
     if path.is_file() and path.stat().st_size and not ours(path):
         raise Problem(f"{path} exists and is no {what} that metatrack wrote; name another file for the results, or delete it")
 

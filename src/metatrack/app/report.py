@@ -24,6 +24,9 @@ from metatrack.report.plots import all_plots
 from metatrack.report.style import LineStyle, line_styles
 from metatrack.report.tables import all_tables
 
+MARK = b'<meta name="generator" content="metatrack '
+"""In every page of ours."""
+
 
 @dataclass(frozen=True)
 class ReportOptions:
@@ -72,6 +75,7 @@ def run(options: ReportOptions) -> int:
     print(f"drawing {shown}", file=sys.stderr, flush=True)
     styles = line_styles([entry.name for entry in findings.entries], findings.focus)
     out = options.out or store.root / "report"
+    _require_ours(out)
     with user_input():
         strips, no_strips = _strips(findings, frames, styles, options)
     contents = Contents(findings, styles, all_plots(findings, styles), strips, no_strips)
@@ -80,6 +84,20 @@ def run(options: ReportOptions) -> int:
     if no_strips:
         print(no_strips, file=sys.stderr)
     return 0
+
+
+def _require_ours(out: Path) -> None:
+    """That a report takes no other file's place: its folder is new, empty, or a report's.
+
+    Raises:
+        Problem: it is not.
+    """
+    with user_input():
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return
+        page = out / "index.html"
+        if not page.is_file() or MARK not in page.read_bytes()[:4000]:
+            raise ValueError(f"{out} is there and no report of ours, whose files it would take the place of; name a new folder")
 
 
 def chosen_trackers(store: Store, wanted: str | None) -> list[str]:
@@ -148,6 +166,7 @@ def _strips(
 
 
 def _write(out: Path, contents: Contents) -> None:
+    write_atomically(out / "index.html", html_page(contents).encode())  # first: by it a report is known, also one that was killed
     for name, text in all_tables(contents.findings).items():
         write_atomically(out / "tables" / name, text.encode())
     for plot in contents.plots:
@@ -156,4 +175,3 @@ def _write(out: Path, contents: Contents) -> None:
     for name, made in contents.strips.items():
         write_atomically(out / "filmstrips" / f"{name}.jpg", made.jpeg)
     write_atomically(out / "report.md", markdown(contents).encode())
-    write_atomically(out / "index.html", html_page(contents).encode())

@@ -12,6 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from metatrack.claims import alone
+
 PACKAGES = (
     "tuxpaint-stamps-default",
     "gnome-backgrounds",
@@ -46,10 +48,11 @@ def fetch_material(out: Path) -> Material:
     """
     out = Path(out).absolute()  # dpkg runs in another folder
     out.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
-        # A package's own documentation is its mark of completion: it is moved here last (see _unpack).
-        if not (out / "usr/share/doc" / package).is_dir():
-            _unpack(package, out)
+    with alone(out / ".lock", out):
+        for package in PACKAGES:
+            # A package's own documentation is its mark of completion: it is moved here last (see _unpack).
+            if not (out / "usr/share/doc" / package).is_dir():
+                _unpack(package, out)
     material = Material(out / OBJECTS, tuple(out / path for path in BACKGROUNDS))
     for folder in (material.objects, *material.backgrounds):
         if not folder.is_dir():

@@ -114,4 +114,11 @@ def _expected(value: Any, kind: Any) -> str:
         return "must be a number, not True or False"
     if kind is int:
         return "" if isinstance(value, Integral) else "must be a whole number"
-    return "" if isinstance(value, Real) and math.isfinite(value) else "must be a finite number"
+    return "" if isinstance(value, Real) and _is_finite(value) else "must be a finite number"
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

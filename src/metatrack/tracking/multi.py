@@ -16,6 +16,7 @@ from metatrack.runtime.model import Model
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Answer, Result, Tracker
+from metatrack.tracking.turns import Turns, in_turn
 
 
 class MultiTracker:
@@ -51,12 +52,14 @@ class MultiTracker:
         self.adapt, self.settings, self._searcher = alone.adapt, alone.settings, alone.searcher
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
+        self._turns = Turns()
 
     @property
     def targets(self) -> tuple[int | str, ...]:
         """Ids of the targets, in the order in which they were added."""
         return tuple(self._trackers)
 
+    @in_turn
     def add(self, frame: Array, box: Sequence[float], target: int | str | None = None) -> int | str:
         """Starts on a further target; the next :meth:`update` is of the frame behind this one.
 
@@ -82,6 +85,7 @@ class MultiTracker:
             self._next = max(self._next, target + 1)
         return target
 
+    @in_turn
     def correct(self, target: int | str, frame: Array, box: Sequence[float]) -> None:
         """Starts anew on a target from a box that a person gave; a bad box changes nothing.
 
@@ -92,6 +96,7 @@ class MultiTracker:
         self._known(target)
         self._trackers[target] = self._started(frame, box)
 
+    @in_turn
     def place(self, target: int | str, box: Sequence[float]) -> None:
         """Says where a target is in the frame before the next :meth:`update`; see :meth:`Tracker.place`.
 
@@ -101,6 +106,7 @@ class MultiTracker:
         self._known(target)
         self._trackers[target].place(box)
 
+    @in_turn
     def remove(self, target: int | str) -> None:
         """Forgets a target.
 
@@ -110,6 +116,7 @@ class MultiTracker:
         self._known(target)
         del self._trackers[target]
 
+    @in_turn
     def update(self, frame: Array) -> dict[int | str, Result]:
         """Finds every target in the next frame.
 

@@ -166,6 +166,9 @@ def _singles(name: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _known(path: str) -> str:
+    alike = sorted(full for full in FLAT.values() if full.partition(".")[2] == path)
+    if alike:
+        raise ValueError(f"unknown tracker setting {path!r}; did you mean {' or '.join(map(repr, alike))}?")
     if path not in FLAT.values():
         raise ValueError(f"unknown tracker setting {path!r}; {hint(path, [*FLAT, *FLAT.values(), *GROUPS])}")
     return path

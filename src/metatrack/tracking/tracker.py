@@ -28,6 +28,7 @@ from metatrack.tracking.scale_search import ScaleSearch
 from metatrack.tracking.search import Candidate, Searcher
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.target import TargetState
+from metatrack.tracking.turns import Turns, in_turn
 
 
 class Result(NamedTuple):
@@ -84,7 +85,9 @@ class Tracker:
         self.adapt = adapt and self.model.can_adapt
         self.searcher = searcher(self.model, self.settings, self.adapt)
         self.state: TargetState[Any] | None = None
+        self._turns = Turns()
 
+    @in_turn
     def init(self, frame: Array, box: Sequence[float]) -> None:
         """Starts on a target, forgetting any earlier one.
 
@@ -108,6 +111,7 @@ class Tracker:
             context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
             self.state.adaptation.first = Sample(self.model.search(context[None])[0], (0.0, 0.0), 0.0)
 
+    @in_turn
     def place(self, box: Sequence[float]) -> None:
         """Says where the target is in the frame before the next :meth:`update`; what it looks like stays as it was learnt.
 
@@ -119,6 +123,7 @@ class Tracker:
         """
         self.started.center = to_center(box)
 
+    @in_turn
     def update(self, frame: Array, answer: Answer | None = None) -> Result:
         """Finds the target in the next frame, which is not changed: Algorithm 1, with what is not in the paper between its steps.
 
@@ -128,7 +133,9 @@ class Tracker:
                 it asks them for all targets at once.
 
         Raises:
-            RuntimeError: :meth:`init` has not been called.
+            RuntimeError: :meth:`init` has not been called; another thread is inside the tracker; or the meta-learner failed in
+                the background. Its failure is told in the frame that its kernels were meant for (``adaptation.delay``), which is
+                the same frame on every machine, and names the frame in which it began. What was answered before stands.
             ValueError, TypeError: the frame is no image (see :meth:`init`).
         """
         target, patches = self.started, Patches(as_rgb(frame))

@@ -160,6 +160,11 @@ class Run(Generic[C]):
         self.checkpoint, self.best_file = config.out / "checkpoint.pt", config.out / "best.pt"
         damaged = "is damaged, or no checkpoint of this training; delete it to start anew"
         found = read_content(self.checkpoint, damaged) if self.checkpoint.exists() else None
+        if found is None and (there := [name for name in ("best.pt", "last.pt") if (config.out / name).exists()]):
+            raise ValueError(
+                f"{config.out} holds {' and '.join(there)} and no checkpoint to go on from: training would replace them; "
+                "give another --out, or move them away"
+            )
         self.found: dict[str, Any] | None = found
         self.step: int = 0 if found is None else found["step"]
         self.best: float = -1.0 if found is None else found["best"]

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta
 from torch import nn
 
-from metatrack.files import replacing
+from metatrack.files import replacing, same_file
 from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.learners import Learner, make_learner
 from metatrack.model.matching import MatchingNetwork
 from metatrack.version import code_version
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a run's settings say of its matching network."""
+
+    trunk: TrunkName
+    kernels: Annotated[int, Meta(ge=1, le=4096)]
+    boxes: bool = False
 
 
 def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | None, init: Path | None) -> MatchingNetwork:
@@ -90,8 +101,13 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         out: the new file.
 
     Raises:
-        ValueError: fewer than two runs, a file of something else, or networks of different form.
+        ValueError: fewer than two runs, a file of something else, or networks of different form; or ``out`` is one of the runs,
+            or a file that holds no weights.
     """
+    if out.exists():
+        if any(same_file(out, path) for path in paths):
+            raise ValueError(f"{out} is one of the files that are averaged; name another file for the mean")
+        read_weights(out, "network")  # refuses what is none, before it is replaced
     if len(paths) < 2:
         raise ValueError("an average needs the weights of two runs at least")
     states = [read_weights(path, "network") for path in paths]
@@ -117,9 +133,12 @@ def load_matching(path: Path) -> MatchingNetwork:
         ValueError: the file holds something else.
     """
     state = read_weights(path, "network")
-    config = state["config"]
-    network = make_network(config["trunk"], config["kernels"], config.get("boxes", False))
-    network.load_state_dict(state["network"])
+    try:
+        form = msgspec.convert(state["config"], Form)
+        network = make_network(form.trunk, form.kernels, form.boxes)
+        network.load_state_dict(state["network"])
+    except (msgspec.ValidationError, RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a matching network of this program: {error}") from error
     return network.eval()
 
 
@@ -130,12 +149,12 @@ def load_meta(path: Path, network: MatchingNetwork) -> Learner:
         ValueError: the file holds something else, or a meta-learner of another network.
     """
     state = read_weights(path, "learner")
-    config = state["config"]
-    facts = config.get("balanced", True), config.get("energy", 1.0)
-    learner = make_learner(config.get("form", "printed"), network.trunk.channels, network.kernels, *facts)
     try:
+        config = state["config"]
+        facts = config.get("balanced", True), config.get("energy", 1.0)
+        learner = make_learner(config.get("form", "printed"), network.trunk.channels, network.kernels, *facts)
         learner.load_state_dict(state["learner"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a meta-learner of this matching network: {error}") from error
     return learner.eval()
 
@@ -161,7 +180,9 @@ def read_content(path: Path, complaint: str) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what torch and its unpickler raise for damaged files is endless
         raise ValueError(f"{path} {complaint}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} {complaint}")

@@ -8,6 +8,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,8 @@ from av.container import OutputContainer
 from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
-from metatrack.claims import hold
-from metatrack.files import require_writable, write_atomically
+from metatrack.claims import BUSY, alone, hold
+from metatrack.files import name_beside, require_writable, write_atomically
 from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
 from metatrack.video._av import open_input
@@ -36,6 +37,8 @@ BT709, LIMITED = 1, 1
 """FFmpeg's numbers for the colours of high definition, and for their usual range."""
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """Containers that hold H.264 everywhere."""
+TABLE_SUFFIXES = (".csv", ".txt", "")
+"""Of tables, on the command line."""
 HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
 TIME = "time"
 """A further column of either table."""
@@ -63,7 +66,7 @@ class VideoWriter:
             pixel_aspect: width of a pixel against its height, for players: :attr:`FrameSource.pixel_aspect`.
 
         Raises:
-            OSError: the target's folder does not exist or cannot be written.
+            OSError: the target's folder does not exist or cannot be written, or another run is writing this very video.
             ValueError: the suffix is none of those, or ``fps`` is not between 0.01 and 1000.
         """
         rate = DEFAULT_FPS if fps is None else float(fps)
@@ -71,11 +74,14 @@ class VideoWriter:
             raise ValueError(f"fps {fps} is not a number between 0.01 and 1000; pass None for {DEFAULT_FPS:g}")
         self.rate = Fraction(rate).limit_denominator(1001)  # 29.97... is exactly 30000/1001
         self.path = None if path is None else Path(path)
+        self._claim = ExitStack()
         if self.path is not None:
             require_writable(self.path)
             if self.path.suffix.lower() not in VIDEO_SUFFIXES:
                 raise ValueError(f"{self.path} does not end in one of {' '.join(VIDEO_SUFFIXES)}; name the video result.mp4, say")
-            self._part = self.path.with_name(f"{self.path.stem}.{secrets.token_hex(4)}.part{self.path.suffix}")
+            self._target = Path(os.path.realpath(self.path))  # a link stays, and what it leads to is replaced
+            self._part = name_beside(self._target, f".{secrets.token_hex(4)}.part", hidden=False)
+            self._claim.enter_context(alone(name_beside(self._target, ".lock"), self.path))
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)
         self._pixel_aspect = pixel_aspect
@@ -146,14 +152,15 @@ class VideoWriter:
     def close(self) -> None:
         """Finishes the video and moves it to its target. Closing twice is harmless."""
         output, self._output, self._closed = self._output, None, True
-        if output is None or self.path is None:
-            return
-        container, stream = output
-        try:
-            self._mux(container, stream, None)
-        finally:
-            container.close()
-        os.replace(self._part, self.path)
+        with self._claim:
+            if output is None:
+                return
+            container, stream = output
+            try:
+                self._mux(container, stream, None)
+            finally:
+                container.close()
+            os.replace(self._part, self._target)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -240,7 +247,7 @@ class BoxWriter:
         if path.is_file():
             with path.open("rb") as there:
                 if not hold(there.fileno()):
-                    raise BlockingIOError(f"{path} is being written by another run; wait for it, or name another file")
+                    raise BlockingIOError(BUSY.format(path))
 
     def _begin(self, path: Path) -> TextIO:
         """Puts a table that holds its header in the place of an older one, in one step, and holds it."""

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from metatrack.claims import alone
 from metatrack.data.synth.composer import Composer
 from metatrack.files import write_atomically
 from metatrack.opencv import require_opencv
+from metatrack.typed import read_json
 
 cv2 = require_opencv("the composer of synthetic clips")
 
@@ -90,6 +92,14 @@ def _recipe(job: _Job) -> str:
     return json.dumps(recipe, indent=1) + "\n"
 
 
+def _is_recipe(path: Path) -> bool:
+    """Whether a file is the note of an earlier call."""
+    try:
+        return {"seed", "length", "material"} <= read_json(path, dict[str, object]).keys()
+    except (OSError, ValueError):
+        return False
+
+
 def write_clips(
     composer: Composer,
     out: Path,
@@ -112,14 +122,21 @@ def write_clips(
         The folder ``<out>/<split>``.
 
     Raises:
-        ValueError: the folder holds clips that were made with another seed, length, config or material.
-        OSError: a photograph cannot be read, or a file cannot be written.
+        ValueError: the folder holds clips that were made with another seed, length, config or material, or a list of others.
+        OSError: a photograph cannot be read, or a file cannot be written; or another call is writing there.
     """
     if clips < 1 or length < 1 or processes < 1:
         raise ValueError(f"clips={clips}, length={length} and processes={processes} must be at least 1")
     folder = Path(out) / split
     folder.mkdir(parents=True, exist_ok=True)
     job = _Job(composer, folder, name_prefix, length, seed, quality)
+    with alone(folder / ".lock", folder):
+        _write_all(job, clips, processes)
+    return folder
+
+
+def _write_all(job: _Job, clips: int, processes: int) -> None:
+    folder, name_prefix = job.folder, job.prefix
     text = _recipe(job)
     note = folder / f"{name_prefix}.json"
     if note.exists() and note.read_text(encoding="utf-8") != text:
@@ -127,6 +144,9 @@ def write_clips(
             f"{folder} holds clips {name_prefix!r} of another recipe than this call's; delete the folder, or choose another "
             f"name_prefix (recipe: {note})"
         )
+    listing = folder / "list.txt"
+    if not note.exists() and listing.exists() and not any(map(_is_recipe, folder.glob("*.json"))):
+        raise ValueError(f"{listing} lists sequences that this program has not made, and would be replaced; name another folder")
     write_atomically(note, text)
     missing = [i for i in range(clips) if not (job.clip_folder(i) / "groundtruth.txt").is_file()]
     if processes == 1:
@@ -139,5 +159,4 @@ def write_clips(
             for _ in pool.map(_work, missing, chunksize=4):
                 pass
     names = sorted(path.parent.name for path in folder.glob("*/groundtruth.txt") if not path.parent.name.startswith("."))
-    write_atomically(folder / "list.txt", "".join(f"{name}\n" for name in names))
-    return folder
+    write_atomically(listing, "".join(f"{name}\n" for name in names))

@@ -21,9 +21,13 @@ from types import TracebackType
 from typing import Any
 from typing import Protocol as Interface
 
+import numpy as np
+
+from metatrack.data.folders import SHOWN
 from metatrack.data.otb import otb_omitted
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.folder import Failure, Unit
+from metatrack.evaluation.run.protocols import Protocol as Name
 from metatrack.evaluation.run.protocols import first_frames
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import TrackerSpec
@@ -71,6 +75,22 @@ def plan(store: Store, trackers: Seq[str], sequences: Seq[Sequence]) -> list[Uni
         for sequence in sequences
         for run, start in enumerate(starts[sequence.name], start=1)
     ]
+
+
+def check_starts(protocol: Name, sequences: Seq[Sequence]) -> None:
+    """Refuses sequences with a run that would start in a frame whose box is not known: a tracker starts from it.
+
+    Raises:
+        ValueError: there are such; the message names them.
+    """
+    known = {s.name: np.isfinite(s.boxes[first_frames(protocol, s)]).all() for s in sequences}
+    bad = [name for name, good in known.items() if not good]
+    if bad:
+        shown = ", ".join([*bad[:SHOWN], *(["..."] if len(bad) > SHOWN else [])])
+        raise ValueError(
+            f"no tracker can start on {shown}: the box of the first frame is not known (line 1 of the ground truth is NaN, has "
+            "no area, or is marked as absent); begin the sequence at its first known box, or choose others with --only"
+        )
 
 
 def evaluate(
