@@ -45,13 +45,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("broken", "pictures", "above/seen"):
             write_image(folder / name / f"{i:04d}.png", np.full((120, 160, 3), 40 * i, np.uint8))
     (folder / "image.mp4").write_bytes((folder / "pictures" / "0001.png").read_bytes())
+    (folder / "bomb.xml").write_text('<!DOCTYPE a [<!ENTITY b "ha">]><annotations>&b;</annotations>')
+    (folder / "late.csv").write_text("frame,x,y,w,h\n116,185,120,69,87\n")
+    (folder / "words.csv").write_text("frame,x,y,w,h\n0,185,120,wide,87\n")
     (folder / "broken" / "0003.png").write_text("buy milk\n")
     return folder
 
 
 def test_the_table_is_read() -> None:
-    assert len(CASES) == 41
-    assert len({case["command"] for case in CASES}) == 41
+    assert len(CASES) == 56
+    assert len({case["command"] for case in CASES}) == 56
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])

@@ -85,7 +85,7 @@ def read_fiftyone(path: Path, video: Video) -> Tracks:
     about = file.metadata
     size = about.frame_size if about.frame_size and min(about.frame_size) > 0 else None
     known = Video(size, about.frame_rate or None, about.total_frame_count or None).or_else(video)
-    width, height = known.pixels
+    width, height = known.pixels(path)
     rows: list[Row] = []
     single = 0
     for number, content in file.frames.items():
@@ -112,7 +112,7 @@ def write_fiftyone(path: Path, tracks: Tracks) -> None:
     Raises:
         ValueError: the frame's size is not known.
     """
-    (width, height), numbers, video = tracks.video.pixels, tracks.numbers(), tracks.video
+    (width, height), numbers, video = tracks.video.pixels(path), tracks.numbers(), tracks.video
     frames: dict[str, Any] = {}
     for frame, marks in tracks.by_frame().items():
         objects: list[dict[str, Any]] = []

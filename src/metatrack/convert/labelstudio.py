@@ -99,7 +99,7 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
 
 
 def _marks(source: str, value: _Value, video: Video) -> list[Mark]:
-    width, height = video.pixels
+    width, height = video.pixels(source)
     marks, spans = [], []
     for step in sorted(value.sequence, key=lambda step: step.frame):
         box = (step.x * width, step.y * height, step.width * width, step.height * height)
@@ -120,10 +120,10 @@ def write_labelstudio(path: Path, tracks: Tracks) -> None:
     Raises:
         ValueError: the frame's size is not known.
     """
-    size, count, fps = tracks.video.pixels, tracks.count, tracks.video.fps or 25.0
+    size, count, fps = tracks.video.pixels(path), tracks.count, tracks.video.fps or 25.0
     regions = []
     for track in tracks.targets:
-        sequence = _sequence(track, tracks.video, fps, count)
+        sequence = steps_of(track, tracks.video, fps, count)
         if sequence:
             value = {"framesCount": count, "duration": count / fps, "sequence": sequence, "labels": [track.label]}
             names = {"from_name": "box", "to_name": "video", "type": "videorectangle", "origin": "prediction"}
@@ -133,12 +133,18 @@ def write_labelstudio(path: Path, tracks: Tracks) -> None:
     write_atomically(path, json.dumps([task], allow_nan=False))
 
 
-def _sequence(track: Track, video: Video, fps: float, count: int) -> list[dict[str, Any]]:
+def steps_of(track: Track, video: Video, fps: float, count: int) -> list[dict[str, Any]]:
+    """A region's ``sequence``: the frames in which the target is to be seen, up to frame number ``count``, and where gaps begin.
+
+    Raises:
+        ValueError: the frame's size is not known.
+    """
+    size = video.pixels("the tracks")
     seen = [mark for mark in track.visible if not mark.lost]
-    cut = [(mark, box) for mark in seen if (box := inside_frame(mark.box, video.pixels)) is not None]
+    cut = [(mark, box) for mark in seen if (box := inside_frame(mark.box, size)) is not None]
     result = []
     for (mark, box), after in zip(cut, [*(mark.frame for mark, _ in cut[1:]), count]):
-        shares = (100 * side / whole for side, whole in zip(box, video.pixels * 2))
+        shares = (100 * side / whole for side, whole in zip(box, size * 2))
         place = {key: round(share, 6) for key, share in zip(("x", "y", "width", "height"), shares)}
         step = {"frame": mark.frame + 1, **place, "rotation": 0, "time": round(mark.frame / fps, 6)}
         result.append(step | {"enabled": after == mark.frame + 1 < count} | ({} if mark.keyframe else {"auto": True}))

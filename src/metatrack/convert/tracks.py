@@ -65,16 +65,15 @@ class Video(NamedTuple):
     name: str = "video"
     """What files and sequences are named after: letters, digits and ``_ . + -``."""
 
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """The size, for formats that state boxes in shares of it.
+    def pixels(self, path: object) -> tuple[int, int]:
+        """The size, for a file that states boxes in shares of it.
 
         Raises:
             ValueError: it is not known.
         """
         if self.size is None:
             raise ValueError(
-                "boxes are in shares of the frame, whose size is not known; name the video or its size (--size 640x360)"
+                f"{path}: boxes are in shares of a frame whose size is not known; name the video, or its size (--size 640x360)"
             )
         return self.size
 

@@ -36,7 +36,7 @@ def read_yolo(path: Path, video: Video) -> Tracks:
     tables = {file: parse_rows(read_text(file), file, columns=(5, 6, 7)).tolist() for file in files}
     about, names = _about(path / "data.yaml")
     known = about.or_else(video)
-    width, height = known.pixels
+    width, height = known.pixels(path)
     ids = all(row[-1] == int(row[-1]) for rows in tables.values() for row in rows if len(row) == 6)
     rows: list[Row] = []
     for file, table in tables.items():
@@ -73,7 +73,7 @@ def write_yolo(path: Path, tracks: Tracks) -> None:
     Raises:
         ValueError: the frame's size is not known.
     """
-    size, numbers = tracks.video.pixels, tracks.numbers()
+    size, numbers = tracks.video.pixels(path), tracks.numbers()
     labels = sorted({track.label for track in tracks.targets})
     digits = max(6, len(str(tracks.count)))
     for frame, marks in tracks.by_frame().items():

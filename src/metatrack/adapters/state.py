@@ -1,0 +1,115 @@
+"""A target's state as text, for servers that keep nothing between two requests; JSON, so that nothing in it can be run.
+
+The state is that of a tracker without meta-learner: the samples that it learns from would be megabytes in every request.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from metatrack.arrays import Float32
+from metatrack.geometry import Center
+from metatrack.tracking.adaptation import Adaptation
+from metatrack.tracking.appearance import Appearance, BoxAppearance
+from metatrack.tracking.distractors import Distractor
+from metatrack.tracking.judging import Sighting
+from metatrack.tracking.memory import Memory
+from metatrack.tracking.target import TargetState
+from metatrack.tracking.tracker import Tracker
+from metatrack.typed import parse_json
+
+MOST = 16 << 20
+"""Characters of a state."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+@dataclass(frozen=True)
+class _Array:
+    shape: tuple[Count, ...]
+    data: str
+
+
+@dataclass(frozen=True)
+class _State:
+    center: tuple[float, float, float, float]
+    first_size: tuple[float, float]
+    frame: Count
+    sighting: tuple[float, float, Count, Count]
+    distractors: list[tuple[float, float, Count]]
+    arrays: list[_Array]
+    bias: tuple[float, float] = (1.0, 1.0)
+
+
+def pack(tracker: Tracker) -> str:
+    """The state of a tracker that has been initialised, and adapts not.
+
+    Raises:
+        RuntimeError: it has not been initialised.
+        ValueError: it adapts.
+    """
+    if tracker.adapt:
+        raise ValueError("only the state of a tracker without meta-learner is text; make it with adapt=False")
+    state = tracker.started
+    look, bias = state.appearance, (1.0, 1.0)
+    if isinstance(look, BoxAppearance):
+        arrays, bias = [*look.now, *look.first, *look.recent, look.size], look.bias
+    else:
+        arrays = [look]
+    seen = state.sighting
+    content = {
+        "center": state.center,
+        "first_size": state.first_size,
+        "frame": state.frame,
+        "sighting": (seen.score, seen.motion, seen.low_frames, seen.unseen_frames),
+        "distractors": state.distractors,
+        "arrays": [{"shape": a.shape, "data": base64.b64encode(a.astype("<f4").tobytes()).decode()} for a in arrays],
+        "bias": bias,
+    }
+    return msgspec.json.encode(content).decode()
+
+
+def unpack(text: str, tracker: Tracker) -> None:
+    """Lets a tracker go on from a state that :func:`pack` made of one with the same model.
+
+    Raises:
+        ValueError: it is no such state.
+    """
+    if len(text) > MOST:
+        raise ValueError(f"the state has {len(text)} characters; at most {MOST} are read")
+    stated = parse_json(text.encode(), _State, "the state")
+    arrays = [_array(each) for each in stated.arrays]
+    boxes = tracker.model.has_boxes
+    if len(arrays) != (7 if boxes else 1) or min(stated.center[2:]) <= 0 or min(stated.first_size) <= 0:
+        raise ValueError("the state is not that of a target of this model; start anew from a box")
+    look: BoxAppearance | Float32 = arrays[0]
+    if boxes:
+        now, first, recent = (Appearance(*arrays[n : n + 2]) for n in (0, 2, 4))
+        look = BoxAppearance(now, first, recent, arrays[6], stated.bias)
+    tracker.state = TargetState(
+        Center(*stated.center),
+        stated.first_size,
+        look,
+        Adaptation(tracker.model.no_kernels, Memory(1)),
+        [Distractor(*each) for each in stated.distractors],
+        Sighting(*stated.sighting),
+        stated.frame,
+    )
+
+
+def _array(stated: _Array) -> Float32:
+    try:
+        data = base64.b64decode(stated.data, validate=True)
+    except ValueError as error:
+        raise ValueError("the state holds an array that is not base64; start anew from a box") from error
+    if len(data) != 4 * math.prod(stated.shape):
+        raise ValueError("the state holds an array of another size than it says; start anew from a box")
+    values = np.frombuffer(data, "<f4").astype(np.float32).reshape(stated.shape)
+    if not np.isfinite(values).all():
+        raise ValueError("the state holds numbers that are not finite; start anew from a box")
+    return values
