@@ -50,6 +50,9 @@ COMMANDS = {
     "train average": Command("app.train:AverageOptions", "app.train:average", "train", "average the weights of several runs"),
     "train probe": Command("app.train:ProbeOptions", "app.train:probe", "train", "measure whether a meta-learner has learnt"),
     "export": Command("app.export:ExportOptions", "app.export:run", "train", "make a model bundle of trained weights"),
+    "data import": Command(
+        "app.importing:ImportDataOptions", "app.importing:run", None, "bring annotated videos into the layout"
+    ),
     "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
     "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),
 }

@@ -22,7 +22,7 @@ from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import ViewedClip, model_of, simulate
-from metatrack.training.weights import load_matching, load_meta
+from metatrack.training.weights import bundle_at, load_matching, load_meta
 from metatrack.typed import read_json
 
 MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
@@ -34,13 +34,13 @@ class ExportOptions:
     """Makes a model bundle: ONNX graphs and a card that says what they are."""
 
     matching: Path
-    """Weights of the matching network: best.pt of its run."""
+    """Weights of the matching network: best.pt of its run, or a model."""
     card: Path
     """JSON file of what only a person knows: name, description, licence, data, training; optionally tracking, calibration."""
     out: Path
     """Folder of the bundle; an older one is replaced."""
     meta: Path | None = None
-    """Weights of the meta-learner: best.pt of its run. Without it, the model cannot adapt."""
+    """Weights of the meta-learner: best.pt of its run, or a model. Without it, the model cannot adapt."""
     val_mix: Path | None = None
     """JSON file of held-out videos (configs/val.json) to calibrate the score on; without it, the card's calibration stands."""
     val_clips: int = 120
@@ -102,6 +102,9 @@ def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for part, path in (("matching", matching), ("meta", meta)):
         if path is None:
+            continue
+        if (bundle := bundle_at(path)) is not None:
+            facts[part] = {"model": bundle.card["name"], "card": bundle.digest}
             continue
         state = torch.load(path, map_location="cpu", weights_only=True)
         recorded = {key: state[key] for key in ("commit", "step", "overlap", "baseline") if key in state}

