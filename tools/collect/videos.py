@@ -16,6 +16,7 @@ import av
 import cv2
 import msgspec
 import numpy as np
+import PIL.Image
 
 from metatrack.arrays import Float64, Floats
 from metatrack.geometry import Box, Image, iou
@@ -99,8 +100,8 @@ def objects_in(kind: str, repository: Repository, path: str, label: str, number:
     if kind == "rows":  # x, y, w, h of one target, a row for each frame
         box = Box(*map(float, data.decode().split("\n")[number - 1].split()))
         return [Annotation(box, "person")] if min(box.w, box.h) > 0 else []
-    image = repository.image(path)
-    return [] if image is None else [each.in_pixels(*image.shape[:2]) for each in yolo(data, [])]
+    with PIL.Image.open(io.BytesIO(repository.read(path))) as image:  # its head alone
+        return [each.in_pixels(image.height, image.width) for each in yolo(data, [])]
 
 
 def images(repository: Repository, paths: list[str]) -> list[Image]:
