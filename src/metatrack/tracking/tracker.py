@@ -60,14 +60,14 @@ class Tracker:
 
     Args:
         model: name of a shipped model, folder of a bundle, or a loaded model.
-        adapt: let the meta-learner add kernels every ``adaptation.interval`` frames (equations 2 to 4); without effect where the
-        model has none (``tracker.adapt`` says whether it does).
+        adapt: let the meta-learner add kernels every ``adaptation.interval`` frames (equations 2 to 4). Without effect where the
+            model has no meta-learner: ``tracker.adapt`` says whether kernels are added.
         settings: None takes the model card's; a dict changes single values of it, see :class:`TrackerSettings`.
         threads: threads of the networks; 0 is one per core.
 
     Raises:
         BundleError: the model is missing or damaged, or a setting in its card is unknown, of the wrong type or out of range.
-        ValueError: so is one that was given.
+        ValueError: a setting in ``settings`` is.
     """
 
     def __init__(
