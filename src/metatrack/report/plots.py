@@ -152,18 +152,19 @@ def curve_plot(
     scored = [(entry.table(group).mean(curve.metric), entry) for entry in findings.entries]
     scored = sorted(((score, entry) for score, entry in scored if not math.isnan(score)), key=lambda pair: -pair[0])
     title = title or _title(findings, curve, group)
+    labels = [_label(score, entry, group, speed) for score, entry in scored]
     size = (4.4, 2.75) if group.key else (4.8, 3.2)  # inches: small, so that words stay legible on a telephone
-    with _figure(size[0], size[1] if len(scored) < 14 else size[1] + 1.4) as figure:
+    room = 0.06 * max(0, *map(len, labels), 20) - 1.2  # for a legend that is wider than most
+    with _figure(size[0] + room, size[1] if len(scored) < 14 else size[1] + 1.4) as figure:
         axes = figure.add_subplot()
-        for rank, (score, entry) in enumerate(scored):
-            facts = [f"{score:.3f}", entry.count(group), _fps(entry.table(group).fps) if speed else ""]
+        for rank, (_, entry) in enumerate(scored):
             _draw(
                 axes,
                 styles[entry.name],
                 entry.name == findings.focus,
                 thresholds,
                 getattr(entry.mean_curves(group), curve.curve),
-                label=f"{_short(entry.name)} [{', '.join(filter(None, facts))}]",
+                label=labels[rank],
                 zorder=3 + (len(scored) - rank) / 1000 + (entry.name == findings.focus),
             )
         axes.set(title=title, xlabel=curve.x, ylabel=curve.y, ylim=(0, 1.005), xlim=(float(thresholds[0]), float(thresholds[-1])))
@@ -188,6 +189,11 @@ def _title(findings: Findings, curve: Curve, group: Group) -> str:
     if group.key:
         return f"{group.title} ({len(group.sequences)})"
     return f"{curve.name} of {findings.protocol.upper()} on {findings.title} ({len(group.sequences)} sequences)"
+
+
+def _label(score: float, entry: Entry, group: Group, speed: bool) -> str:
+    facts = [f"{score:.3f}", entry.count(group), _fps(entry.table(group).fps) if speed else ""]
+    return f"{_short(entry.name)} [{', '.join(filter(None, facts))}]"
 
 
 def _fps(fps: float) -> str:

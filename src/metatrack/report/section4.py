@@ -252,12 +252,14 @@ def results(comparison: Comparison) -> ReportTable:
         cells = [Cell(each.title if entry is not None else each.paper)]
         for group in groups:
             cells += [Cell(_mean(entry, group)), Cell(_mean(theirs, group))]
-        both = [math.nan if e is None else e.table(groups[1]).mean("auc") for e in (entry, theirs)]
+        whole = [e is not None and e.complete(groups[1]) for e in (entry, theirs)]
+        both = [e.table(groups[1]).mean("auc") if e is not None and all(whole) else math.nan for e in (entry, theirs)]
         cells.append(Cell(MISSING if math.isnan(both[0] - both[1]) else f"{both[0] - both[1]:+.3f}"))
         cells += [Cell(MISSING if e is None else number(e.table(groups[1]).fps, 1)) for e in (entry, theirs)]
         cells.append(Cell(MISSING if entry is None else str(len(entry.of(groups[1])))))
         rows.append(tuple(cells))
-    head = ("tracker", *(f"{group.title} AUC, {who}" for group in groups for who in ("here", "published")))
+    sizes = [f"{group.title} ({len(group.sequences)})" for group in groups]
+    head = ("tracker", *(f"AUC {size}, {who}" for size in sizes for who in ("here", "published")))
     note = "Published boxes are scored here, on the same sequences; their speeds are those that the files state."
     return ReportTable("Results", (*head, "difference", "fps, here", "fps, published", "sequences"), tuple(rows), note, "results")
 
@@ -282,7 +284,7 @@ def statements(comparison: Comparison) -> ReportTable:
     for name, speed in (("SRDCF", "5"), ("SiamFC", "58"), ("HDT", "10")):
         add(f"frames a second, {name}", speed, fps, name)
     for name, auc in (("C-COT", "0.682"), ("DeepSRDCF", "0.635")):
-        add(f"AUC on OTB-100, {name}", auc, lambda entry: _mean(entry, whole), name)
+        add(f"AUC {whole.title} ({len(whole.sequences)} sequences here), {name}", auc, lambda entry: _mean(entry, whole), name)
     for subset in LISTS:
         group = comparison.group(subset)
         rows.append((f"AUC of MLT less that of MLT w/o meta, {group.title}", "above 0", _gain(comparison, group), MISSING))
