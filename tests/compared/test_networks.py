@@ -99,6 +99,16 @@ def test_blocks_are_what_they_say():
     ]
 
 
+def test_fitted_blocks_are_centred_in_the_first_frame():
+    """What is the same everywhere in the first frame tells no place from another, and takes no share of a block's energy."""
+    first = noise(1, 208, 208, 3)
+    blocks = Lite0Blocks().fitted(first)
+    assert blocks.channels == (3, CHANNELS, 112)
+    for raw, centred, channels in zip(Lite0Blocks()(first), blocks(first), blocks.channels):
+        assert centred.shape[1] == channels
+        assert np.abs(centred.mean(axis=(0, 2, 3))).max() < 1e-3 * np.abs(raw).max() < np.abs(raw.mean(axis=(0, 2, 3))).max()
+
+
 @pytest.mark.parametrize("kind", [DeepSRDCF, DeepCCOT])
 def test_follows_a_moving_target(kind):
     scene, tracker = Scene(), kind()

@@ -66,6 +66,7 @@ class CcotTarget:
     """Everything that belongs to one target. D channels of all blocks, N x N coefficients."""
 
     place: TargetPlace
+    blocks: Blocks
     side: int  # of the window in pixels, at scale 1
     joint: Joint  # S
     right: Spectrum  # (D, N, N // 2 + 1): the running mean of conj(A) Y
@@ -107,8 +108,9 @@ class CCOT(Follower[CcotTarget]):
         place = TargetPlace.of(target, scale)
         side = window_side(wanted / scale, self.blocks.strides[-1])
         place.limits = scale_limits((side, side), place.base, target.image.shape[:2], settings.scale_step)
-        maps = self.blocks(pyramid(target.image, place, (side, side), [1.0], smooth=False))
-        spectra = [coefficients(block) for block in self._faded(maps)]
+        patch = pyramid(target.image, place, (side, side), [1.0], smooth=False)
+        blocks = self.blocks.fitted(patch)
+        spectra = sample_spectra(blocks, patch)
         joint = Joint([block.shape[-3] for block in spectra], [block.shape[-2] for block in spectra])
         sample = joint.join(spectra)[0]
         joint.learn(sample, 1.0)
@@ -116,7 +118,7 @@ class CCOT(Follower[CcotTarget]):
         labels = label(joint.size, sigma)
         penalty = Penalty(side, place.base, settings.low, settings.edge)
         right = sample.conj() * labels
-        model = CcotTarget(place, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
+        model = CcotTarget(place, blocks, side, joint, right, penalty, labels, np.zeros_like(right), None, 1)
         solve(model, settings.first_steps)
         return model
 
@@ -135,11 +137,8 @@ class CCOT(Follower[CcotTarget]):
 
     def _samples(self, model: CcotTarget, image: Image, factors: Sequence[float] | Float64) -> Spectrum:
         """Features around the target at some scales, faded out: coefficients ``(n, D, N, N // 2 + 1)``."""
-        maps = self.blocks(pyramid(image, model.place, (model.side, model.side), factors, smooth=False))
-        return model.joint.join([coefficients(block) for block in self._faded(maps)])
-
-    def _faded(self, maps: list[Float32]) -> list[Float32]:
-        return [faded(block, energy) for block, energy in zip(maps, self.blocks.energies)]
+        patches = pyramid(image, model.place, (model.side, model.side), factors, smooth=False)
+        return model.joint.join(sample_spectra(model.blocks, patches))
 
     def _learn(self, model: CcotTarget, sample: Spectrum) -> None:
         """Takes a sample into S and b. A new sample weighs 1 / (1 - rate) times the one before; all together weigh 1."""
@@ -160,6 +159,11 @@ def window_side(side: float, cell: int) -> int:
     (198, 208)
     """
     return cell * max(3, 2 * round((side / cell - 1) / 2) + 1)
+
+
+def sample_spectra(blocks: Blocks, patches: Image) -> list[Spectrum]:
+    """Coefficients of each block's maps, faded out."""
+    return [coefficients(faded(maps, energy)) for maps, energy in zip(blocks(patches), blocks.energies)]
 
 
 def faded(maps: Float32, energy: float) -> Float32:

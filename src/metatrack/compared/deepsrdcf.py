@@ -12,6 +12,7 @@ other; small targets are enlarged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from metatrack.compared.features import FeatureExtractor
 from metatrack.compared.hog import hog
 from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_identity, pooled
 from metatrack.compared.patches import rounded
+from metatrack.compared.principal import Axes
 from metatrack.compared.srdcf import AREA, CELL, CELLS, FEW_CELLS, SRDCF, SearchWindow
 from metatrack.geometry import Image
 
@@ -41,8 +43,12 @@ class Lite0:
     def __call__(self, patches: Image) -> Float32:
         """See :class:`metatrack.compared.features.FeatureExtractor`."""
         strides = [LITE0_LAYERS[layer][1] for layer in LAYERS]
-        maps = aligned(self._network, strides, patches)
-        return np.concatenate([pooled(found, CELL // stride) for found, stride in zip(maps, strides)], axis=1)
+        return joined(aligned(self._network, strides, patches), strides)
+
+
+def joined(maps: Sequence[Float32], strides: Sequence[int]) -> Float32:
+    """Maps of several strides, none above 4, as one with cells of 4 pixels."""
+    return np.concatenate([pooled(found, CELL // stride) for found, stride in zip(maps, strides)], axis=1)
 
 
 class Reduced:
@@ -56,25 +62,16 @@ class Reduced:
 
     def __init__(self, features: FeatureExtractor, first: Image, channels: int) -> None:
         self._features, self.stride = features, features.stride
-        vectors = _vectors(features(first))
-        self._mean = vectors.mean(axis=0)
-        _, axes = np.linalg.eigh(np.cov(vectors - self._mean, rowvar=False))  # the largest last
-        self._axes = axes[:, ::-1][:, :channels].astype(np.float32)  # (C, channels)
-        self.channels = self._axes.shape[1]
-        energy = float((((vectors - self._mean) @ self._axes) ** 2).sum(axis=1).mean())
+        maps = features(first)
+        axes = Axes.of(maps, channels)
+        self.channels = axes.axes.shape[1]
+        energy = float((axes(maps) ** 2).sum(axis=1).mean())
         reference = float((hog(first, self.stride) ** 2).sum(axis=1).mean())
-        self._axes *= np.float32(math.sqrt(reference / max(energy, 1e-12)))
+        self._axes = axes._replace(axes=axes.axes * np.float32(math.sqrt(reference / max(energy, 1e-12))))
 
     def __call__(self, patches: Image) -> Float32:
         """See :class:`metatrack.compared.features.FeatureExtractor`."""
-        maps = self._features(patches)
-        found = (_vectors(maps) - self._mean) @ self._axes
-        return np.asarray(found.reshape(len(maps), *maps.shape[2:], -1).transpose(0, 3, 1, 2))
-
-
-def _vectors(maps: Float32) -> Float32:
-    """Maps ``(N, C, h, w)`` as vectors of their cells, ``(N h w, C)``."""
-    return maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
+        return self._axes(self._features(patches))
 
 
 class DeepSRDCF(SRDCF):

@@ -50,6 +50,10 @@ class Blocks(Protocol):
     energies: tuple[float, ...]
     """What the squares of a cell of each map shall sum up to, on average: its weight beside other maps and beside penalties."""
 
+    def fitted(self, first: Image) -> Blocks:
+        """The same for one target, as the patch ``(1, H, W, 3)`` of its first frame decides."""
+        ...
+
     def __call__(self, patches: Image) -> list[Float32]:
         """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to maps ``(N, channels, H // stride, W // stride)`` each."""
         ...
@@ -67,6 +71,10 @@ class OneBlock:
         self.channels: tuple[int, ...] = (features.channels,)
         self.strides: tuple[int, ...] = (features.stride,)
         self.energies: tuple[float, ...] = (float(features.channels),)
+
+    def fitted(self, first: Image) -> OneBlock:
+        """See :class:`Blocks`: nothing to decide."""
+        return self
 
     def __call__(self, patches: Image) -> list[Float32]:
         """See :class:`Blocks`."""
