@@ -97,7 +97,7 @@ def run(options: PageOptions) -> int:
         hosts = {f"{name}:{port}" for name in (*LOCAL[:2], "[::1]", shown, *options.allow_host)} | set(options.allow_host)
         _announce(studio.store, opened, options.browser)
         print(f"{'projects':<9}{folder}\n{'':<9}Ctrl-C ends the server; nothing is lost.", flush=True)
-        gate = Gate(make_app(studio), studio.store, hosts, UPLOAD)  # type: ignore[arg-type] # Starlette's own types
+        gate = Gate(make_app(studio), studio.store, hosts, UPLOAD)
         config = uvicorn.Config(
             gate, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2, lifespan="on"
         )

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
@@ -310,7 +311,7 @@ class SeekableVideo:
         return self._decode(packets, None, number if self._keys else None, None)
 
     def _decode(
-        self, packets: Iterator[av.Packet], first: av.Packet | None, wanted: int | None, start: int | None
+        self, packets: Iterator[av.Packet[VideoStream]], first: av.Packet[VideoStream] | None, wanted: int | None, start: int | None
     ) -> Iterator[VideoFrame]:
         """Frames from here on, but for those that lean on what comes before ``start``.
 

@@ -65,7 +65,7 @@ class Frames:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), threading.Lock()
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._cache: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._size = 0
@@ -101,20 +101,24 @@ class Frames:
         return data
 
     def _reader(self, project: str, source: Path) -> Reader:
-        with self._lock:
-            reader = self._readers.pop(project, None)
-            if reader is None or reader.ended:
-                reader = Reader(source, self._limits)
-            self._readers[project] = reader
-            old = [self._readers.popitem(last=False)[1] for _ in range(len(self._readers) - MOST_READERS)]
-        for each in old:
-            each.close()
+        with self._opening:  # not the other lock: pictures that are at hand do not wait for a video to be looked through
+            with self._lock:
+                reader = self._readers.get(project)
+                if reader is not None and not reader.ended:
+                    self._readers.move_to_end(project)
+                    return reader
+            reader = Reader(source, self._limits)
+            self.adopt(project, reader)
         return reader
 
     def adopt(self, project: str, reader: Reader) -> None:
         """Takes over a video that has been opened."""
         with self._lock:
+            old = [self._readers.pop(project)] if project in self._readers else []
             self._readers[project] = reader
+            old += [self._readers.popitem(last=False)[1] for _ in range(len(self._readers) - MOST_READERS)]
+        for each in old:
+            each.close()
 
     def forget(self, project: str) -> None:
         """Lets go of a project's video and pictures."""

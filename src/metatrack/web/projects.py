@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ class Studio:
         self._clean()
 
     def _clean(self) -> None:
-        """Deletes what a killed server left behind: half an upload, a video that was being written."""
+        """Takes up or deletes what a killed server left behind: a recording, half an upload, a video that was being written."""
+        for project in self.store.projects():  # a camera's recording, as far as it came
+            path = Path(project.source)
+            if project.uploaded and not path.exists():
+                for part in list(self.store.uploads.glob(f"{path.stem}.*.part{path.suffix}"))[:1]:
+                    part.replace(path)
+                    with suppress(ChildError):
+                        self._recorded(project.id)
         known = {Path(project.source).name for project in self.store.projects()}
         for path in self.store.uploads.iterdir():
             if path.name not in known and path.is_file():
@@ -69,7 +77,10 @@ class Studio:
             ChildError: it is no video, damaged, or too large.
         """
         with self._opening:
-            reader = Reader(source, self.limits)
+            try:
+                reader = Reader(source, self.limits)
+            except ChildError as error:  # by its own name: where an upload lies is nobody's business
+                raise ChildError(str(error).replace(str(source), clean_name(name)), error.refused) from error
         opened = reader.opened
         project = self.store.add_project(
             clean_name(name), str(source), uploaded, opened.frames, (opened.width, opened.height), opened.fps, opened.seconds
@@ -98,6 +109,11 @@ class Studio:
         self.jobs.end(project)
         self.frames.forget(project)
         self.store.delete_project(project)
+        self.film(project).unlink(missing_ok=True)
+
+    def film(self, project: str) -> Path:
+        """Where a project's video with boxes on it is, once it has been written."""
+        return self.store.uploads / f"{project}.film.mp4"
 
     def video(self, project: Project) -> Path:
         """Where a project's video is.

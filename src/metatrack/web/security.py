@@ -37,10 +37,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class TooLong(Exception):  # noqa: N818 - becomes an answer
-    """A request is longer than it may be."""
-
-
 class Gate:
     """Stands before the routes: checks host, origin and session, bounds what comes in, and adds headers to what goes out.
 
@@ -72,10 +68,12 @@ class Gate:
         if not self._store.is_session(_session(headers)):
             await _answer(send, 401, USED, plain=scope["path"] == "/")
             return
-        try:
-            await self._app(scope, self._bounded(scope, receive), _with_headers(send))
-        except TooLong:
+        uploads = scope["path"] == self._upload and scope["method"] == "POST"
+        said = headers.get("content-length", "0")
+        if not uploads and (not said.isdecimal() or int(said) > MOST_BODY):
             await _answer(send, 413, f"the request is longer than {MOST_BODY} bytes; send less at a time")
+            return
+        await self._app(scope, receive if uploads else _bounded(receive), _with_headers(send))
 
     def _problem(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Why a request is not answered at all."""
@@ -107,20 +105,18 @@ class Gate:
         await _with_headers(send)({"type": "http.response.start", "status": 303, "headers": fields})
         await send({"type": "http.response.body", "body": b""})
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        if scope["path"] == self._upload and scope["method"] == "POST":
-            return receive
-        left = MOST_BODY
 
-        async def bounded() -> MutableMapping[str, Any]:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise TooLong
-            return message
+def _bounded(receive: Receive) -> Receive:
+    """Ends a body that does not say its length where it becomes too long; whoever reads it finds half of it, and refuses that."""
+    left = MOST_BODY
 
-        return bounded
+    async def bounded() -> MutableMapping[str, Any]:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        return message if left >= 0 else {"type": "http.disconnect"}
+
+    return bounded
 
 
 def _session(headers: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from metatrack.video.overlay import COLORS
 
@@ -364,7 +364,9 @@ class Store:
 
 
 def _project(row: Sequence[object]) -> Project:
-    return Project(*row[:3], bool(row[3]), *row[4:])  # type: ignore[arg-type]
+    values: list[Any] = list(row)
+    values[3] = bool(values[3])
+    return Project(*values)
 
 
 def _hash(secret: str) -> str:
