@@ -30,6 +30,7 @@ COMMANDS = {
     "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one or more targets through a video"),
     "convert": Command("app.convert:ConvertOptions", "app.convert:run", None, "bring boxes into another file format"),
     "app": Command("app.page:PageOptions", "app.page:run", "app", "draw boxes on a page in the browser, track, correct, export"),
+    "frame": Command("app.frame:FrameOptions", "app.frame:run", None, "write a frame as a picture with a grid of coordinates"),
     "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
     "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
     "batch": Command("app.batch:BatchOptions", "app.batch:run", None, "track through many videos, on one machine or a cluster"),

@@ -50,7 +50,11 @@ class Server:
         """Starts it; the address that it prints."""
         words = ["app", *map(str, videos), "--folder", str(self.folder), "--port", str(self.port), "--no-browser"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "metatrack", *words], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", "metatrack", *words],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         first = self.process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/\?token=\S+", first)

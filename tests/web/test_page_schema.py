@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
-schemathesis = pytest.importorskip("schemathesis", reason="asks for what the routes' description allows")
-
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from metatrack.web.projects import Studio
 from metatrack.web.security import Gate
@@ -21,6 +18,7 @@ ENDLESS = "/api/projects/{project}/events"
 
 
 def test_no_5xx(tmp_path: Path, clip: Path) -> None:
+    schemathesis = pytest.importorskip("schemathesis", reason="asks for what the routes' description allows")
     studio = Studio(tmp_path, Limits(**{**vars(SMALL), "cameras": ()}))
     project, app = studio.add_path(clip).id, make_app(studio)
     client = TestClient(Gate(app, studio.store, {HOST}, UPLOAD), base_url=f"http://{HOST}", raise_server_exceptions=False)

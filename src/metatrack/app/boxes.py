@@ -73,7 +73,9 @@ def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[
     if given is None:
         example = ",".join(str(round(v)) for v in (0.4 * width, 0.4 * height, 0.2 * width, 0.2 * height))
         raise Problem(
-            f"no box: say where the target is in frame {frame} of {name} ({width}x{height} pixels) with --box x,y,w,h,"
+            f"no box: say where the target is in frame {frame} of {name} ({width}x{height} pixels). Three ways:"
+            " draw it on a page (metatrack app VIDEO); draw it in a window (--box pick);"
+            f" or read it off a grid (metatrack frame VIDEO --at {frame} --out first.png) and give --box x,y,w,h,"
             f" the top-left corner and the size in pixels, for example --box {example}"
         )
     return check_given(given, frame, name, size, "--box " + ",".join(f"{value:g}" for value in given))

@@ -14,6 +14,7 @@ from typing import Annotated
 import tyro
 import uvicorn
 
+from metatrack.app.drawing import has_browser
 from metatrack.app.problem import Problem, user_input
 from metatrack.claims import claim
 from metatrack.web.projects import Studio
@@ -58,15 +59,14 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "metatrack"
 
 
-def has_browser() -> bool:
-    """Whether a browser with a window can be opened here."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
-        return False
-    return True
+def draw_on_page(source: str) -> int:
+    """Opens the page on a video that has no box yet, until it is ended; returns the exit code.
+
+    Raises:
+        Problem: see :func:`run`.
+    """
+    print(f"no box: draw one on {source} in your browser, and press Forwards", file=sys.stderr)
+    return run(PageOptions(videos=(Path(source),)))
 
 
 def run(options: PageOptions) -> int:
@@ -75,19 +75,21 @@ def run(options: PageOptions) -> int:
     Raises:
         Problem: a video or the port cannot be used.
     """
+    for path in options.videos:
+        if not path.exists():
+            raise Problem(f"{path} does not exist; pass a video file, or a folder of images")
     folder = options.folder or data_folder()
     with user_input():
         folder.mkdir(parents=True, exist_ok=True)
-        claimed = claim(folder / "server.lock")
-    with claimed as ours:
+    with claim(folder / "server.lock") as ours:
         if not ours:
             return _beside(options, folder)
+        listening = _listen(options.host, options.port)
         with user_input():
             studio = Studio(folder, options.limits)
         try:
             with user_input():
                 opened = [studio.add_path(path).id for path in options.videos]
-            listening = _listen(options.host, options.port)
         except BaseException:
             studio.close()
             raise

@@ -15,6 +15,7 @@ import tyro
 
 from metatrack.app.boxes import parse_box
 from metatrack.app.convert import FormatName, sequence_name
+from metatrack.app.drawing import PICK, draw_in_window, page_for
 from metatrack.app.given import Given, gather, parse_correction, read_given, used
 from metatrack.app.mistakes import check_source
 from metatrack.app.plan import Plan
@@ -50,7 +51,8 @@ class TrackOptions:
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Video file, folder of images, number of a camera, or address of a stream."""
     box: BoxTexts = ()
-    """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on."""
+    """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on;
+    pick: draw them in a window. Without, on a machine with a browser, the page of metatrack app opens."""
     boxes_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File with first boxes and corrections, at any frame, in any format of docs/formats.md. Taken are its key frames or, where
     it marks none, the first of boxes in consecutive frames."""
@@ -249,7 +251,7 @@ def run(options: TrackOptions) -> int:
     Raises:
         Problem: the input cannot be used.
     """
-    first = [parse_box(text) for text in options.box]  # before a source is opened, which may take its time
+    first = [parse_box(text) for text in options.box if text != PICK]  # before a source is opened, which may take its time
     for text in options.correct:
         parse_correction(text)
     parse_settings(options.set_)
@@ -258,6 +260,13 @@ def run(options: TrackOptions) -> int:
     plan = Plan(options.boxes, options.format, options.video, options.crop_video, options.blur, options.dataset)
     plan.check(options.source, options.boxes_from, options.times)
     check_source(options.source)
+    if not options.box and options.boxes_from is None and not (options.quiet or options.json) and page_for(options.source):
+        from metatrack.app.page import draw_on_page
+
+        return draw_on_page(options.source)
+    if PICK in options.box:
+        with user_input(), open_source(options.source, start=options.start, allow=options.allow) as shown:
+            first += draw_in_window(next(shown), shown.name)
     with user_input():
         source = open_source(options.source, start=options.start, end=options.end, allow=options.allow)
     with source:

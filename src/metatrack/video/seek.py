@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import av
 from av.video.frame import VideoFrame
@@ -24,6 +24,9 @@ from metatrack.geometry import Image
 from metatrack.images import image_files, read_image
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.errors import SourceError
+
+if TYPE_CHECKING:
+    Packet = av.Packet[VideoStream]
 
 KEPT_BYTES = 192 << 20
 """Of decoded frames that are kept for the way back."""
@@ -311,7 +314,7 @@ class SeekableVideo:
         return self._decode(packets, None, number if self._keys else None, None)
 
     def _decode(
-        self, packets: Iterator[av.Packet[VideoStream]], first: av.Packet[VideoStream] | None, wanted: int | None, start: int | None
+        self, packets: Iterator[Packet], first: Packet | None, wanted: int | None, start: int | None
     ) -> Iterator[VideoFrame]:
         """Frames from here on, but for those that lean on what comes before ``start``.
 
