@@ -145,6 +145,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # who comes before the server is up waits
     except (OSError, OverflowError) as error:
         listening.close()
         raise Problem(f"cannot listen on {host}, port {port} ({error}); pass --port 0 for any port that is free") from error
