@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite train-paper train-lite-no-meta export soak clean
+.PHONY: docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite train-paper train-lite-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ typecheck: $(VENV)/dev.stamp  ## mypy --strict
 
 pytest: $(VENV)/dev.stamp $(VOT)/stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(VENV)/dev.stamp  ## the documentation site, in site/; a link that leads nowhere is an error
+	$(BIN)/zensical build --strict
 
 fuzz: $(VENV)/dev.stamp  ## damaged files for every parser; make fuzz MINUTES=10
 	$(BIN)/python -m tools.fuzz.run --minutes $(MINUTES) $(ARGS)
