@@ -30,6 +30,8 @@ from metatrack.runtime.torch_weights import read_networks
 from metatrack.training.sampling import MAX_SHIFT, MAX_SHIFT_NEAR
 from tools.meta.views import QUERIES, SUPPORT, Item, ViewMaker, Views
 
+SOURCES = "sources.json"
+"""In the folder of the features: the list, without paths."""
 SHARD = 250
 """Targets in a file."""
 NOISE, SLIPPED = 0.3, 0.1
@@ -41,7 +43,8 @@ class Options:
     """Makes the features of a list of targets; repeated, it goes on."""
 
     list: Path
-    """JSON list of ``{"name", "kind", "path", "held_out", "repeat", "most"}``, see :func:`items`; paths start from its folder."""
+    """JSON list of ``{"name", "kind", "path", "held_out", "repeat", "most", "what", "licence"}``, see :func:`items`; paths start
+    from its folder. What and licence are for the card."""
     photographs: tuple[Path, ...]
     """Folders of photographs for cut-outs and for what lies behind a frame's border."""
     out: Path
@@ -124,7 +127,9 @@ def main(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     photographs = sorted(p for folder in options.photographs for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     embedder = Embedder(options.model, options.balanced)
-    for entry in json.loads(options.list.read_text()):
+    entries = json.loads(options.list.read_text())
+    (options.out / SOURCES).write_text(json.dumps([{k: v for k, v in entry.items() if k != "path"} for entry in entries]))
+    for entry in entries:
         targets = list(items(entry, options.list.parent))
         np.random.default_rng(5).shuffle(targets)
         targets = targets[: entry.get("most")]

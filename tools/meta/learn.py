@@ -6,7 +6,9 @@ beat those of another target of the batch, and no kernels.
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from metatrack.runtime.torch_weights import read_networks
 from metatrack.training.mix import load_mix
 from metatrack.training.probe import probe, sentence
 from metatrack.version import code_version
+from tools.meta.features import SOURCES
 
 NEAR, FAR = 4.0, 16.0
 """Squared distances in cells: within the first a place is the target's, beyond the second it is another's."""
@@ -106,6 +109,7 @@ class Features:
             raise ValueError(f"{folder} holds no train-*.npz: run tools.meta.features first")
         self.readout = readout
         self.shards: list[Mapping[str, Any]] = [_unpacked(file) for file in files]
+        self.data = _data(folder, Counter(file.name[6:-9] for file, shard in zip(files, self.shards) for _ in shard["template"]))
         self.balanced = bool(self.shards[0]["balanced"][0])
         self.places = [(s, i) for s, shard in enumerate(self.shards) for i in range(len(shard["template"]))]
         weights = np.array([VIDEO_WEIGHT if "video" in files[s].name else 1.0 for s, _ in self.places])
@@ -124,6 +128,13 @@ class Features:
             row["delta"] = shard["delta"][i][early].mean(0)
             rows.append(row)
         return Batch(*(torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in Batch._fields))
+
+
+def _data(folder: Path, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the targets are of, for the card: kind, number of targets, and what the list says of it."""
+    entries = [entry for entry in json.loads((folder / SOURCES).read_text()) if not entry.get("held_out")]
+    kept = ("what", "licence", "kind", "repeat")
+    return [{**{k: e[k] for k in kept if k in e}, "targets": counts[e["name"]]} for e in entries if counts[e["name"]]]
 
 
 def _unpacked(file: Path) -> dict[str, Any]:
@@ -233,11 +244,13 @@ def main(options: Options) -> None:
     features = Features(options.features, readout)
     learner = train(features, options)
     settings = {k: v for k, v in asdict(options).items() if not isinstance(v, Path)}
-    facts = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
-    replace_learner(bundle, learner, {"training": facts, "adaptation": {"sentence": ""}}, options.out)
+    facts: dict[str, Any] = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
+    facts["data"] = features.data
+    kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
+    replace_learner(bundle, learner, {**kept, "adaptation": {"sentence": ""}}, options.out)
     last = readout.weight.numpy(), readout.bias.numpy()
     summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), 400).summary()
-    replace_learner(bundle, learner, {"training": facts, "adaptation": {**summary, "sentence": sentence(summary)}}, options.out)
+    replace_learner(bundle, learner, {**kept, "adaptation": {**summary, "sentence": sentence(summary)}}, options.out)
     print(sentence(summary))
 
 

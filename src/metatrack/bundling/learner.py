@@ -22,7 +22,8 @@ def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out
     Args:
         bundle: holds the matching network that the meta-learner was trained with.
         learner: the new g_θ.
-        facts: what the card says of it: its ``training`` and its ``adaptation``, a :func:`metatrack.training.probe.probe`.
+        facts: what the card says of it: its ``training``, its ``adaptation`` (a :func:`metatrack.training.probe.probe`), and
+            settings of ``tracking`` that go with it.
         out: folder of the new bundle, which may be the old one's.
 
     Raises:
@@ -39,6 +40,7 @@ def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out
         form.update(target_kernels=TARGET_KERNELS, support=SUPPORT, **facts_of(learner))
         card["training"] = {**card["training"], "meta": facts["training"]}
         card["adaptation"] = facts["adaptation"]
+        card["tracking"] = {**card["tracking"], **facts.get("tracking", {})}
         card["files"][graph.name] = file_facts(graph)
         (made / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return out
