@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite train-paper train-lite-no-meta export soak clean
+.PHONY: docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite meta-lite train-paper train-lite-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -73,9 +73,15 @@ train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, 
 	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
 	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
 
+meta-lite: $(VENV)/train.stamp  ## the meta-learner of lite, into the package: features of 6,685 targets, polynomial form
+	$(BIN)/python -m tools.meta.features --list configs/meta.json --photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images \
+		--out $(DATA)/meta-features
+	$(BIN)/python -m tools.meta.learn --features $(DATA)/meta-features --val-mix configs/meta-held.json --form polynomial --apart 0.1 \
+		--out $(MODELS)/lite
+
 train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
-	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --validate-every 500 --out $(RUNS)/paper-meta
+	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --energy 1 --validate-every 500 --out $(RUNS)/paper-meta
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
 	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid
