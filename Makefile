@@ -73,11 +73,11 @@ train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, 
 	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
 	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
 
-meta-lite: $(VENV)/train.stamp  ## the meta-learner of lite, into the package: features of 6,685 targets, polynomial form
+meta-lite: $(VENV)/train.stamp  ## lite with another meta-learner: features of 6,685 targets, polynomial form
 	$(BIN)/python -m tools.meta.features --list configs/meta.json --photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images \
 		--out $(DATA)/meta-features
 	$(BIN)/python -m tools.meta.learn --features $(DATA)/meta-features --val-mix configs/meta-held.json --form polynomial --apart 0.1 \
-		--out $(MODELS)/lite
+		--out $(RUNS)/lite-polynomial
 
 train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
