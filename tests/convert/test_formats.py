@@ -126,7 +126,13 @@ def test_a_track_of_cvat_stays_to_the_end(tmp_path: Path) -> None:
     assert [(m.frame, m.occluded) for m in read_tracks(path).targets[0].marks] == [(1, True), (2, True), (3, True)]
 
 
+MANY_TRACKS = "<track id='1' label='a'><box frame='0' xtl='0' ytl='0' xbr='1' ybr='1'/></track>" * 3
 HOSTILE = {
+    "tracks.xml": (f"<annotations><meta><size>900000</size></meta>{MANY_TRACKS}</annotations>", "stand for 2,700,000 boxes"),
+    "frames.xml": (
+        "<annotations><meta><size>999999999</size></meta></annotations>",
+        "999999999 frames at None a second are no video",
+    ),
     "bomb.xml": ('<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">]><annotations>&c;</annotations>', "line 1: a document type"),
     "images.xml": ("<annotations><image id='0'/></annotations>", "CVAT for images"),
     "other.xml": ("<svg/>", "begins with <svg>"),
@@ -138,7 +144,7 @@ HOSTILE = {
     "far.xml": (
         "<annotations><track><box frame='0' xtl='0' ytl='0' xbr='1' ybr='1'/>"
         "<box frame='999999999' xtl='0' ytl='0' xbr='1' ybr='1'/></track></annotations>",
-        "frame 999999999 is beyond",
+        "its key frames stand for",
     ),
     "twice.csv": ("frame,x,y,w,h\n0,1,2,3,4\n0,1,2,3,4\n", "two boxes in frame 0"),
     "words.csv": ("frame,x,y,w,h\n0,1,2,three,4\n", "line 2: w: 'three' is not a number"),

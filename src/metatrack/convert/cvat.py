@@ -118,7 +118,7 @@ def read_cvat(path: Path, video: Video) -> Tracks:
     rows: list[Row] = []
     for target, label, marks in reader.tracks:
         marks.sort(key=lambda mark: mark.frame)
-        rows += [(target, label or "target", mark) for mark in filled(path, marks, frames)]
+        rows += [(target, label or "target", mark) for mark in filled(path, marks, frames, len(rows))]
     notes = [f"{reader.others} shapes that are no boxes are left out"] if reader.others else []
     known = Video((size[0], size[1]) if len(size) == 2 else None, None, frames)
     return collect(path, rows, known.or_else(video), notes)

@@ -88,7 +88,9 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     rows: list[Row] = []
     for n, region in enumerate(boxes):
         label = region.value.labels[0] if region.value.labels else LABEL
-        rows += [(region.id or n + 1, label, mark) for mark in _marks(f"{path}: region {region.id!r}", region.value, known)]
+        rows += [
+            (region.id or n + 1, label, mark) for mark in _marks(f"{path}: region {region.id!r}", region.value, known, len(rows))
+        ]
     turned = sum(step.rotation % 360 != 0 for region in boxes for step in region.value.sequence)
     notes = (
         [f"{len(regions) - len(boxes)} regions that are no video rectangles are left out"] if len(regions) > len(boxes) else []
@@ -98,7 +100,7 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     return collect(path, rows, known, notes)
 
 
-def _marks(source: str, value: _Value, video: Video) -> list[Mark]:
+def _marks(source: str, value: _Value, video: Video, before: int) -> list[Mark]:
     width, height = video.pixels(source)
     marks, spans = [], []
     for step in sorted(value.sequence, key=lambda step: step.frame):
@@ -107,8 +109,10 @@ def _marks(source: str, value: _Value, video: Video) -> list[Mark]:
         if not step.enabled:
             spans.append(marks)
             marks = []
-    ended = [mark for span in spans for mark in filled(source, span, None)]
-    return ended + filled(source, marks, video.frames)
+    made: list[Mark] = []
+    for span, frames in [*((span, None) for span in spans), (marks, video.frames)]:
+        made += filled(source, span, frames, before + len(made))
+    return made
 
 
 def write_labelstudio(path: Path, tracks: Tracks) -> None:

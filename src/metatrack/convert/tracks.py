@@ -12,8 +12,10 @@ from metatrack.geometry import MOST_PIXELS, Box
 
 LABEL = "target"
 """Label of a target that has none."""
-MOST_FRAMES = 5_000_000
-"""Frames of a video, at most: two days. A file of a few bytes may name any number, and others are filled up to it."""
+MOST_FRAMES = 1_000_000
+"""Frames of a video, at most: eleven hours. A file of a few bytes may name any number, and others are filled up to it."""
+MOST_FILLED = 2_000_000
+"""Boxes that are filled in between the key frames of one file, at most."""
 MOST_BYTES = 256 << 20
 """A larger file of boxes is none."""
 
@@ -129,6 +131,8 @@ def collect(source: object, rows: Iterable[Row], video: Video, notes: Sequence[s
         ValueError: a box is not finite, has a negative size or is no box in pixels; a frame's number is negative or beyond
             :data:`MOST_FRAMES`; or a target has two boxes in one frame.
     """
+    if (video.frames or 0) > MOST_FRAMES or not 0 < (video.fps or 1.0) < 100_000:
+        raise ValueError(f"{source}: {video.frames} frames at {video.fps} a second are no video; up to {MOST_FRAMES:,} are read")
     found: dict[int | str, dict[int, Mark]] = {}
     labels: dict[int | str, str] = {}
     for stated, label, mark in rows:
@@ -161,23 +165,26 @@ def _check(source: object, target: int | str, mark: Mark) -> None:
         raise ValueError(f"{where}: the score {mark.score} is not between 0 and 1")
 
 
-def filled(source: object, marks: Sequence[Mark], frames: int | None) -> list[Mark]:
+def filled(source: object, marks: Sequence[Mark], frames: int | None, before: int = 0) -> list[Mark]:
     """Boxes between key frames, as tools for annotation show them: moved in a straight line, and staying after the last one.
 
     Args:
         source: the file, for messages.
         marks: by frame. One that is ``outside`` ends what is filled, until the next one.
         frames: of the video; None does not go beyond the last mark.
+        before: boxes that were made of the same file.
 
     Raises:
-        ValueError: that would be more than :data:`MOST_FRAMES`.
+        ValueError: that would be more than :data:`MOST_FILLED`.
     """
+    ends = [mark.frame for mark in marks[1:]] + [frames or 0]
+    made = before + sum(max(0, end - mark.frame) for mark, end in zip(marks, ends) if not mark.outside)
+    if made > MOST_FILLED:
+        raise ValueError(f"{source}: its key frames stand for {made:,} boxes; at most {MOST_FILLED:,} are made of one file")
     result: list[Mark] = []
     for mark, after in zip(marks, [*marks[1:], None]):
         result.append(mark)
         end = after.frame if after is not None else frames or 0
-        if end > MOST_FRAMES:
-            raise ValueError(f"{source}: frame {end} is beyond {MOST_FRAMES:,}")
         goal = mark.box if after is None or after.outside else after.box
         for frame in range(mark.frame + 1, 0 if mark.outside else end):
             share = (frame - mark.frame) / (end - mark.frame)
