@@ -47,9 +47,9 @@ class EvaluateOptions:
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of your copy of it."""
     trackers: Annotated[str, tyro.conf.arg(metavar="A,B,...")]
-    """Ours: mlt, mlt-paper, mlt-as-printed, mlt-no-adapt, mlt-paper-no-adapt, mlt-no-meta. To compare with: siamfc, csk, kcf,
-    dsst, srdcf, meem, tld, ccot-hog, deepsrdcf-lite0, ccot-lite0, cnn-svm-lite0, svm-lite0, hdt-vgg16, csrt, opencv-tld, mil,
-    mosse, medianflow, and nano:FOLDER, vit:FOLDER (of their files). Your own: package.module:factory, or
+    """Ours: mlt, mlt-paper, mlt-as-printed, mlt-no-adapt, mlt-as-printed-no-adapt, mlt-no-meta. To compare with: siamfc, csk,
+    kcf, dsst, srdcf, meem, tld, ccot-hog, deepsrdcf-lite0, ccot-lite0, cnn-svm-lite0, svm-lite0, hdt-vgg16, csrt, opencv-tld,
+    mil, mosse, medianflow, and nano:FOLDER, vit:FOLDER (of their files). Your own: package.module:factory, or
     path/of/tracker.json, which says how to start a program, or the folder of a bundle, for our tracker with that model. Each
     may be renamed: name=..."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]

@@ -164,7 +164,7 @@ def notes(comparison: Comparison, sequences: list[Sequence]) -> list[str]:
     names = {each.paper: each.tracker for each in comparison.entrants}
     if "MLT" in names:
         said.append(f"MLT is {names['MLT']}, MLT w/o meta {comparison.ablation}, as metatrack evaluate calls them.")
-    if comparison.ablation == "mlt-paper-no-adapt":
+    if comparison.ablation == "mlt-as-printed-no-adapt":
         said.append(
             "MLT w/o meta is here the network of MLT, its 96 kernels without the meta-learner's 32. The paper's has 128 kernels, "
             "and was trained on more videos; no such model comes with this package."

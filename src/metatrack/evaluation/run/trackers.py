@@ -124,8 +124,10 @@ NAMED: dict[str, Ours | Compared] = {
     "mlt": Ours("lite", True, "our tracker, default model"),
     "mlt-paper": Ours("paper", True, "our tracker, the paper's five layers"),
     "mlt-as-printed": Ours("paper", True, "the paper's tracker as printed", TrackerSettings.preset("paper.v1")),
+    "mlt-as-printed-no-adapt": Ours(
+        *("paper", False, "the paper's tracker as printed, the meta-learner switched off", TrackerSettings.preset("paper.v1"))
+    ),
     "mlt-no-adapt": Ours("lite", False, "our tracker, default model, the meta-learner switched off"),
-    "mlt-paper-no-adapt": Ours("paper", False, "the paper's five layers, the meta-learner switched off"),
     "mlt-no-meta": Ours("lite-no-meta", False, "the paper's ablation: trained with 128 plain kernels and no meta-learner"),
     "siamfc": Ours("lite-no-meta", False, "our network, tracking as SiamFC does", SIAMFC_SETTINGS),
     "csk": Compared("csk:CSK", "correlation filter with a kernel, on grey pixels (2012)"),
