@@ -150,7 +150,7 @@ def test_line_styles() -> None:
     [
         ({"tracker": "stil"}, "no tracker 'stil' in this evaluation; did you mean 'still'?"),
         ({"trackers": "still,x"}, "--trackers: no tracker 'x'"),
-        ({"frames": 0}, "at least 0 and 1"),
+        ({"frames": "0"}, "--frames 0: give how many frames (6)"),
         ({"root": Path("nowhere")}, "nowhere is not a folder"),
     ],
 )

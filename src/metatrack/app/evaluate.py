@@ -120,7 +120,7 @@ def cluster(address: str, what: str) -> Callable[[Job, int], Workers]:
     return partial(Cluster, address)
 
 
-def only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+def only(sequences: list[Sequence], names: str | None, option: str = "--only") -> list[Sequence]:
     """The sequences that ``--only`` names; all where it is None.
 
     Raises:
@@ -131,11 +131,11 @@ def only(sequences: list[Sequence], names: str | None) -> list[Sequence]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = [sequence.name for sequence in sequences]
     if not wanted:
-        raise ValueError("--only names no sequence; leave it out to take all")
+        raise ValueError(f"{option} names no sequence; leave it out to take all")
     for name in wanted:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            raise ValueError(f"--only: no sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(f"{option}: no sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return [sequence for sequence in sequences if sequence.name in wanted]
 
 

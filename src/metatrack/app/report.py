@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from metatrack.app.evaluate import only
 from metatrack.app.problem import Problem, needs_extra, user_input
 from metatrack.data.datasets import read_dataset
 from metatrack.data.sequence import Sequence
@@ -49,8 +50,13 @@ class ReportOptions:
     """Whose worst sequences come first; by default the first of the last evaluation."""
     filmstrips: int = 30
     """Sequences with a filmstrip, at most; the worst get them. 0 is none."""
-    frames: int = 6
-    """Frames in a filmstrip."""
+    frames: str = "6"
+    """Frames in a filmstrip: how many or, with commas, which, by the data set's own numbers (10,50,120)."""
+    sequences: Annotated[str | None, tyro.conf.arg(metavar="A,B,...")] = None
+    """These sequences alone."""
+    common: bool = False
+    """Only the sequences on which every tracker shown has a result, so that all means compare; the report says which are left
+    out."""
 
 
 def run(options: ReportOptions) -> int:
@@ -61,15 +67,16 @@ def run(options: ReportOptions) -> int:
     """
     with needs_extra("plot", "metatrack report"):
         import matplotlib  # noqa: F401
-    if options.filmstrips < 0 or options.frames < 1:
-        raise Problem(f"--filmstrips {options.filmstrips} --frames {options.frames}: at least 0 and 1 are needed")
+    parse_frames(options.frames)
+    if options.filmstrips < 0:
+        raise Problem(f"--filmstrips {options.filmstrips}: at least 0 is needed")
     with user_input():
         store = Store.open(options.folder)
         trackers = chosen_trackers(store, options.trackers)
         if options.tracker is not None and options.tracker not in trackers:
             raise ValueError(f"--tracker: {_unknown(options.tracker, trackers)}")
         sequences, frames = _sequences(store, options)
-        findings = find(store, sequences, trackers, options.tracker)
+        findings = chosen(store, sequences, trackers, options)
     # Said before and not after: frames may lie on a slow disk, and two dozen plots take their time.
     shown = f"{len(findings.entries)} trackers on {len(findings.sequences)} sequences"
     print(f"drawing {shown}", file=sys.stderr, flush=True)
@@ -84,6 +91,49 @@ def run(options: ReportOptions) -> int:
     if no_strips:
         print(no_strips, file=sys.stderr)
     return 0
+
+
+def chosen(store: Store, sequences: list[Sequence], trackers: list[str], options: ReportOptions) -> Findings:
+    """The findings on the sequences that are asked for.
+
+    Raises:
+        ValueError: there is no sequence of a name, or none that all trackers have; or as :func:`find`.
+    """
+    taken = only(sequences, options.sequences, "--sequences")
+    findings = find(store, taken, trackers, options.tracker)
+    words = []
+    if len(taken) < len(sequences):
+        words.append(f"{len(taken)} of {len(sequences)} sequences were chosen.")
+    if options.common:
+        common = findings.common
+        if not common:
+            raise ValueError(
+                f"--common: no sequence has a result of all of {', '.join(entry.name for entry in findings.entries)}"
+            )
+        left = [s.name for s in findings.sequences if s not in common]
+        if left:
+            findings = find(store, common, trackers, options.tracker)
+            shown = ", ".join(left[:8]) + (" and others" if len(left) > 8 else "")
+            words.append(f"Only the {len(common)} sequences that all trackers have; left out are {len(left)}: {shown}.")
+    return replace(findings, chosen=" ".join(words))
+
+
+def parse_frames(text: str) -> int | list[int]:
+    """How many frames, or their numbers.
+
+    >>> parse_frames("6"), parse_frames("10,50")
+    (6, [10, 50])
+
+    Raises:
+        Problem: neither.
+    """
+    try:
+        numbers = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < (0 if "," in text else 1):
+        raise Problem(f"--frames {text}: give how many frames (6), or their numbers (10,50,120)")
+    return numbers if "," in text else numbers[0]
 
 
 def _require_ours(out: Path) -> None:
@@ -155,7 +205,7 @@ def _strips(
         return {}, "No filmstrips: they need the frames of the data set; give its folder with --root."
     wanted = findings.worst_first()[: options.filmstrips]
     missing = [sequence.name for sequence in wanted if sequence.name not in frames]
-    strips = {s.name: strip(frames[s.name], findings, styles, options.frames) for s in wanted if s.name in frames}
+    strips = {s.name: strip(frames[s.name], findings, styles, parse_frames(options.frames)) for s in wanted if s.name in frames}
     notes = []
     if len(wanted) < len(findings.sequences):
         notes.append(f"Filmstrips of the first {len(wanted)} sequences alone (--filmstrips).")

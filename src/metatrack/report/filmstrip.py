@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,21 +61,24 @@ def indices(count: int, frames: int) -> list[int]:
     return [round(k * (count - 1) / frames) for k in range(1, frames + 1)]
 
 
-def strip(sequence: Sequence, findings: Findings, styles: Mapping[str, LineStyle], frames: int) -> Strip:
+def strip(sequence: Sequence, findings: Findings, styles: Mapping[str, LineStyle], frames: int | Seq[int]) -> Strip:
     """Draws one sequence.
 
     Args:
         sequence: with frames that can be read.
         findings: the evaluation.
         styles: of each tracker.
-        frames: how many to show, at most.
+        frames: how many to show, at most; or which, by the data set's own numbers (those that it does not have are passed over,
+            and where it has none, six are shown).
 
     Raises:
         OSError: a frame cannot be read.
     """
     stills, pictures, captions = [], [], []
     focus = findings.entry(findings.focus).findings.get(sequence.name)
-    for i in indices(len(sequence), frames):
+    wanted = [] if isinstance(frames, int) else [n - sequence.start_frame for n in frames]
+    there = [i for i in wanted if 0 <= i < len(sequence)]
+    for i in there or indices(len(sequence), frames if isinstance(frames, int) else 6):
         picture = _picture(sequence.frame(i), i, sequence, findings, styles)
         overlap = float("nan")
         if focus is not None and i >= focus.start:

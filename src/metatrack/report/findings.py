@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from metatrack.arrays import Float64
 from metatrack.data.datasets import attribute_titles
@@ -112,6 +113,10 @@ class Findings:
     """Sorted by name. Their frames cannot be read."""
     focus: str
     """The tracker by which sequences are ordered."""
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the trackers with a result were, as the evaluation noted it."""
+    chosen: str = ""
+    """Which sequences are left out on purpose, in a sentence."""
 
     @property
     def title(self) -> str:
@@ -143,6 +148,11 @@ class Findings:
     def absent(self) -> bool:
         """Whether frames without a target cost anything (``diagnosis.Loss.absent``)."""
         return any(finding.loss.absent > 0 for entry in self.entries for finding in entry.findings.values())
+
+    @property
+    def common(self) -> list[Sequence]:
+        """The sequences on which every tracker that is shown has a result."""
+        return [s for s in self.sequences if all(s.name in entry.findings for entry in self.entries)]
 
     def worst_first(self) -> list[Sequence]:
         """The sequences by the focus' AUC, the lowest first; those it has no score for come last."""
@@ -193,6 +203,7 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
         empty=tuple(tracker for tracker, findings in found.items() if not findings),
         sequences=tuple(sequence for sequence in sequences if sequence.name in shown),
         focus=focus,
+        identities={entry.name: identities.get(entry.name, {}) for entry in entries},
     )
 
 

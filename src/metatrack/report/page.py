@@ -13,7 +13,9 @@ from metatrack.report import markup, tables
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.filmstrip import Strip
 from metatrack.report.findings import METRIC_TITLES, Findings
+from metatrack.report.paired import paired
 from metatrack.report.plots import Plot
+from metatrack.report.provenance import provenance
 from metatrack.report.style import LineStyle
 from metatrack.report.tables import Cell, ReportTable, md, number, ranked
 
@@ -33,7 +35,7 @@ class Contents:
 
 def remarks(findings: Findings) -> list[str]:
     """What a reader has to know before comparing numbers."""
-    said = []
+    said = [findings.chosen] if findings.chosen else []
     for entry in findings.entries:
         missing = [name for name in findings.everything.sequences if name not in entry.findings]
         if missing:
@@ -153,6 +155,8 @@ def markdown(contents: Contents) -> str:
     lines = [f"# {md(heading(findings))}", "", f"{count}. Everything: [index.html](index.html)."]
     lines += ["", *(f"- {md(remark)}" for remark in remarks(findings))]
     lines += ["", "## Overall", "", tables.to_markdown(tables.overall(findings))]
+    if len(findings.entries) > 1 and findings.metrics:
+        lines += [f"### Differences to {md(findings.focus)}", "", tables.to_markdown(paired(findings))]
     for plot in contents.plots:
         if not plot.group.key and plot.kind != "diagnosis":
             lines += [_picture(plot.title, f"plots/{plot.name}.png"), "", *([md(plot.note), ""] if plot.note else [])]
@@ -171,6 +175,7 @@ def markdown(contents: Contents) -> str:
         lines += [_picture(strip.sequence, f"filmstrips/{quote(strip.sequence)}.jpg"), "", md(strip.sequence), ""]
     if contents.no_strips:
         lines += [md(contents.no_strips), ""]
+    lines += ["---", "", *(f"{md(line)}\n" for line in provenance(findings.identities))]
     return "\n".join(lines).rstrip() + "\n"
 
 
