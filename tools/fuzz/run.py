@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import collections
-import json
+import multiprocessing
 import os
-import selectors
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tools.fuzz.targets import TARGETS
+from tools.fuzz.worker import work
 
-ROOT = Path(__file__).resolve().parents[2]
 BATCH, MOST_BATCH = 100, 5000
 """Inputs that one process is given, at first and at most: what leaks shows, and a death costs little."""
 BATCH_SECONDS = 10.0
@@ -46,41 +44,39 @@ class Answer(NamedTuple):
 
 
 def ask(target: str, seed: int, first: int, count: int, patience: float) -> Iterator[Answer]:
-    """Runs inputs ``first .. first + count`` of a target in a process; the last answer is the fault that ended it, if one did."""
-    command = [sys.executable, "-m", "tools.fuzz.worker", target, str(seed), str(first), str(count)]
-    with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=words, text=True, env=_environment())  # noqa: S603
-        selector = selectors.DefaultSelector()
-        if process.stdout is None:
-            raise RuntimeError("no pipe")
-        selector.register(process.stdout, selectors.EVENT_READ)
+    """Runs inputs ``first .. first + count`` of a target in a process; the last answer is the fault that ended it, if one did.
+
+    Processes are forked off one that has imported everything, where the system can: imports take longer than a hundred inputs.
+    """
+    kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(kind)
+    context.set_forkserver_preload(["tools.fuzz.worker"])
+    receiver, sender = context.Pipe(duplex=False)
+    with tempfile.NamedTemporaryFile() as words:
+        process = context.Process(target=work, args=(sender, words.name, target, seed, first, count), daemon=True)
+        process.start()
+        sender.close()
         next_index = first
         try:
             while next_index < first + count:
-                line = process.stdout.readline() if selector.select(patience) else "late"
-                if line == "late":
+                if not receiver.poll(patience):
                     yield Answer(next_index, "hang", f"no answer for {patience:g} s")
                     return
-                if not line:
-                    words.seek(0)
+                try:
+                    answer = Answer(*receiver.recv())
+                except EOFError:
+                    process.join()
                     last = words.read()[-2000:].decode(errors="replace")
-                    yield Answer(next_index, "death", f"exit code {process.wait()}: {last}")
+                    yield Answer(next_index, "death", f"exit code {process.exitcode}: {last}")
                     return
-                answer = Answer(*json.loads(line))
                 yield answer
                 if answer.verdict == "memory":
                     return
                 next_index = answer.number + 1
         finally:
             process.kill()
-            process.wait()
-            selector.close()
-            process.stdout.close()
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+            process.join()
+            receiver.close()
 
 
 class Tally:
@@ -125,6 +121,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds after which a parser hangs; more on a busy machine")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-faults"), help="folder for the inputs that were faults")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = options.targets.split(",")
     if unknown := sorted(set(chosen) - set(TARGETS)):
         parser.error(f"no target {', '.join(unknown)}; there are {', '.join(TARGETS)}")

@@ -35,6 +35,7 @@ from metatrack.tracking.settings import TrackerSettings
 from metatrack.video import open_source, read_boxes
 from metatrack.video.sink import read_targets
 from metatrack.video.source import local_path, scheme_of
+from tools.fuzz.exchanged import EXCHANGED
 from tools.fuzz.good import ROWS, archives, pictures, results, videos, weights
 from tools.fuzz.target import REFUSALS, Target, in_data_set, in_file, in_store, of_text, these
 
@@ -289,6 +290,7 @@ TARGETS = {
         these("10,20,30,40\n10 20 30 40\n1.5, 2, 3, 4\n"),
         (Problem,),
     ),
+    **EXCHANGED,
     "command-line": Target(of_text(command_line, (Problem, *REFUSALS)), WORDS, (Problem, *REFUSALS)),
 }
 """By name."""

@@ -1,16 +1,18 @@
-"""One process of :mod:`tools.fuzz.run`: inputs of a target, an answer in JSON on a line for each."""
+"""One process of :mod:`tools.fuzz.run`: inputs of a target, an answer for each."""
 
 from __future__ import annotations
 
-import json
+import faulthandler
 import os
 import sys
 import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from metatrack.limits import address_space, limit
 from tools.fuzz.targets import TARGETS
 
 MOST_MEMORY = 1 << 30
@@ -27,18 +29,6 @@ def peak_memory() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def limit_memory() -> None:
-    """Gives the process a limit on memory where the system keeps one."""
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except (ImportError, OSError):
-        return
-    most = pages * resource.getpagesize() + LIMIT
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def examine(name: str, folder: Path, seed: int, first: int, count: int) -> Iterator[tuple[int, str, str]]:
@@ -64,18 +54,14 @@ def examine(name: str, folder: Path, seed: int, first: int, count: int) -> Itera
             return
 
 
-def main(name: str, seed: int, first: int, count: int) -> None:
-    """Answers for inputs, see :func:`examine`."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # what a parser prints is no answer of ours
-        os.dup2(nowhere.fileno(), 1)
+def work(answers: Connection, words: str, name: str, seed: int, first: int, count: int) -> None:
+    """The process: sends an answer for each input, see :func:`examine`; ``words`` is the file of its standard error."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, open(words, "w", encoding="utf-8") as told:
+        os.dup2(nowhere.fileno(), 1)  # what a parser prints is of no interest
+        os.dup2(told.fileno(), 2)
+    faulthandler.enable()
     warnings.simplefilter("ignore")
-    limit_memory()
+    limit("RLIMIT_AS", address_space() + LIMIT)
     with tempfile.TemporaryDirectory() as folder:
         for answer in examine(name, Path(folder), seed, first, count):
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:5]))
+            answers.send(answer)

@@ -5,10 +5,14 @@ With 19 files are read and written as with 17 and 18. A stream over http is not:
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 from collections.abc import Collection
 
 import av
-from av.container import InputContainer
+from av.codec import CodecContext
+from av.container import Container, InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -51,6 +55,22 @@ def open_input(
     protocols = ("file",) if schemes is None else (*schemes, *NEEDED)
     limits = {"protocol_whitelist": ",".join(protocols), "format_whitelist": ",".join(CONTAINERS if schemes is None else STREAMS)}
     return av.open(target, "r", container_options={**options, **limits}, timeout=timeout, **lenient)  # type: ignore[call-overload,no-any-return]
+
+
+def _leave_to_the_parent() -> None:
+    """Keeps what FFmpeg has opened in the parent from ever being freed in a forked child.
+
+    Whatever works in threads (a decoder, an encoder, what turns a frame into RGB) waits for them when it is freed, at the child's
+    exit if not before, and a fork has none of them: the child would wait for ever. What is done with stays until the garbage
+    collector comes, and PyAV's objects know no weak references, so all objects are looked through: some 20 ms for each fork.
+    """
+    for each in gc.get_objects():
+        if issubclass(type(each), (Container, CodecContext, VideoFrame)):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def has_format(name: str) -> bool:
