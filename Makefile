@@ -43,6 +43,9 @@ fuzz: $(VENV)/dev.stamp  ## damaged files for every parser; make fuzz MINUTES=10
 	$(BIN)/python -m tools.fuzz.run --minutes $(MINUTES) $(ARGS)
 MINUTES ?= 5
 
+audit: $(VENV)/dev.stamp  ## known holes in the dependencies, as PyPI lists them
+	$(BIN)/python tools/audit.py
+
 bench: $(VENV)/core.stamp  ## frames per second on this machine
 	$(BIN)/metatrack bench
 

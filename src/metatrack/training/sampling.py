@@ -17,6 +17,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
 from metatrack.training.mix import Source, boxed_frames, shares
+from metatrack.training.mix import load_mix as load_mix  # the place where it was before; it stays valid
 
 CELL = 8
 """Pixels of the context patch per cell of the response."""
