@@ -9,14 +9,11 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from metatrack.convert.formats import FORMATS, lacking, read_tracks
+from metatrack.convert.formats import FORMATS, SCORED, lacking, read_tracks
 from metatrack.convert.tracks import Mark, Track, Tracks, Video
 from metatrack.geometry import Box
 from tests.conftest import REPOSITORY
-from tests.convert.tracks import held, scored, seen, some_tracks
-
-WANT_SCORES = {"csv", "mot", "yolo"}
-"""Formats in which every box has a score."""
+from tests.convert.tracks import SIZE, held, scored, seen, some_tracks
 
 
 def fresh(folder: Path, name: str, tracks: Tracks) -> Path:
@@ -35,7 +32,7 @@ def test_what_is_written_is_read_back(name: str, tracks: Tracks, tmp_path: Path)
     path = fresh(tmp_path, name, tracks)
     FORMATS[name].write(path, tracks)
     back = read_tracks(path)  # found out by the file alone
-    expected, found = held(scored(tracks) if name in WANT_SCORES else tracks, name), seen(back)
+    expected, found = held(scored(tracks) if name in SCORED else tracks, name), seen(back)
     assert found.keys() == expected.keys()
     for target, marks in expected.items():
         assert found[target].keys() == marks.keys()
@@ -186,3 +183,13 @@ def test_unknown_format_suggests() -> None:
 def test_the_page_of_formats_names_them_all() -> None:
     page = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(FORMATS)
+
+
+def test_a_box_in_the_frame_is_not_told_to_be_cut() -> None:
+    boxes = [Box(10.1 + n / 10, 20.3, 30.2, 40.7) for n in range(50)] + [Box(0, 0, *SIZE), Box(609.4, 0.1, 30.6, 2.3)]
+    tracks = Tracks((Track(1, tuple(Mark(n, box) for n, box in enumerate(boxes))),), Video(SIZE))
+    assert lacking(tracks, "labelstudio") == []
+    assert lacking(tracks, "yolo") == ["boxes without a score (52 get the score 1)"]
+    assert lacking(Tracks((Track(1, (Mark(0, Box(620, 0, 30, 9)),)),), Video(SIZE)), "labelstudio") == [
+        "what lies outside the frame (1 box cut)"
+    ]

@@ -68,6 +68,8 @@ FORMATS: dict[str, Format] = {
     "vot": Format("results of VOT's toolkit", (), _holds("score beyond"), single.read_vot, single.write_vot),
 }
 """By name."""
+SCORED = frozenset(("csv", "mot", "yolo"))
+"""Formats in which every box has a score."""
 
 
 def format_named(name: str) -> Format:
@@ -121,6 +123,8 @@ def lacking(tracks: Tracks, name: str) -> list[str]:
     for flag in ("lost", "outside", "occluded", "keyframe"):
         if flag in missing and (count := sum(getattr(mark, flag) for mark in marks)):
             words.append(f"the flag {flag} ({count} box{'es' if count > 1 else ''})")
+    if name in SCORED and (bare := sum(mark.score is None and not mark.outside for mark in marks)):
+        words.append(f"boxes without a score ({bare} get{'s' * (bare == 1)} the score 1)")
     if "beyond" in missing and tracks.video.size is not None:
         cut = sum(inside_frame(mark.box, tracks.video.size) != mark.box for mark in marks if not mark.outside)
         if cut:

@@ -205,6 +205,8 @@ def inside_frame(box: Box, size: tuple[int, int]) -> Box | None:
     >>> inside_frame(Box(-5, 10, 20, 20), (64, 16))
     Box(x=0, y=10, w=15, h=6)
     """
+    if box.x >= 0 and box.y >= 0 and box.x + box.w <= size[0] and box.y + box.h <= size[1]:
+        return box  # to the last digit
     left, top = max(0, box.x), max(0, box.y)
     w, h = min(size[0], box.x + box.w) - left, min(size[1], box.y + box.h) - top
     return Box(left, top, w, h) if w > 0 and h > 0 else None
