@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
-from metatrack.training.loading import BoxBatch, Clips, PairBatch, Pairs, load_batches, to_network  # noqa: E402
+from metatrack.training.loading import BoxBatch, ClipBatch, PairBatch, Samples, load_batches, to_network  # noqa: E402
 from metatrack.training.mix import load_mix  # noqa: E402
 from metatrack.training.sampling import PairSampler  # noqa: E402
 
@@ -19,17 +21,18 @@ def sampler(data):
 
 @pytest.mark.parametrize(("boxes", "kind"), [(False, PairBatch), (True, BoxBatch)])
 def test_samples_keep_their_names_and_their_order(sampler, boxes, kind):
-    batches = list(load_batches(Pairs(sampler, 5, 8, boxes), 2, workers=0))
+    draw = sampler.box_pair if boxes else sampler.pair
+    batches = list(load_batches(Samples(kind, draw, 5, 8), 2, workers=0))
     assert [type(batch) for batch in batches] == [kind, kind]
     assert [len(batch.search) for batch in batches] == [2, 1]
-    sample = (sampler.box_pair if boxes else sampler.pair)(6)
+    sample = draw(6)
     assert sample._fields == kind._fields
     for name in kind._fields:
         assert np.array_equal(getattr(batches[0], name)[1].numpy(), getattr(sample, name)), name
 
 
 def test_worker_processes_make_the_same_batches(sampler):
-    clips = Clips(sampler, 3, 2, boxes=True)
+    clips = Samples(ClipBatch, partial(sampler.clip, contexts=2, boxes=True), 0, 3)
     own, theirs = (list(load_batches(clips, 2, workers)) for workers in (0, 1))
     assert len(own) == len(theirs) == 2
     for a, b in zip(own, theirs):

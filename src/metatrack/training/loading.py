@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from metatrack.training.sampling import BoxPair, Clip, Pair, PairSampler
+from metatrack.arrays import Array
 
 
 class PairBatch(NamedTuple):
@@ -40,40 +40,26 @@ class ClipBatch(NamedTuple):
     displacements: Tensor  # (n, contexts, 2)
 
 
-class Pairs(Dataset[PairBatch | BoxBatch]):
-    """Pairs ``first .. last`` of a sampler; with ``boxes``, those for a box head."""
+class Samples(Dataset[Any]):
+    """Samples ``first .. last`` of a sampler, as tensors that keep their names and share the arrays' memory.
 
-    def __init__(self, sampler: PairSampler, first: int, last: int, boxes: bool = False) -> None:
-        self.sampler, self.first, self.last, self.boxes = sampler, first, last, boxes
+    Args:
+        kind: what a sample becomes.
+        draw: gives the sample of a number, its arrays in the order of ``kind``; a sampler's method.
+        first, last: numbers of the first sample and of the one behind the last.
+    """
+
+    def __init__(self, kind: Callable[..., Any], draw: Callable[[int], Iterable[Array]], first: int, last: int) -> None:
+        self.kind, self.draw, self.first, self.last = kind, draw, first, last
 
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __getitem__(self, index: int) -> PairBatch | BoxBatch:
-        if self.boxes:
-            return BoxBatch(*tensors(self.sampler.box_pair(self.first + index)))
-        return PairBatch(*tensors(self.sampler.pair(self.first + index)))
+    def __getitem__(self, index: int) -> Any:
+        return self.kind(*map(torch.from_numpy, self.draw(self.first + index)))
 
 
-class Clips(Dataset[ClipBatch]):
-    """Clips ``0 .. count`` of a sampler."""
-
-    def __init__(self, sampler: PairSampler, count: int, contexts: int, boxes: bool) -> None:
-        self.sampler, self.count, self.contexts, self.boxes = sampler, count, contexts, boxes
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> ClipBatch:
-        return ClipBatch(*tensors(self.sampler.clip(index, self.contexts, self.boxes)))
-
-
-def tensors(sample: Pair | BoxPair | Clip) -> Iterator[Tensor]:
-    """The arrays of a sample as tensors that share their memory."""
-    return (torch.from_numpy(part) for part in sample)
-
-
-def load_batches(samples: Dataset[Any], batch: int, workers: int) -> Iterator[Any]:
+def load_batches(samples: Samples, batch: int, workers: int) -> Iterator[Any]:
     """The samples in their order, ``batch`` at a time, made by ``workers`` processes (0: here)."""
     if workers == 0:
         return iter(DataLoader(samples, batch))

@@ -14,7 +14,7 @@ from metatrack.model.box import BoxNetwork, parts, unit_cells
 from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import MatchingNetwork, correlate, label_map, logistic_loss
 from metatrack.model.shifts import products
-from metatrack.training.loading import BoxBatch, PairBatch, Pairs, load_batches, to_network
+from metatrack.training.loading import BoxBatch, PairBatch, Samples, load_batches, to_network
 from metatrack.training.losses import box_losses, position_contrast, quality_focal, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import Precision
@@ -95,7 +95,8 @@ class MatchingTraining(Training):
 
     def batches(self, start: int) -> Generator[PairBatch | BoxBatch, None, None]:
         config = self.config
-        pairs = Pairs(self.sampler, start * config.batch, config.iterations * config.batch, config.boxes)
+        kind, draw = (BoxBatch, self.sampler.box_pair) if config.boxes else (PairBatch, self.sampler.pair)
+        pairs = Samples(kind, draw, start * config.batch, config.iterations * config.batch)
         yield from load_batches(pairs, config.batch, config.workers)
 
     def losses(self, batch: PairBatch | BoxBatch) -> dict[str, Tensor]:
