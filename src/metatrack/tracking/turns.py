@@ -48,7 +48,7 @@ def in_turn(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P
     """A method that one thread at a time may call."""
 
     @wraps(method)
-    def call(self: T, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: T, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self._turns:
             return method(self, *args, **kwargs)
 
