@@ -32,7 +32,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {"copy": copy.deepcopy, "pickle": pickle
 @pytest.mark.parametrize("name", ["lite", "paper"])
 @pytest.mark.parametrize("way", WAYS)
 def test_the_next_ten_boxes_are_the_same_and_neither_disturbs_the_other(scene, name, way):
-    tracker = Tracker(name, threads=1, settings={"update_interval": 6})
+    tracker = Tracker(name, threads=1, settings={"update_interval": 6, "update_accepts": False})
     tracker.init(scene.frame(0), scene.box(0))
     for i in range(1, 7):  # the meta-learner is at work when the copy is made
         tracker.update(scene.frame(i))

@@ -85,7 +85,7 @@ class TestAnswers:
         except ValueError as error:
             assert precision == "bfloat16"
             pytest.skip(str(error))
-        tracker = Tracker(model, settings={"update_interval": 8})
+        tracker = Tracker(model, settings={"update_interval": 8, "update_accepts": False})
         tracker.init(scene.frame(0), scene.box(0))
         overlaps = [float(iou(tracker.update(scene.frame(i)).box, scene.box(i))) for i in range(1, 24)]
         assert min(overlaps) > 0.5

@@ -90,7 +90,7 @@ def follow_the_same(own: Tracker, other: Tracker) -> None:
 
 @pytest.mark.parametrize("name", ["lite", "lite-no-meta"])
 def test_a_tracker_follows_as_with_onnxruntime(name):
-    forced, free, theirs = (Tracker(models(name)[i], settings={"update_interval": 3}) for i in (1, 1, 0))
+    forced, free, theirs = (Tracker(models(name)[i], settings={"update_interval": 3, "update_accepts": False}) for i in (1, 1, 0))
     for tracker in (forced, free, theirs):
         tracker.init(clip()[0], HEAD)
     for frame in clip()[1:9]:
@@ -120,7 +120,7 @@ def test_targets_in_one_batch_are_told_what_each_is_told_alone(same_rows):
     """Whether unadapted targets have no kernels or such of zeros; one is adapted before the other is added."""
     model = replace(models("lite")[1], same_rows=same_rows).wrapped(lambda _, graph: Counted(graph))
     searched, located = (model.graphs[name] for name in ("search", "locate"))
-    settings = {"update_interval": 3, "search_wider": False}
+    settings = {"update_interval": 3, "search_wider": False, "update_accepts": False}
     entries = {"head": (0, HEAD), "hand": (0, HAND), "rocks": (4, ROCKS)}
     together = MultiTracker(model, settings=settings)
     alone = {target: Tracker(models("lite")[1], settings=settings) for target in entries}
