@@ -42,19 +42,25 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken").mkdir()
     (folder / "above" / "seen").mkdir(parents=True)
     for i in range(1, 5):
-        for name in ("broken", "pictures", "above/seen"):
+        for name in ("broken", "pictures", "above/seen", "known", "unknown"):
             write_image(folder / name / f"{i:04d}.png", np.full((120, 160, 3), 40 * i, np.uint8))
     (folder / "image.mp4").write_bytes((folder / "pictures" / "0001.png").read_bytes())
     (folder / "bomb.xml").write_text('<!DOCTYPE a [<!ENTITY b "ha">]><annotations>&b;</annotations>')
     (folder / "late.csv").write_text("frame,x,y,w,h\n116,185,120,69,87\n")
     (folder / "words.csv").write_text("frame,x,y,w,h\n0,185,120,wide,87\n")
     (folder / "broken" / "0003.png").write_text("buy milk\n")
+    (folder / "known" / "groundtruth.txt").write_text("20,20,40,40\n" * 4)
+    (folder / "unknown" / "groundtruth.txt").write_text("nan,nan,nan,nan\n" + "20,20,40,40\n" * 3)
+    (folder / "results").mkdir()
+    for name in ("summary.csv", "boxes.csv"):
+        (folder / "results" / name).write_text("years of work\n")
+    (folder / "track.csv").write_text("frame,x,y,w,h\n0,185,120,69,87\n")
     return folder
 
 
 def test_the_table_is_read() -> None:
-    assert len(CASES) == 61
-    assert len({case["command"] for case in CASES}) == 61
+    assert len(CASES) == 67
+    assert len({case["command"] for case in CASES}) == 67
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])

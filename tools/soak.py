@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -148,6 +149,59 @@ def kills(scale: float) -> str:
     return f"{len(lines)} kills; whole tables of {min(lines)} to {max(lines)} lines; left behind: {', '.join(left) or 'nothing'}"
 
 
+def kills_of_writers(scale: float) -> str:
+    """Exports and trainings that are killed at any moment leave a whole bundle and a whole checkpoint, the old or the new."""
+    if os.name != "posix":
+        return "no SIGKILL on this system"
+    rng, count = np.random.default_rng(0), max(3, int(30 * scale))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for _ in range(count):
+            process = subprocess.Popen([sys.executable, "-c", WRITERS, name], stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+            if process.stdout is None:
+                raise RuntimeError("no pipe")
+            process.stdout.readline()
+            time.sleep(float(rng.uniform(0, 0.5)))
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            subprocess.run([sys.executable, "-c", READERS, name], check=True)  # noqa: S603 - ours
+        left = sorted(path.name for path in folder.iterdir() if path.name not in ("bundle", "last.pt"))
+    return f"{count} kills; left beside bundle and checkpoint: {len(left)} hidden files or folders"
+
+
+WRITERS = """
+import shutil, sys
+from importlib.resources import files
+from pathlib import Path
+import torch
+from metatrack.bundling.replacing import replacing_bundle
+from metatrack.training.weights import save_atomically
+model, folder, step = files("metatrack") / "models" / "lite-no-meta", Path(sys.argv[1]), 0
+while True:
+    with replacing_bundle(folder / "bundle") as made:
+        for each in model.iterdir():
+            shutil.copy(str(each), made / each.name)
+    save_atomically({"network": {"x": torch.zeros(200_000)}, "config": {}, "step": step}, folder / "last.pt")
+    step += 1
+    print(step, flush=True)
+"""
+READERS = """
+import sys
+from pathlib import Path
+from metatrack.bundling.replacing import replacing_bundle
+from metatrack.runtime.bundle import open_bundle
+from metatrack.training.weights import read_weights
+folder = Path(sys.argv[1])
+try:
+    open_bundle(folder / "bundle")
+except ValueError as error:  # between two renames: the next export puts the old one back
+    if "interrupted" not in str(error):
+        raise
+read_weights(folder / "last.pt", "network")
+"""
+
+
 def full_disk(scale: float) -> str:
     """The disk fills up in mid-run: an error that names the file, and a table whole up to there."""
     if not Path("/dev/full").exists():
@@ -157,7 +211,15 @@ def full_disk(scale: float) -> str:
         done = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if done.returncode == 0 or "Traceback" in done.stderr:
         raise AssertionError(f"exit code {done.returncode}: {done.stderr[-500:]}")
-    return f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}"
+    with tempfile.TemporaryDirectory() as name:
+        for option, file, most in (("--boxes", "boxes.csv", 1), ("--video", "film.mp4", 100)):
+            command = f"ulimit -f {most}; exec {shlex.join([*COMMAND, *TRACK, option, str(Path(name) / file)])}"
+            short = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+            last = short.stderr.strip().splitlines()[-1]
+            if short.returncode != 1 or Path(file).stem not in last or "Traceback" in short.stderr:
+                raise AssertionError(f"{option}: exit code {short.returncode}: {short.stderr[-500:]}")
+        rows = len(read_boxes(Path(name) / "boxes.csv"))
+    return f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}; a table cut at 1 block has {rows} whole lines"
 
 
 def no_temporary_folder(scale: float) -> str:
@@ -170,7 +232,9 @@ def no_temporary_folder(scale: float) -> str:
     return "tracks as always"
 
 
-TRIALS: tuple[Callable[[float], str], ...] = (many_updates, many_targets, threads, forks, kills, full_disk, no_temporary_folder)
+TRIALS: tuple[Callable[[float], str], ...] = (
+    *(many_updates, many_targets, threads, forks, kills, kills_of_writers, full_disk, no_temporary_folder),
+)
 
 
 def main() -> int:

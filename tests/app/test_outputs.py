@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -192,3 +194,18 @@ def test_only_our_own_video_is_replaced(folder: Path, suffix: str) -> None:
     with VideoWriter(ours) as video:
         video.write(np.zeros((16, 16, 3), np.uint8))
     check_outputs(folder / "images", None, ours)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files is POSIX'")
+def test_a_disk_that_is_full_is_told_with_the_table_s_name(folder: Path) -> None:
+    code = f"""
+import resource
+from metatrack.video import BoxWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+with BoxWriter({str(folder / "new.csv")!r}) as table:
+    for k in range(100):
+        table.write(k, (1, 2, 3, 4), 0.5)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "new.csv is whole up to the line before" in done.stderr.splitlines()[-1]
+    assert len(read_boxes(folder / "new.csv")) > 10

@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -298,7 +298,11 @@ class BoxWriter:
                 self._file.write(line)
                 self._file.flush()
             except OSError as error:  # a full disk, or whoever read our output has gone; the system's message names no file
-                where = self._path or "standard output"
+                where, file, self._closed = self._path or "standard output", self._file, True
+                self._file = None
+                with suppress(OSError):  # closing would try to write once more, and its error hide this one
+                    if self._path is not None:
+                        file.close()
                 raise type(error)(error.errno, f"{error.strerror}: {where} is whole up to the line before") from error
 
     def close(self) -> None:
