@@ -113,11 +113,11 @@ def test_hidden_regions_hold_few_colours() -> None:
     assert np.array_equal(hide(picture, [Box(-50, -50, 20, 20)]), picture)
 
 
-def test_a_lost_target_is_hidden_at_its_last_place_which_grows(tmp_path: Path) -> None:
+def test_a_lost_target_is_hidden_at_its_last_place_which_grows(tmp_path: Path, monkeypatch) -> None:
     sure, lost = Result(Box(40, 40, 20, 20), 0.9, False), Result(Box(90, 10, 20, 20), 0.05, True)
     shown = []
     with HidingVideo(tmp_path / "a.mp4", 25.0) as product:
-        product._video.write = lambda frame, time=None: shown.append(frame)  # before H.264 touches it
+        monkeypatch.setattr(product._video, "write", lambda frame, time=None: shown.append(frame))  # before H.264 touches it
         pictures = frames(5)
         for picture, result in zip(pictures, [sure, lost, lost, lost, None]):
             product.write(picture, {} if result is None else {1: result}, None)
@@ -131,10 +131,10 @@ def test_a_lost_target_is_hidden_at_its_last_place_which_grows(tmp_path: Path) -
     assert product.open_frames == 1
 
 
-def test_the_view_stands_still_while_the_target_is_lost(tmp_path: Path) -> None:
+def test_the_view_stands_still_while_the_target_is_lost(tmp_path: Path, monkeypatch) -> None:
     shown = []
     with FollowingVideos({1: tmp_path / "a.mp4"}, 25.0) as product:
-        product._videos[1].write = lambda frame, time=None: shown.append(frame)
+        monkeypatch.setattr(product._videos[1], "write", lambda frame, time=None: shown.append(frame))
         still = frames(1)[0]
         for result in [Result(Box(40, 40, 20, 20), 0.9, False)] + [Result(Box(5, 5, 20, 20), 0.0, True)] * 3:
             product.write(still, {1: result}, None)

@@ -161,6 +161,9 @@ HOSTILE = {
         '{"videos": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], "images": [], "annotations": []}',
         "2 videos (a, b)",
     ),
+    "task.zip": ("PK", "is an archive; unpack it"),
+    "number.json": ("123", "what it holds must be an object"),
+    "min.json": ('[{"video": "a.mp4", "box": [{"framesCount": 3}]}]', "not as JSON-MIN"),
     "what.bin": ("\0\0\0", "not clear what format"),
 }
 

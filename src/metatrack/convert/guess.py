@@ -23,6 +23,8 @@ def guess(path: Path) -> str:
         return _folder(path)
     if suffix in plain:
         return plain[suffix]
+    if suffix == ".zip":
+        raise ValueError(f"{path} is an archive; unpack it, and pass the file of annotations in it (CVAT's is annotations.xml)")
     with path.open("rb") as file:
         begin = file.read(BEGIN)
     if suffix == ".json":
@@ -37,7 +39,7 @@ def _json(begin: bytes) -> str:
     """By the keys that only one of them has; a file is an object, or a list of tasks or of runs."""
     if begin.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
         return "otb" if b'"res"' in begin or b'"seqName"' in begin else "labelstudio"
-    if b'"frame_number"' in begin or b'"frames"' in begin.split(b"{", 2)[1][:200]:
+    if b'"frame_number"' in begin or b'"frames"' in begin.partition(b"{")[2].partition(b"{")[0][:200]:
         return "fiftyone"
     return "coco"
 

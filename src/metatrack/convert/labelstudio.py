@@ -79,7 +79,9 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     if len(tasks) != 1:
         raise ValueError(f"{path} holds {len(tasks)} tasks; convert a file of one, which is of one video")
     made = [*tasks[0].annotations, *tasks[0].predictions]
-    regions = made[0].result if made else []
+    if not made:
+        raise ValueError(f"{path} holds no annotations and no predictions; export as JSON, which has them, not as JSON-MIN")
+    regions = made[0].result
     boxes = [region for region in regions if region.type.lower() == "videorectangle"]
     stated = next((region.value for region in boxes if region.value.framesCount), _Value())
     frames = None if stated.framesCount is None else int(min(stated.framesCount, MOST_FRAMES))
