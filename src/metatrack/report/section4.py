@@ -141,9 +141,14 @@ def only(findings: Findings, wanted: Callable[[Entry], bool], *more: Entry) -> F
 # -- figures
 
 
+def ours(comparison: Comparison) -> Findings | None:
+    """MLT and MLT w/o meta alone."""
+    return only(comparison.here, lambda entry: entry.name in ("MLT", "MLT w/o meta"))
+
+
 def figure4(comparison: Comparison) -> list[Plot]:
     """MLT against MLT w/o meta, on OTB-50 and OTB-100."""
-    pair = only(comparison.here, lambda entry: entry.name in ("MLT", "MLT w/o meta"))
+    pair = ours(comparison)
     plots = []
     for subset in LISTS:
         group = comparison.group(subset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from metatrack.report import markup, section4, tables
+from metatrack.report.paired import paired
 from metatrack.report.plots import Plot
 from metatrack.report.section4 import Comparison, Scene
 
@@ -52,7 +53,7 @@ def html_page(comparison: Comparison, figures: Figures, remarks: Seq[str]) -> st
     names = {entry.name: keys[entry.name] for entry in here.entries}
     sections = [
         markup.Section("numbers", "Numbers of the text", tables.to_html(section4.statements(comparison))),
-        markup.Section("figure4", "Figure 4: with and without the meta-learner", _figure4(figures)),
+        markup.Section("figure4", "Figure 4: with and without the meta-learner", _figure4(comparison, figures)),
         markup.Section("figure5", "Figure 5: all trackers", _figure5(comparison, figures, keys)),
         markup.Section("figure6", "Figure 6: by attribute", _figure6(comparison, figures, names)),
         markup.Section("figure7", "Figure 7: boxes on frames", _figure7(comparison, figures, keys)),
@@ -62,10 +63,12 @@ def html_page(comparison: Comparison, figures: Figures, remarks: Seq[str]) -> st
     return markup.page("Section 4 of the paper, run here", lead, remarks, sections)
 
 
-def _figure4(figures: Figures) -> str:
-    if not figures.figure4:
+def _figure4(comparison: Comparison, figures: Figures) -> str:
+    pair = section4.ours(comparison)
+    if pair is None:
         return _say("Neither MLT nor MLT w/o meta has run.")
-    return _say("In the paper MLT lies above MLT w/o meta on both lists.") + markup.figures(figures.figure4)
+    told = _say("In the paper MLT lies above MLT w/o meta on both lists.") + markup.figures(figures.figure4)
+    return told + "<p></p>" + tables.to_html(paired(pair)) if len(pair.entries) == 2 else told
 
 
 def _figure5(comparison: Comparison, figures: Figures, keys: dict[str, str]) -> str:
