@@ -54,13 +54,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "results").mkdir()
     for name in ("summary.csv", "boxes.csv"):
         (folder / "results" / name).write_text("years of work\n")
+    (folder / "list.csv").write_text("clip.mp4,185,120,69,87\n")
     (folder / "track.csv").write_text("frame,x,y,w,h\n0,185,120,69,87\n")
     return folder
 
 
 def test_the_table_is_read() -> None:
-    assert len(CASES) == 67
-    assert len({case["command"] for case in CASES}) == 67
+    assert len(CASES) == 68
+    assert len({case["command"] for case in CASES}) == 68
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["what"] for case in CASES])

@@ -82,6 +82,7 @@ def run(options: BatchOptions) -> int:
     with user_input():
         videos = read_list(options.videos)
         identity = model.identity()
+        folder.refuse_foreign("batch", ("boxes", "videos", "partial", "errors", "summary.csv", "summary.json"))
         folder.pin(folder.root / "batch.json", {"format": 1, **identity, "times": options.times}, "batch")
     units = [Unit(options.model, video.name, 1, 0, 0) for video in videos]
     for video, unit in zip(videos, units):

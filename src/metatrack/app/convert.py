@@ -71,10 +71,10 @@ def check_new(out: Path, chosen: Format, source: Path | None = None) -> None:
             raise Problem(f"{out} exists and is not an empty folder; name a new one for {chosen.title}")
         return
     require_writable(out)
-    if out.suffix.lower() not in chosen.suffixes:
-        raise Problem(f"{out} does not end in {' or '.join(chosen.suffixes)}, as files of this format do ({chosen.title})")
     if out.is_file() and out.stat().st_size:
         raise Problem(f"{out} exists; name another file, or delete it")
+    if out.suffix.lower() not in chosen.suffixes:
+        raise Problem(f"{out} does not end in {' or '.join(chosen.suffixes)}, as files of this format do ({chosen.title})")
 
 
 def save(tracks: Tracks, name: str, out: Path) -> None:

@@ -145,9 +145,21 @@ def _require_ours(out: Path) -> None:
     with user_input():
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return
-        page = out / "index.html"
-        if not page.is_file() or MARK not in page.read_bytes()[:4000]:
+        if not (out / "index.html").is_file():
             raise ValueError(f"{out} is there and no report of ours, whose files it would take the place of; name a new folder")
+    require_our_page(out)
+
+
+def require_our_page(out: Path) -> None:
+    """Checks that ``index.html``, if it is there, is a page of ours.
+
+    Raises:
+        Problem: it is another.
+    """
+    page = out / "index.html"
+    with user_input():
+        if page.is_file() and MARK not in page.read_bytes()[:4000]:
+            raise ValueError(f"{page} is there and no report of ours, which would take its place; name a new folder")
 
 
 def chosen_trackers(store: Store, wanted: str | None) -> list[str]:

@@ -11,6 +11,7 @@ import tyro
 
 from metatrack.app import evaluate, import_results
 from metatrack.app.problem import Problem, needs_extra, user_input
+from metatrack.app.report import require_our_page
 from metatrack.data.otb import otb_targets, read_otb
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import Store
@@ -66,6 +67,7 @@ def run(options: ReproduceOptions) -> int:
         import matplotlib  # noqa: F401
     if options.frames < 1:
         raise Problem(f"--frames {options.frames}: at least 1 is needed")
+    require_our_page(options.out)
     with user_input():
         entrants = chosen(options.models, options.trackers)
         sequences = evaluate.only(read_otb(options.root), options.only)

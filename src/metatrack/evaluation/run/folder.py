@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -89,6 +90,24 @@ class WorkFolder(ABC):
         moment = path.stat().st_mtime
         path.unlink()
         return moment
+
+    def refuse_foreign(self, what: str, names: Sequence[str]) -> None:
+        """Refuses a folder which is none of ours yet and holds something that a result would take the place of.
+
+        Args:
+            what: the folder is of; ``<what>.json`` is in each that is, and is written first.
+            names: of what is written.
+
+        Raises:
+            ValueError: there is such.
+        """
+        note = self.root / f"{what}.json"
+        there = [] if note.exists() else [name for name in names if (self.root / name).exists()]
+        if there and not note.exists():  # another process may have begun it meanwhile
+            raise ValueError(
+                f"{self.root} holds {', '.join(there)} and no {note.name}, so it is not the folder of an earlier {what}, which "
+                "would replace them; name a new folder"
+            )
 
     def pin(self, path: Path, facts: dict[str, Any], what: str, remedy: str = "give another folder") -> None:
         """Notes what the folder's results are made with, or compares it with what they were made with.

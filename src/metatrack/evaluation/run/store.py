@@ -81,18 +81,8 @@ class Store(WorkFolder):
     def __init__(self, root: Path, data_set: str, protocol: Protocol) -> None:
         super().__init__(root)
         self.data_set, self.protocol = data_set, protocol
-        if not (self.root / "evaluation.json").exists():
-            self._refuse_foreign()
+        self.refuse_foreign("evaluation", NAMES)
         self.pin(self.root / "evaluation.json", {"format": FORMAT, "data_set": data_set, "protocol": protocol}, "evaluation")
-
-    def _refuse_foreign(self) -> None:
-        """That a folder which is no evaluation's yet holds nothing that one would replace."""
-        there = [name for name in NAMES if (self.root / name).exists()]
-        if there and not (self.root / "evaluation.json").exists():  # another process may have begun it meanwhile
-            raise ValueError(
-                f"{self.root} holds {', '.join(there)} and no evaluation.json, so it is not the folder of an evaluation, which "
-                "would replace them; name a new folder"
-            )
 
     @classmethod
     def open(cls, root: Path) -> Store:
