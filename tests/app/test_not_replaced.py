@@ -12,6 +12,7 @@ from metatrack.app.problem import Problem
 from metatrack.claims import alone
 from metatrack.evaluation.run.store import Store
 from metatrack.images import read_image, write_image
+from metatrack.video import open_source
 
 torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed, and trains")
 
@@ -49,7 +50,7 @@ def test_the_demo_replaces_its_own_results_alone(tmp_path: Path, name: str) -> N
 
 
 def test_a_picture_of_the_demo_is_known(tmp_path: Path) -> None:
-    with demo.demo_clip() as (clip, _), demo.open_source(clip, end=1) as source:
+    with demo.demo_clip() as (clip, _), open_source(clip, end=1) as source:
         frame = next(source)
     write_image(tmp_path / "a.png", frame, pnginfo=demo._mark())
     write_image(tmp_path / "b.png", frame)

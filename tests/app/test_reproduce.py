@@ -16,6 +16,7 @@ from metatrack.data.otb import otb_targets
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.report import section4
+from metatrack.report.findings import Findings
 from metatrack.report.section4 import ATTRIBUTES, RIVALS, entrants, published_names, scene_sequences
 from metatrack.report.style import COLORS
 from tests.report.helpers import check_self_contained, rows_of
@@ -134,11 +135,11 @@ def test_published_boxes_find_their_tracker() -> None:
 
 
 def test_another_sequence_takes_a_missing_ones_place() -> None:
-    def findings(*sequences: tuple[str, str]) -> section4.Findings:
+    def findings(*sequences: tuple[str, str]) -> Findings:
         made = tuple(
             Sequence(name, (Path("1.jpg"),), np.zeros((1, 4)), frozenset(attributes.split())) for name, attributes in sequences
         )
-        return section4.Findings("otb", "ope", (), (), made, "")
+        return Findings("otb", "ope", (), (), made, "")
 
     shown = scene_sequences(findings(("A", "OCC FM"), ("B", "OCC"), ("Car24", "SV FM OCC"), ("D", "BC")))
     assert {name: sequence and sequence.name for name, sequence in shown.items()} == {
@@ -147,7 +148,7 @@ def test_another_sequence_takes_a_missing_ones_place() -> None:
 
 
 def test_colours_are_near_to_the_papers() -> None:
-    here = section4.Findings("otb", "ope", (), (), (), "")
+    here = Findings("otb", "ope", (), (), (), "")
     styles = section4.Comparison(entrants("paper"), here, None, "").styles
     assert [styles[name].color for name in section4.BOXED] == list(COLORS[:6])
     assert len(set(styles.values())) == 13

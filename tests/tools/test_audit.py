@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import urllib.request
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_hole_and_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         assert "+" not in version
         return io.BytesIO(json.dumps({"vulnerabilities": listed.get(name, [])}).encode())
 
-    monkeypatch.setattr(audit.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
     monkeypatch.setattr(audit, "dependencies", lambda: {"numpy": "2.0", "pillow": "9.0", "rich": "1.0", "torch": "2.0+cpu"})
     assert audit.main() == 1
     said = capsys.readouterr().out.splitlines()

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tools.fuzz.targets import TARGETS
 from tools.fuzz.worker import work
@@ -49,7 +49,7 @@ def ask(target: str, seed: int, first: int, count: int, patience: float) -> Iter
     Processes are forked off one that has imported everything, where the system can: imports take longer than a hundred inputs.
     """
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(kind)
+    context: Any = multiprocessing.get_context(kind)  # typeshed's base of all kinds has no Process
     context.set_forkserver_preload(["tools.fuzz.worker"])
     receiver, sender = context.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile() as words:

@@ -103,7 +103,9 @@ class TrackingProgress(Bar):
             total=total,
             description=name,
             quiet=quiet,
-            **{"fps": 0.0, "state": "", "lost": ""},
+            fps=0.0,
+            state="",
+            lost="",
         )
         self.done, self.total, self.lost = 0, total, 0
         self._times: deque[float] = deque([time.perf_counter()], maxlen=51)
