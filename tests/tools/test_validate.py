@@ -1,0 +1,61 @@
+"""The validation: what its measures count, and scenes whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tools.validate.make import write
+from tools.validate.material import Natural
+from tools.validate.run import line, measured, summary
+from tools.validate.scenes import HEIGHT, KINDS, LENGTH, WIDTH, Scene, filmed, to_and_fro
+
+from metatrack.data.got10k import read_got10k
+
+
+def natural(name: str, color: int) -> Natural:
+    masks = np.zeros((3, HEIGHT, WIDTH), bool)
+    masks[:, 50:90, 60:100] = True
+    frames = np.full((3, HEIGHT, WIDTH, 3), 40, np.uint8)
+    frames[masks] = color
+    return Natural(name, frames, masks)
+
+
+def test_a_short_clip_is_played_to_and_fro():
+    scene = filmed(natural("a", 200))
+    assert len(scene.frames) == LENGTH and [to_and_fro(3, i) for i in range(5)] == [0, 1, 2, 1, 0]
+    assert scene.boxes[7].tolist() == [60, 50, 40, 40]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pasted_target_is_where_its_box_says(kind):
+    scene = KINDS[kind](natural("a", 200), [natural("b", 40)], np.random.default_rng(3))
+    seen = [i for i in range(LENGTH) if scene.visible[i] > 0.97]
+    assert len(seen) > 20
+    for i in seen[::10]:
+        x, y, w, h = scene.boxes[i]
+        assert scene.frames[i][int(y + h / 2), int(x + w / 2)].min() > 180
+    if kind == "leaves":
+        assert (scene.visible == 0).sum() >= 30
+
+
+def test_measures_tell_misses_wrong_sizes_and_flags_apart(tmp_path):
+    frames = [np.zeros((100, 100, 3), np.uint8)] * 6
+    visible = np.array([1, 1, 1, 1, 0, 0.5])
+    write(Scene("leaves-a", frames, np.array([[20.0, 20, 20, 20]] * 6), visible), tmp_path / "choose" / "leaves-a")
+    (video,) = read_got10k(tmp_path, "choose")
+    found = np.array(
+        [
+            [20, 20, 20, 20, 0.9, 0],
+            [10, 10, 40, 40, 0.9, 0],
+            [70, 70, 20, 20, 0.1, 1],
+            [0, 0, 9, 9, 0, 1],
+            [20, 20, 20, 20, 0.9, 1],
+        ]
+    )
+    result = measured(found.astype(float), video)
+    assert result["right"].tolist() == [True, False, False, False, True]
+    assert result["missed"].tolist() == [False, False, True, True, False]
+    assert result["wrong size"].tolist() == [False, True, False, False, False]
+    shares = summary([result])
+    assert shares["missed and flagged"].tolist() == [[2, 2]] and shares["right and flagged"].tolist() == [[1, 2]]
+    assert "| 1.000 |" in line("all", shares, None)
