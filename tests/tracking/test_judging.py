@@ -20,7 +20,7 @@ def test_a_score_is_the_cards_curve():
     assert score_of(1.0, {"slope": 2.0, "offset": 0.0}) > score_of(0.9, {"slope": 2.0, "offset": 0.0})
 
 
-def test_lost_after_some_low_scores_in_a_row_until_the_next_high_one():
+def test_lost_after_some_low_scores_in_a_row():
     sighting, settings = Sighting(), JudgingSettings(lost_below=0.1, lost_after=3)
     scores = [0.9, 0.09, 0.05, 0.1, 0.0, 0.0, 0.0, 0.02, 0.5]
     assert [sighting.note(score, (0, 0), False, settings) for score in scores] == [False] * 6 + [True] * 2 + [False]
@@ -38,3 +38,10 @@ def test_the_motion_of_earlier_frames_fades():
     for step, expected in (((3.0, 4.0), 8.0), ((0.0, 0.0), 6.4), ((6.0, 8.0), 10.0)):
         sighting.note(1.0, step, False, JudgingSettings())
         assert sighting.motion == pytest.approx(expected)
+
+
+def test_a_lost_target_stays_lost_until_it_is_recognised():
+    sighting, settings = Sighting(), JudgingSettings(lost_below=0.1, lost_after=2, recognised_from=0.7)
+    scores = [0.0, 0.0, 0.3, 0.6, 0.05, 0.7, 0.3]
+    found = [sighting.note(score, (0, 0), False, settings) for score in scores]
+    assert found == [False, True, True, True, True, False, False]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from metatrack.arrays import Float32, Floats, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.runtime.graph import with_rows
 from metatrack.tracking.acceptance import Scorer
-from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
+from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings, known_of
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
+from metatrack.tracking.lines import followed, line
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, sigmoid, windowed
+from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, resized, sigmoid, windowed
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Maps, Model
@@ -29,6 +30,10 @@ SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
 SmallSize = Annotated[int, Limit(SMALL_SIZES.__contains__, f"must be one of {', '.join(map(str, SMALL_SIZES))}")]
 FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
 """Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""
+
+
+EDGE = 0.03
+"""Distance of a box's edge from the frame's, in the box's length, up to which it may be the frame's edge that is seen."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,26 @@ class BoxSearch:
         small_contexts: bool = True,
     ) -> None:
         self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
+        self.limits = search.size_limits
         self.template_update, self.distractors = template_update, distractors
         self.small_contexts = small_contexts and settings.small_size < SEARCH_SIZE
 
     def appearance(self, patches: Patches, center: Center) -> BoxAppearance:
         """The appearance in the first frame, and how much larger than the given box the head would have drawn it."""
-        size = size_in_patch(center)
-        first = Appearance(*self.model.appearance(patches.target(center), size))
-        result = BoxAppearance(first, first, first, size)
+        first = self._seen(patches, center)
+        result = BoxAppearance(first.repeated(), first, first, size_in_patch(center))
+        if not measurable(center[2:], context_side(*center[2:]) / EXEMPLAR_SIZE * self.model.stride):
+            result.line = line(patches, center)
         if self.settings.size_trust > 0:
             result.bias = self._size_bias(result, patches, center)
         return result
+
+    def _seen(self, patches: Patches, center: Center) -> Appearance:
+        """What a target looks like in a frame, and which of it lies there."""
+        template, parts = self.model.appearance(patches.target(center), size_in_patch(center))
+        return Appearance(
+            template, parts, known_of(center, patches.width, patches.height, len(template[0, 0]), self.model.stride)
+        )
 
     def _size_bias(self, own: BoxAppearance, patches: Patches, center: Center) -> tuple[float, float]:
         """What the head makes of the first frame, whose box is given: a face may be given without hair, and it shall stay so."""
@@ -97,14 +111,18 @@ class BoxSearch:
             maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
             growths.append(self._choose(maps, own, center, side, (), self.window).growth)
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
-        return float(bias[0]), float(bias[1])
+        # The head draws what it sees: a box that reaches beyond the frame says nothing of its habits.
+        inside = [
+            0 <= at - side / 2 and at + side / 2 <= most
+            for at, side, most in zip(center[:2], center[2:], patches.size, strict=True)
+        ]
+        return float(bias[0]) if inside[0] else 1.0, float(bias[1]) if inside[1] else 1.0
 
     def follow(self, target: TargetState[BoxAppearance], patches: Patches, score: float) -> None:
         """Every few frames, lets the template follow the target's appearance, if it is surely seen."""
         settings = self.template_update
         if settings.share and target.frame % settings.interval == 0 and score >= settings.min_score:
-            seen = Appearance(*self.model.appearance(patches.target(target.center), size_in_patch(target.center)))
-            target.appearance.follow(seen, settings)
+            target.appearance.follow(self._seen(patches, target.center), settings)
 
     def template(self, target: TargetState[BoxAppearance]) -> Float32:
         """The present one."""
@@ -154,6 +172,20 @@ class BoxSearch:
         window = self.window if place is None else 0.0
         return self._choose(response, target.appearance, target.center, target.side, distractors, window)
 
+    def moved(self, target: TargetState[BoxAppearance], found: Candidate, patches: Patches, rate: float) -> Center:
+        """Where the box is, as far as it can be measured; see :func:`within` and :func:`measurable`."""
+        cell, old = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center
+        if target.appearance.line is not None:
+            return followed(target.appearance.line, patches, old)
+        rate *= measurable(target.first_size, context_side(*target.first_size) / EXEMPLAR_SIZE * self.model.stride)
+        ends = [
+            within(at + step * cell, side * factor, side, most)
+            for at, step, side, factor, most in zip(old[:2], found.displacement, old[2:], found.growth, patches.size, strict=True)
+        ]
+        growth = (ends[0].length / old.w, ends[1].length / old.h)
+        size = resized(target, growth, (rate, rate), self.limits)
+        return Center(ends[0].middle(size[0]), ends[1].middle(size[1]), *size)
+
     def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
         """The box head's scores."""
         model, now, size = self.model, target.appearance.now, target.appearance.size
@@ -181,6 +213,54 @@ class BoxSearch:
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
         return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor, self.form)
+
+
+class Extent(NamedTuple):
+    """What is known of a target along one axis, in image pixels."""
+
+    length: float
+    low: float | None  # its lower edge; None where that lies outside the frame
+    high: float | None
+    place: float  # its middle, where no edge or both are known
+
+    def middle(self, length: float) -> float:
+        """Where the middle is if it is so long: an edge that is seen stays where it is."""
+        if self.low is not None and self.high is None:
+            return self.low + length / 2
+        if self.high is not None and self.low is None:
+            return self.high - length / 2
+        return self.place
+
+
+def within(place: float, length: float, last: float, most: float) -> Extent:
+    """What the frame shows of a box, along one axis: an edge at the frame's, or beyond it, is no evidence.
+
+    Such a target is no shorter than it was, and no shorter than what is seen of it.
+
+    Args:
+        place, length: middle and length of the box that was read off, in image pixels.
+        last: the last length.
+        most: the frame's.
+
+    >>> within(5, 20, 40, 100)  # cut by the left edge
+    Extent(length=40, low=None, high=15.0, place=5)
+    """
+    low, high = place - length / 2, place + length / 2
+    margin = EDGE * last
+    low_seen, high_seen = low > margin, high < most - margin
+    if low_seen and high_seen:
+        return Extent(length, low, high, place)
+    longest = max(last, min(high, most) - max(low, 0.0))
+    return Extent(longest, low if low_seen else None, high if high_seen else None, place)
+
+
+def measurable(size: tuple[float, float], cell: float) -> float:
+    """How far a size can be told, in 0..1: not where a side is shorter than a cell of the template, whose parts all look alike.
+
+    >>> measurable((400, 4), 22), measurable((60, 60), 15)
+    (0.0, 1.0)
+    """
+    return min(max(min(size) / cell - 1, 0.0), 1.0)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ class JudgingSettings(Checked):
     lost_below: Share = 0.1
     """Score under which a frame counts as a frame without target, for the ``lost`` flag."""
     lost_after: Count = 5
-    """Frames in a row under ``lost_below`` after which ``lost`` is set; one frame above it clears it."""
+    """Frames in a row under ``lost_below`` after which ``lost`` is set; it stays until the target is recognised."""
+    recognised_from: Share = 0.1
+    """Score from which a lost target is recognised at its last place; elsewhere, re-detection asks for its own."""
 
 
 @dataclass
@@ -29,15 +31,17 @@ class Sighting:
     score: float = 0.0  # of the last frame
     motion: float = 0.0  # cells that the target has lately moved from frame to frame, at most; fades
     low_frames: int = 0  # frames in a row with a score under lost_below
-    unseen_frames: int = 0  # the same, under the threshold of re-detection
+    unseen_frames: int = 0  # frames in a row in which the target was not seen, or not recognised after a loss
+    lost: bool = False  # whether it has been lost, and not been recognised since
 
     def note(self, score: float, displacement: tuple[float, float], unseen: bool, settings: JudgingSettings) -> bool:
-        """Takes a frame in; returns whether the target is lost."""
+        """Takes a frame in; returns whether the target is lost: once it is, until a frame in which it is recognised."""
         self.score = score
         self.motion = max(math.hypot(*displacement), self.motion * MOTION_FADES)
         self.unseen_frames = self.unseen_frames + 1 if unseen else 0
         self.low_frames = self.low_frames + 1 if score < settings.lost_below else 0
-        return self.low_frames >= settings.lost_after
+        self.lost = self.low_frames >= settings.lost_after or (self.lost and score < settings.recognised_from)
+        return self.lost
 
 
 def score_of(peak: float, calibration: Mapping[str, float]) -> float:

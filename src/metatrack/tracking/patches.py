@@ -17,6 +17,7 @@ class Patches:
     def __init__(self, image: Image) -> None:
         self.image = image
         self.height, self.width = image.shape[:2]
+        self.size = (self.width, self.height)
 
     def cut(self, cx: float, cy: float, side: float, size: int) -> Image:
         """The square of ``side`` image pixels around ``(cx, cy)``, as ``(size, size, 3)``."""

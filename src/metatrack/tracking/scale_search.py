@@ -15,7 +15,7 @@ from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, sigmoid, windowed
+from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, resized, sigmoid, windowed
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Model
@@ -57,6 +57,7 @@ class ScaleSearch:
 
     def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
         self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
+        self.limits = search.size_limits
         self._context_scales: tuple[float, ...] = settings.scales if settings.pyramid == "search" else (1.0,)
         self._template_scales: tuple[float, ...] = settings.scales if settings.pyramid == "template" else (1.0,)
 
@@ -91,6 +92,12 @@ class ScaleSearch:
         if len(self._context_scales) == 1:
             return found
         return found._replace(context=scale, zoom=self._context_scales[scale])
+
+    def moved(self, target: TargetState[Float32], found: Candidate, patches: Patches, rate: float) -> Center:
+        """Where the peak is; both sides change alike."""
+        cell, (x, y) = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center[:2]
+        dx, dy = found.displacement
+        return Center(x + dx * cell, y + dy * cell, *resized(target, found.growth, (rate, rate), self.limits))
 
     def scorer(self, target: TargetState[Float32]) -> Scorer:
         """At the last scale."""

@@ -84,6 +84,9 @@ class Searcher(Protocol):
             place: elsewhere in the image. There the window, which favours the last place, has nothing to say.
         """
 
+    def moved(self, target: TargetState[Any], found: Candidate, patches: Patches, rate: float) -> Center:
+        """The target's new place, and its size, which moves to the found one at this rate."""
+
     def scorer(self, target: TargetState[Any]) -> Scorer:
         """The logits of contexts, by the template as it is now: what else becomes of the target does not change them."""
 
@@ -118,3 +121,21 @@ def cosine_window(size: int, whole: int | None = None) -> Float64:
     window = np.outer(line, line)
     window.setflags(write=False)
     return window
+
+
+def resized(
+    target: TargetState[Any], growth: tuple[float, float], rates: tuple[float, float], limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Width and height after a frame: damped, and never less than a pixel.
+
+    Args:
+        target: as it was in the last frame.
+        growth: of width and height, as factors of the last ones.
+        rates: weights of the new width and height against the last ones.
+        limits: smallest and largest size, as factors of the first.
+    """
+    w, h = (
+        max(1.0, min(max(last * (1 - rate + rate * factor), first * limits[0]), first * limits[1]))
+        for last, factor, rate, first in zip(target.center[2:], growth, rates, target.first_size, strict=True)
+    )
+    return w, h

@@ -43,6 +43,7 @@ FLAT = {
     "search_wider": "redetection.enabled",
     "found_above": "redetection.min_score",
     "lost_after": "judging.lost_after",
+    "recognised_from": "judging.recognised_from",
     "others_share": "distractors.factor",
     "others_above": "distractors.min_score",
     "template_share": "template_update.share",

@@ -149,8 +149,9 @@ class Tracker:
         self._remember(features, found, score)  # z[t] into the memory z_T
         target.center = state  # s[t]
         self._update_kernels()  # every T frames: M samples of minimum entropy (5), δ (2), w_target (3)
-        self.searcher.follow(target, patches, final)
-        lost = target.sighting.note(final, found.displacement, self._unseen(final), self.settings.judging)
+        lost = target.sighting.note(final, found.displacement, self._sought(final), self.settings.judging)
+        if not lost:
+            self.searcher.follow(target, patches, final)
         return Result(from_center(target.center), final, lost)
 
     def contexts(self, patches: Patches) -> UInt8:
@@ -172,6 +173,10 @@ class Tracker:
     def _unseen(self, score: float) -> bool:
         return score < self.settings.redetection.below
 
+    def _sought(self, score: float) -> bool:
+        """Whether the target is to be looked for elsewhere: it is not seen, or was lost and is not recognised."""
+        return self._unseen(score) or (self.started.sighting.lost and score < self.settings.judging.recognised_from)
+
     def _remember_distractors(self, found: Candidate, score: float) -> None:
         """Notes where distractors are; once the target has long been unseen, any of them may be it, and all are forgotten."""
         target, cell = self.started, self._cell
@@ -188,20 +193,14 @@ class Tracker:
 
     def _moved(self, found: Candidate, patches: Patches, score: float) -> Center:
         """The new place, in the frame, and the damped, clamped new size."""
-        target, cell = self.started, self._cell * found.zoom
-        old, (low, high) = target.center, self.settings.search.size_limits
         # A size read off a response that does not see the target would only drift.
         rate = 0.0 if self._unseen(score) else found.rate
-        w, h = (
-            max(1.0, min(max(last * (1 - rate + rate * growth), first * low), first * high))  # never less than a pixel
-            for last, growth, first in zip(old[2:], found.growth, target.first_size, strict=True)
-        )
-        return patches.inside(Center(old.cx + found.displacement[0] * cell, old.cy + found.displacement[1] * cell, w, h))
+        return patches.inside(self.searcher.moved(self.started, found, patches, rate))
 
     def _redetected(self, patches: Patches, score: float) -> tuple[Center, float] | None:
         """Place and score of an unseen target that is found elsewhere."""
         settings = self.settings.redetection
-        if not (settings.enabled and self._unseen(score)):
+        if not (settings.enabled and self._sought(score)):
             return None
         return redetect(self.started, patches, self.model, self.searcher, settings.min_score)
 
