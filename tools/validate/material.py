@@ -63,7 +63,7 @@ def _read(repository: Repository, source: ClipSource, clip: str) -> Natural:
     *path, row = clip.split("/") if clip[-2:-1] == "/" else [*clip.split("/"), "0"]
     file = source.frames.replace("*", "/".join(path))
     with av.open(io.BytesIO(repository.read(file)), mode="r") as container:
-        strips = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        strips = np.asarray([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)], np.uint8)
     (w, h), count = source.size, strips.shape[1] // source.rows
     top = max(1, count)  # the more rows, the wider the margin above the first
     frames = strips[:, top : top + h, source.frame : source.frame + w]
