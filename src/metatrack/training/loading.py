@@ -40,6 +40,24 @@ class ClipBatch(NamedTuple):
     displacements: Tensor  # (n, contexts, 2)
 
 
+class Share(NamedTuple):
+    """The share of each batch that one of several processes has."""
+
+    batch: int
+    """Samples of a whole batch."""
+    rank: int = 0
+    size: int = 1
+
+    def number(self, index: int) -> int:
+        """The number among all samples of this process' sample number ``index``.
+
+        >>> [Share(4, rank=1, size=2).number(index) for index in range(4)]
+        [2, 3, 6, 7]
+        """
+        own = self.batch // self.size
+        return index // own * self.batch + self.rank * own + index % own
+
+
 class Samples(Dataset[Any]):
     """Samples ``first .. last`` of a sampler, as tensors that keep their names and share the arrays' memory.
 
@@ -47,16 +65,19 @@ class Samples(Dataset[Any]):
         kind: what a sample becomes.
         draw: gives the sample of a number, its arrays in the order of ``kind``; a sampler's method.
         first, last: numbers of the first sample and of the one behind the last.
+        share: of one of several processes; None: everything.
     """
 
-    def __init__(self, kind: Callable[..., Any], draw: Callable[[int], Iterable[Array]], first: int, last: int) -> None:
-        self.kind, self.draw, self.first, self.last = kind, draw, first, last
+    def __init__(
+        self, kind: Callable[..., Any], draw: Callable[[int], Iterable[Array]], first: int, last: int, share: Share | None = None
+    ) -> None:
+        self.kind, self.draw, self.first, self.last, self.share = kind, draw, first, last, share or Share(1)
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return (self.last - self.first) // self.share.size
 
     def __getitem__(self, index: int) -> Any:
-        return self.kind(*map(torch.from_numpy, self.draw(self.first + index)))
+        return self.kind(*map(torch.from_numpy, self.draw(self.first + self.share.number(index))))
 
 
 def load_batches(samples: Samples, batch: int, workers: int) -> Iterator[Any]:

@@ -14,10 +14,11 @@ from metatrack.model.box import BoxNetwork, parts, unit_cells
 from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import MatchingNetwork, correlate, label_map, logistic_loss
 from metatrack.model.shifts import products
-from metatrack.training.loading import BoxBatch, PairBatch, Samples, load_batches, to_network
+from metatrack.training.loading import BoxBatch, PairBatch, Samples, Share, load_batches, to_network
 from metatrack.training.losses import box_losses, position_contrast, quality_focal, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import Precision
+from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
@@ -95,9 +96,10 @@ class MatchingTraining(Training):
 
     def batches(self, start: int) -> Generator[PairBatch | BoxBatch, None, None]:
         config = self.config
+        share = Share(config.batch, *processes())
         kind, draw = (BoxBatch, self.sampler.box_pair) if config.boxes else (PairBatch, self.sampler.pair)
-        pairs = Samples(kind, draw, start * config.batch, config.iterations * config.batch)
-        yield from load_batches(pairs, config.batch, config.workers)
+        pairs = Samples(kind, draw, start * config.batch, config.iterations * config.batch, share)
+        yield from load_batches(pairs, config.batch // share.size, config.workers)
 
     def losses(self, batch: PairBatch | BoxBatch) -> dict[str, Tensor]:
         if isinstance(self.network, BoxNetwork) and isinstance(batch, BoxBatch):

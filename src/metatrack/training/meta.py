@@ -20,10 +20,11 @@ from metatrack.model.box import BoxNetwork
 from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
-from metatrack.training.loading import ClipBatch, Samples, load_batches, to_network
+from metatrack.training.loading import ClipBatch, Samples, Share, load_batches, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
 from metatrack.training.precision import Precision
+from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
@@ -211,7 +212,9 @@ class MetaTraining(Training):
 
     def batches(self, start: int) -> Generator[list[Episode], None, None]:
         for step in range(start, self.config.iterations):
-            yield list(draw_episodes(self.features, self.config, step))
+            share = Share(self.config.batch, *processes())
+            drawn = list(draw_episodes(self.features, self.config, step))
+            yield [drawn[share.number(i)] for i in range(len(drawn) // share.size)]
 
     def losses(self, batch: list[Episode]) -> dict[str, Tensor]:
         self.learner.train()

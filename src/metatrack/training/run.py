@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from metatrack.claims import claim
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
+from metatrack.training.processes import ALONE, Processes, processes, split
 from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
 
@@ -50,6 +51,9 @@ class RunConfig:
     """Weight of other targets as negatives."""
     validate_every: int = 250
     """Batches between validations (and checkpoints)."""
+    parts: int = 1
+    """Parts of a batch whose gradients are averaged; with torchrun, at least one for each process. One process and several come
+    to the same weights if the parts are as many."""
     val_clips: int = 60
     """Simulated clips that every validation tracks."""
     seed: int = 1
@@ -146,9 +150,11 @@ class Run(Generic[C]):
     """
 
     def __init__(self, config: C) -> None:
+        self.processes = processes()
+        check_parts(config, self.processes.size)
         config.out.mkdir(parents=True, exist_ok=True)
         self._claim = ExitStack()
-        if not self._claim.enter_context(claim(config.out / LOCK)):
+        if self.processes.rank == 0 and not self._claim.enter_context(claim(config.out / LOCK)):
             raise ValueError(f"{config.out}: another training is writing there; wait until it ends, or give another --out")
         try:
             self._open(config)
@@ -170,7 +176,9 @@ class Run(Generic[C]):
         self.best: float = -1.0 if found is None else found["best"]
         began = None if found is None else as_today(found["config"])
         self.precision = choose_precision(config.precision, None if began is None else began["precision"])
-        print(f"precision {self.precision}", flush=True)
+        self.processes.require_same(self.step, f"the step of {self.checkpoint}")
+        if self.processes.rank == 0:
+            print(f"precision {self.precision}", flush=True)
         self.config = replace(config, precision=self.precision.name)
         if began is not None:
             refuse_other_settings(self.checkpoint, began, self.config)
@@ -199,12 +207,13 @@ class Run(Generic[C]):
             meter, stopped = Meter(training.unit, config.batch), False
             while self.step < config.iterations and not stopped:
                 factor = learning_rate(self.step, training.warmup, config.iterations)
-                meter.add(take_step(training, next(batches), config, [factor * rate for rate in rates]))
+                highest = [factor * rate for rate in rates]
+                meter.add(take_step(training, next(batches), config, highest, self.processes))
                 training.stepped(self.step)
                 self.step += 1
-                stopped = stop()
+                stopped = self.processes.any(stop())
                 validated = self.step == config.iterations or self.step % config.validate_every == 0
-                if not (validated or stopped or self.step % training.report_every == 0):
+                if self.processes.rank > 0 or not (validated or stopped or self.step % training.report_every == 0):
                     continue
                 row = {"step": self.step, **meter.read()}
                 if validated:
@@ -238,16 +247,41 @@ def total_loss(losses: Mapping[str, Tensor], config: RunConfig) -> Tensor:
     return torch.stack(terms).sum()
 
 
-def take_step(training: Training, batch: Any, config: RunConfig, rates: list[float]) -> dict[str, float]:
-    """One step of the optimizer at the given learning rates; returns the terms of the loss."""
-    for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+def take_step(
+    training: Training, batch: Any, config: RunConfig, rates: list[float], group: Processes = ALONE
+) -> dict[str, float]:
+    """One step of the optimizer at the given learning rates; returns the terms of the loss.
+
+    The gradient is the mean of those of the parts of the batch, of which this process has its share.
+    """
+    for each, rate in zip(training.optimizer.param_groups, rates, strict=True):
+        each["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
-    losses = training.losses(batch)
-    total_loss(losses, config).backward()
+    terms: dict[str, Tensor] = {}
+    for part in split(batch, config.parts // group.size):
+        losses = training.losses(part)
+        (total_loss(losses, config) / config.parts).backward()
+        for name, value in losses.items():
+            terms[name] = terms.get(name, torch.zeros(())) + value.detach().float() / config.parts
+    group.sum(p.grad for p in training.trained.parameters() if p.grad is not None)
+    group.sum(terms.values())
+    group.average_buffers(training.trained)
     nn.utils.clip_grad_norm_(training.trained.parameters(), MAX_GRADIENT)
     training.optimizer.step()
-    return {name: value.item() for name, value in losses.items()}
+    return {name: value.item() for name, value in terms.items()}
+
+
+def check_parts(config: RunConfig, size: int) -> None:
+    """Checks that a batch can be divided among so many processes.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if config.parts < 1 or config.parts % size or config.batch % config.parts:
+        raise ValueError(
+            f"a batch of {config.batch} in {config.parts} parts cannot be shared by {size} processes: --parts must be a multiple"
+            " of their number, and --batch one of --parts"
+        )
 
 
 def learning_rate(step: int, warmup: int, iterations: int) -> float:
