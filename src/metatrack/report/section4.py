@@ -260,7 +260,7 @@ def results(comparison: Comparison) -> ReportTable:
         both = [e.table(groups[1]).mean("auc") if e is not None and all(whole) else math.nan for e in (entry, theirs)]
         cells.append(Cell(MISSING if math.isnan(both[0] - both[1]) else f"{both[0] - both[1]:+.3f}"))
         cells += [Cell(MISSING if e is None else number(e.table(groups[1]).fps, 1)) for e in (entry, theirs)]
-        cells.append(Cell(MISSING if entry is None else str(len(entry.of(groups[1])))))
+        cells.append(Cell(MISSING if entry is None else entry.count(groups[1]) or str(len(groups[1].sequences))))
         rows.append(tuple(cells))
     sizes = [f"{group.title} ({len(group.sequences)})" for group in groups]
     head = ("tracker", *(f"AUC {size}, {who}" for size in sizes for who in ("here", "published")))
@@ -288,7 +288,12 @@ def statements(comparison: Comparison) -> ReportTable:
     for name, speed in (("SRDCF", "5"), ("SiamFC", "58"), ("HDT", "10")):
         add(f"frames a second, {name}", speed, fps, name)
     for name, auc in (("C-COT", "0.682"), ("DeepSRDCF", "0.635")):
-        add(f"AUC {whole.title} ({len(whole.sequences)} sequences here), {name}", auc, lambda entry: _mean(entry, whole), name)
+        add(
+            f"AUC {whole.title} ({len(whole.sequences)} sequences here), {name}",
+            auc,
+            lambda entry: " on ".join(filter(None, (_mean(entry, whole), entry.count(whole)))),
+            name,
+        )
     for subset in LISTS:
         group = comparison.group(subset)
         rows.append((f"AUC of MLT less that of MLT w/o meta, {group.title}", "above 0", _gain(comparison, group), MISSING))
