@@ -78,3 +78,12 @@ def test_nothing_is_overwritten(here: Path, run) -> None:
     done = run("convert", "boxes.csv", "--to", "coco", "--out", "mine.json")
     assert (done.returncode, done.stderr) == (2, "error: mine.json exists; name another file, or delete it\n")
     assert (here / "mine.json").read_text() == "{}"
+
+
+def test_several_targets_are_a_folder_of_otb(here: Path, run) -> None:
+    done = run("convert", "boxes.csv", "--to", "otb", "--out", "boxes.txt")
+    assert done.stderr.splitlines()[-1] == (
+        "error: boxes.txt: a file of OTB is of one target, and here are 2; name a folder instead"
+    )
+    assert run("convert", "boxes.csv", "--to", "otb", "--out", "boxes").returncode == 0
+    assert sorted(path.name for path in (here / "boxes").iterdir()) == ["boxes-1.txt", "boxes-2.txt"]

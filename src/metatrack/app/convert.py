@@ -66,7 +66,7 @@ def check_new(out: Path, chosen: Format, source: Path | None = None) -> None:
     """
     if source is not None and same_file(out, source):
         raise Problem(f"{out} is what is read; name another file for the result")
-    if chosen.folder:
+    if chosen.folder or (chosen.single and not out.suffix):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise Problem(f"{out} exists and is not an empty folder; name a new one for {chosen.title}")
         return

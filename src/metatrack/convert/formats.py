@@ -27,6 +27,8 @@ class Format(NamedTuple):
     """Reads a file; the video is what is known of it from elsewhere."""
     write: Callable[[Path, Tracks], None]
     """Writes a file, in one step, or a folder that is new or empty."""
+    single: bool = False
+    """A file is of one target: a name without suffix is a folder of a file for each."""
 
     @property
     def folder(self) -> bool:
@@ -62,7 +64,7 @@ FORMATS: dict[str, Format] = {
     "arrow": Format(
         "Parquet or, by the suffix, Arrow", (".parquet", ".arrow", ".feather"), ALL, arrow.read_arrow, arrow.write_arrow
     ),
-    "otb": Format("OTB's results", (".txt", ".mat", ".json"), _holds("beyond"), single.read_otb, single.write_otb),
+    "otb": Format("OTB's results", (".txt", ".mat", ".json"), _holds("beyond"), single.read_otb, single.write_otb, single=True),
     "got10k": Format("GOT-10k's results", (), _holds("beyond"), single.read_got, single.write_got),
     "lasot": Format("LaSOT's results", (), _holds("beyond"), single.read_lasot_results, single.write_lasot_results),
     "vot": Format("results of VOT's toolkit", (), _holds("score beyond"), single.read_vot, single.write_vot),

@@ -48,9 +48,12 @@ def write_otb(path: Path, tracks: Tracks) -> None:
     ``.mat`` and ``.json`` are the files of OTB's toolkits; they begin at the target's first frame.
 
     Raises:
+        ValueError: there are several targets, and the path is that of a file.
         ModuleNotFoundError: a ``.mat`` file needs scipy.
     """
-    single = len(tracks.targets) == 1 and path.suffix
+    single = bool(path.suffix)
+    if single and len(tracks.targets) != 1:
+        raise ValueError(f"{path}: a file of OTB is of one target, and here are {len(tracks.targets)}; name a folder instead")
     for name, track in names_of(tracks).items():
         file = path if single else path / f"{name}.txt"
         boxes = boxes_of(track, tracks.count) + FIRST_OTB

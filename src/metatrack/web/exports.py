@@ -18,7 +18,12 @@ from metatrack.web.store import ABSENT, KEY, Project, Row, Store
 
 def suffix_of(name: str) -> str:
     """Of the file that an export in a format is; what is a folder is packed."""
-    return ".zip" if FORMATS[name].folder else FORMATS[name].suffixes[0]
+    return ".zip" if _is_folder(name) else FORMATS[name].suffixes[0]
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a format is exported as a folder: one of single targets too, since a project may have several."""
+    return FORMATS[name].folder or FORMATS[name].single
 
 
 def tracks_of(store: Store, project: Project) -> Tracks:
@@ -54,7 +59,7 @@ def export(name: str, store: Store, project: Project) -> bytes:
     if not any(track.marks for track in tracks.targets):
         raise Refused("there are no boxes yet; draw one first")
     with tempfile.TemporaryDirectory(prefix="metatrack-") as folder:
-        path = Path(folder) / f"{tracks.video.name}{'' if FORMATS[name].folder else suffix_of(name)}"
+        path = Path(folder) / f"{tracks.video.name}{'' if _is_folder(name) else suffix_of(name)}"
         try:
             FORMATS[name].write(path, tracks)
         except (ValueError, ModuleNotFoundError) as error:
