@@ -171,10 +171,12 @@ def test_nuclio_calls(model) -> None:
         assert message in json.loads(answer.body)["error"]
 
 
-@pytest.mark.parametrize("name", ["lite", "paper"])
-def test_a_state_is_all_there_is(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "box"), [("lite", BOX), ("paper", BOX), ("lite", (-20, 60, 60, 50)), ("lite", (100, 60, 2, 90))], ids=str
+)
+def test_a_state_is_all_there_is(name: str, box: tuple[float, ...]) -> None:
     one, other = Tracker(name, adapt=False), Tracker(name, adapt=False)
-    one.init(FRAMES[0], BOX)
+    one.init(FRAMES[0], box)  # partly outside the frame, and a line, too
     for frame in FRAMES[1:]:
         unpack(pack(one), other)
         assert other.update(frame) == one.update(frame)

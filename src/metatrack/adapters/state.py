@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -16,9 +16,10 @@ import numpy as np
 from metatrack.arrays import Float32
 from metatrack.geometry import Center
 from metatrack.tracking.adaptation import Adaptation
-from metatrack.tracking.appearance import Appearance, BoxAppearance
+from metatrack.tracking.appearance import Appearance, BoxAppearance, Known
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.judging import Sighting
+from metatrack.tracking.lines import Line
 from metatrack.tracking.memory import Memory
 from metatrack.tracking.target import TargetState
 from metatrack.tracking.tracker import Tracker
@@ -35,6 +36,9 @@ class _Array:
     data: str
 
 
+_Known = tuple[tuple[list[bool], list[bool]], tuple[list[bool], list[bool]]]
+
+
 @dataclass(frozen=True)
 class _State:
     center: tuple[float, float, float, float]
@@ -44,6 +48,7 @@ class _State:
     distractors: list[tuple[float, float, Count]]
     arrays: list[_Array]
     bias: tuple[float, float] = (1.0, 1.0)
+    known: list[_Known | None] = field(default_factory=list)
 
 
 def pack(tracker: Tracker) -> str:
@@ -56,9 +61,12 @@ def pack(tracker: Tracker) -> str:
     if tracker.adapt:
         raise ValueError("only the state of a tracker without meta-learner is text; make it with adapt=False")
     state = tracker.started
-    look, bias = state.appearance, (1.0, 1.0)
+    look, bias, known = state.appearance, (1.0, 1.0), []
     if isinstance(look, BoxAppearance):
-        arrays, bias = [*look.now, *look.first, *look.recent, look.size], look.bias
+        views = (look.now, look.first, look.recent)
+        arrays = [array for view in views for array in view[:2]] + [look.size, *(look.line or ())]
+        known = [view.known and [[axis.tolist() for axis in part] for part in view.known] for view in views]
+        bias = look.bias
     else:
         arrays = [look]
     seen = state.sighting
@@ -70,6 +78,7 @@ def pack(tracker: Tracker) -> str:
         "distractors": state.distractors,
         "arrays": [{"shape": a.shape, "data": base64.b64encode(a.astype("<f4").tobytes()).decode()} for a in arrays],
         "bias": bias,
+        "known": known,
     }
     return msgspec.json.encode(content).decode()
 
@@ -85,12 +94,18 @@ def unpack(text: str, tracker: Tracker) -> None:
     stated = parse_json(text.encode(), _State, "the state")
     arrays = [_array(each) for each in stated.arrays]
     boxes = tracker.model.has_boxes
-    if len(arrays) != (7 if boxes else 1) or min(stated.center[2:]) <= 0 or min(stated.first_size) <= 0:
+    if (
+        len(arrays) not in ((7, 9) if boxes else (1,))
+        or len(stated.known) != 3 * boxes
+        or min(stated.center[2:]) <= 0
+        or min(stated.first_size) <= 0
+    ):
         raise ValueError("the state is not that of a target of this model; start anew from a box")
     look: BoxAppearance | Float32 = arrays[0]
     if boxes:
-        now, first, recent = (Appearance(*arrays[n : n + 2]) for n in (0, 2, 4))
-        look = BoxAppearance(now, first, recent, arrays[6], stated.bias)
+        now, first, recent = (Appearance(arrays[2 * n], arrays[2 * n + 1], _known(stated.known[n])) for n in range(3))
+        line = Line(*arrays[7:]) if len(arrays) == 9 else None
+        look = BoxAppearance(now, first, recent, arrays[6], stated.bias, line)
     tracker.state = TargetState(
         Center(*stated.center),
         stated.first_size,
@@ -100,6 +115,14 @@ def unpack(text: str, tracker: Tracker) -> None:
         Sighting(*stated.sighting),
         stated.frame,
     )
+
+
+def _known(stated: _Known | None) -> Known | None:
+    """Which cells and parts lay in the frame."""
+    if stated is None:
+        return None
+    cells, parts = ((np.array(x, bool), np.array(y, bool)) for x, y in stated)
+    return Known(cells, parts)
 
 
 def _array(stated: _Array) -> Float32:
