@@ -55,7 +55,7 @@ def of_format(name: str) -> Target:
         return list(made(name).values())[:1]
 
     if form.suffixes:
-        return Target(in_file(f"boxes{form.suffixes[0]}", lambda path: form.read(path, VIDEO)), cached(good))
+        return Target(in_file(f"boxes{form.suffixes[0]}", lambda path: read_tracks(path, name, VIDEO)), cached(good))
     first = next(iter(made(name)))
 
     def prepare(folder: Path) -> None:
@@ -65,7 +65,7 @@ def of_format(name: str) -> Target:
 
     def call(folder: Path, data: bytes) -> object:
         (folder / "in" / first).write_bytes(data)
-        return form.read(folder / "in", VIDEO)
+        return read_tracks(folder / "in", name, VIDEO)
 
     return Target(call, cached(good), prepare=prepare)
 

@@ -52,6 +52,8 @@ class _Reader:
         try:
             with self.path.open("rb") as file:
                 self.parser.ParseFile(file)
+        except LookupError as error:
+            raise ValueError(f"{self.path}: not XML in an encoding that is known ({error}); export it again") from error
         except expat.ExpatError as error:
             raise ValueError(
                 f"{self.path}, line {error.lineno}: not XML ({expat.ErrorString(error.code)}); export it again"

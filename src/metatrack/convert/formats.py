@@ -101,7 +101,10 @@ def read_tracks(path: Path, name: str | None = None, video: Video | None = None)
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; pass a file of boxes")
-    return format_named(name or guess(path)).read(path, video or Video())
+    try:
+        return format_named(name or guess(path)).read(path, video or Video())
+    except OverflowError as error:
+        raise ValueError(f"{path}: a number in it is larger than any video's ({error})") from error
 
 
 def lacking(tracks: Tracks, name: str) -> list[str]:

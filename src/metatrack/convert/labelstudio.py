@@ -85,7 +85,7 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     boxes = [region for region in regions if region.type.lower() == "videorectangle"]
     stated = next((region.value for region in boxes if region.value.framesCount), _Value())
     frames = None if stated.framesCount is None else int(min(stated.framesCount, MOST_FRAMES))
-    fps = stated.framesCount / stated.duration if stated.framesCount and stated.duration else None
+    fps = frames / stated.duration if frames and stated.duration else None
     known = Video(size_of((tasks[0].meta or {}).get("size")), fps, frames).or_else(video)
     rows: list[Row] = []
     for n, region in enumerate(boxes):

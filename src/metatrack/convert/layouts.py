@@ -91,6 +91,8 @@ def _objects(file: Path) -> list[dict[str, str]]:
     parser.EndElementHandler = lambda _: path.pop()
     try:
         parser.Parse(file.read_bytes(), True)
+    except LookupError as error:
+        raise ValueError(f"{file}: not XML in an encoding that is known ({error}); export it again") from error
     except expat.ExpatError as error:
         raise ValueError(f"{file} is no XML: {error}") from error
     return found
