@@ -33,7 +33,7 @@ lint: $(VENV)/dev.stamp  ## ruff: rules and format
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: $(VENV)/dev.stamp $(VOT)/stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
+pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## the documentation site, in site/; a link that leads nowhere is an error
@@ -133,6 +133,12 @@ $(VOT)/stamp: $(VENV)/bare.stamp
 	rm -rf $(VOT)
 	$(PYTHON) -m venv $(VOT)
 	-$(VOT)/$(notdir $(BIN))/python -m pip install --quiet --disable-pip-version-check vot-toolkit==0.7.4 attributee==0.1.9
+	@touch $@
+
+# For the page's test. Where Debian's packages cannot be installed (no apt-get, not root), that test is skipped, and says so.
+$(VENV)/chromium.stamp: $(VENV)/bare.stamp
+	-@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml

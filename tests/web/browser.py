@@ -34,7 +34,8 @@ def chromium(downloads: Path, size: tuple[int, int] = (1280, 900)) -> Any:
     options.binary_location = binary
     for flag in (*FLAGS, f"--window-size={size[0]},{size[1]}"):
         options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    downloading = {"download.default_directory": str(downloads), "profile.default_content_setting_values.automatic_downloads": 1}
+    options.add_experimental_option("prefs", downloading)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(driver))
 

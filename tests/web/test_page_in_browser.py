@@ -129,7 +129,7 @@ def exports(page: Page, folder: Path, scene: Scene) -> None:
     page.until("document.getElementById('show-export').click() || true", "no exports")
     page.until(f"document.querySelectorAll('#formats a').length === {len(FORMATS)}", "not all formats are offered")
     for name in ("csv", "jsonl", "mot", "coco", "cvat", "labelstudio", "yolo", "fiftyone", "arrow"):
-        page.browser.execute_script(f"document.querySelector('a[data-format={name}]').click()")
+        page.browser.find_element("css selector", f"a[data-format={name}]").click()
         suffix = ".zip" if FORMATS[name].folder or FORMATS[name].single else FORMATS[name].suffixes[0]
         path = arrived(folder, f"clip{suffix}").rename(folder / f"{name}{suffix}")
         if suffix == ".zip":
