@@ -7,7 +7,7 @@ import socket
 import sys
 import webbrowser
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
-class PageOptions:
+class PageOptions(Limits):
     """Opens a page in your browser: draw boxes on a video, track, correct, export.
 
     The page is for you alone: it listens on this machine, and the address that is printed opens one browser, once. Run the
@@ -46,7 +46,6 @@ class PageOptions:
     """Port to listen on; 0 takes any that is free."""
     allow_host: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")]] = ()
     """A further name by which browsers may call this server, box.local say."""
-    limits: tyro.conf.OmitArgPrefixes[Limits] = field(default_factory=Limits)
 
 
 def data_folder() -> Path:
@@ -86,7 +85,7 @@ def run(options: PageOptions) -> int:
             return _beside(options, folder)
         listening = _listen(options.host, options.port)
         with user_input():
-            studio = Studio(folder, options.limits)
+            studio = Studio(folder, options)
         try:
             with user_input():
                 opened = [studio.add_path(path).id for path in options.videos]

@@ -134,7 +134,7 @@ class Studio:
         """
         if number not in self.limits.cameras:
             allowed = ", ".join(map(str, self.limits.cameras)) or "none"
-            raise Refused(f"camera {number} was not allowed (allowed: {allowed}); start metatrack app with --camera {number}")
+            raise Refused(f"camera {number} was not allowed (allowed: {allowed}); start metatrack app with --cameras {number}")
         self.room_for(None)
         path = self.store.uploads / f"{new_id()}.mp4"
         project = self.store.add_project(f"camera {number}", str(path), True, 0, (0, 0), None, None)
