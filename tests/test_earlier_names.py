@@ -23,5 +23,5 @@ def test_of_trainings() -> None:
     from metatrack.training import export as earlier
     from metatrack.training import mix, sampling
 
-    assert earlier.export_bundle is export_bundle  # type: ignore[attr-defined]  # the module is another one, put in its place
+    assert earlier.export_bundle is export_bundle
     assert sampling.load_mix is mix.load_mix

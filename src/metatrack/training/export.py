@@ -1,6 +1,8 @@
 """The name that the export of bundles had before; it stays valid for scripts. A training itself knows nothing of it."""
 
-import sys
 from importlib import import_module
+from typing import Any
 
-sys.modules[__name__] = import_module("metatrack.bundling.export")
+
+def __getattr__(name: str) -> Any:
+    return getattr(import_module("metatrack.bundling.export"), name)
