@@ -116,9 +116,9 @@ def _opencv(contender: Contender, threads: int) -> Any:
 def _opencv_kcf(contender: Contender, threads: int) -> Any:
     import cv2
 
-    from metatrack.compared.opencv import OpenCVTracker
+    from metatrack.compared.opencv import OpenCVFollower
 
-    class KCF(OpenCVTracker):
+    class KCF(OpenCVFollower):
         origin = "TrackerKCF"
 
     cv2.setNumThreads(threads)

@@ -94,3 +94,18 @@ def test_the_check_sees_an_import(tmp_path: Path) -> None:
         "def later():\n    from metatrack.video import sink\n    import metatrack.geometry\n",
     )
     assert imported("metatrack.module", module) == {"metatrack.video.sink", "metatrack.geometry"}
+
+
+def test_files_and_functions_are_short_and_classes_have_names_of_their_own():
+    """What CONTRIBUTING asks for: 400 lines a file, 60 a function, and one meaning for the name of a class."""
+    seen: dict[str, str] = {}
+    for folder in ("src", "tests", "tools", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            assert len(text.splitlines()) <= 400, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"
+                elif isinstance(node, ast.ClassDef) and folder == "src" and not node.name.startswith("_"):
+                    assert node.name not in seen, f"{node.name}: {path} and {seen[node.name]}"
+                    seen[node.name] = str(path)

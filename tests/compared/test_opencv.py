@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metatrack.compared import opencv
-from metatrack.compared.opencv import CSRT, MIL, MOSSE, MedianFlow, Nano, OpenCVTLD, OpenCVTracker, Vit
+from metatrack.compared.opencv import CSRT, MIL, MOSSE, MedianFlow, Nano, OpenCVFollower, OpenCVTLD, Vit
 from metatrack.evaluation.run.trackers import NAMED, Compared, tracker_spec
 from metatrack.geometry import iou
 from tests.conftest import Scene
@@ -29,13 +29,13 @@ def one_thread():
     cv2.setNumThreads(threads)
 
 
-def follow(tracker: OpenCVTracker, scene: Scene, frames: int = FRAMES) -> list[tuple[float, ...]]:
+def follow(tracker: OpenCVFollower, scene: Scene, frames: int = FRAMES) -> list[tuple[float, ...]]:
     tracker.init(scene.frame(0), scene.box(0))
     return [tuple(tracker.update(scene.frame(i)).box) for i in range(1, frames)]
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_follows_a_target_and_does_so_again(kind: type[OpenCVTracker]) -> None:
+def test_follows_a_target_and_does_so_again(kind: type[OpenCVFollower]) -> None:
     scene = Scene()
     boxes = follow(kind(), scene)
     overlaps = [float(iou(np.array(box), np.array(scene.box(i)))) for i, box in enumerate(boxes, 1)]
@@ -123,7 +123,7 @@ def test_what_opencv_refuses_is_said_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("kind", [CSRT, OpenCVTLD])
-def test_an_opencv_without_contrib(kind: type[OpenCVTracker], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opencv_without_contrib(kind: type[OpenCVFollower], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "TrackerCSRT")
     monkeypatch.delattr(cv2, "legacy")
     with pytest.raises(ValueError, match=f"has no {re.escape(kind.origin)}; .*opencv-contrib-python-headless"):
@@ -177,7 +177,7 @@ def test_with_its_files(kind: type[Nano] | type[Vit], variable: str, capfd: pyte
 def test_by_name(name: str) -> None:
     spec = tracker_spec(name)
     tracker = spec.make()
-    assert isinstance(tracker, OpenCVTracker) and type(tracker).__name__.lower() == name.replace("-", "")
+    assert isinstance(tracker, OpenCVFollower) and type(tracker).__name__.lower() == name.replace("-", "")
     assert spec.identity()["opencv"] == cv2.__version__
 
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="torch needs the train extra")
 
 from metatrack.training.loading import PairBatch, Share  # noqa: E402
 from metatrack.training.matching import train_matching  # noqa: E402
-from metatrack.training.processes import Processes, split  # noqa: E402
+from metatrack.training.processes import ProcessGroup, split  # noqa: E402
 from metatrack.training.run import check_parts  # noqa: E402
 from tests.conftest import REPOSITORY, torch_threads  # noqa: E402
 from tests.training.test_run import matching_config, read  # noqa: E402
@@ -64,7 +64,7 @@ def test_parts_and_shares_are_the_whole() -> None:
 
 
 def test_alone_nothing_is_exchanged() -> None:
-    alone, one = Processes(0, 1), torch.ones(2)
+    alone, one = ProcessGroup(0, 1), torch.ones(2)
     alone.sum([one])
     assert torch.equal(one, torch.ones(2)) and alone.any(True) and not alone.any(False)
     alone.require_same(3, "the step")

@@ -12,7 +12,7 @@ import av
 import pytest
 from fastapi.testclient import TestClient
 
-from metatrack.web.frames import Reader
+from metatrack.web.frames import FrameReader
 from metatrack.web.projects import Studio, clean_name
 from metatrack.web.settings import Limits
 from tests.web.conftest import HOST
@@ -158,7 +158,7 @@ def test_a_reader_that_dies_is_told_and_replaced(client: TestClient, studio: Stu
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="limits are read in /proc")
 def test_the_reader_has_its_limits(clip: Path) -> None:
-    reader = Reader(clip, Limits(memory=700))
+    reader = FrameReader(clip, Limits(memory=700))
     text = Path(f"/proc/{reader._child.process.pid}/limits").read_text()
     limits = {line[:25].strip(): line[25:].split()[0] for line in text.splitlines()}
     reader.close()

@@ -14,7 +14,7 @@ from metatrack.convert.tracks import Video
 from metatrack.geometry import iou
 from metatrack.video import open_source
 from metatrack.web.projects import Studio
-from metatrack.web.store import ABSENT, KEY, TRACKED, Row
+from metatrack.web.store import ABSENT, KEY, TRACKED, StoredBox
 from tests.conftest import Scene
 from tests.web.conftest import pixels
 
@@ -96,7 +96,9 @@ def test_the_whole_path(client: TestClient, project: str, tmp_path: Path) -> Non
 
 def test_exports_are_read_back(client: TestClient, studio: Studio, project: str, tmp_path: Path) -> None:
     draw(client, project)
-    studio.store.set_rows(project, "track", [Row(1, frame, TRACKED, 30 + frame, 40, 50, 60, 0.75, 0) for frame in range(1, 24)])
+    studio.store.set_rows(
+        project, "track", [StoredBox(1, frame, TRACKED, 30 + frame, 40, 50, 60, 0.75, 0) for frame in range(1, 24)]
+    )
     offered = {each["name"]: each["suffix"] for each in client.get("/api/projects").json()["formats"]}
     assert list(offered) == list(FORMATS)
     for name, suffix in offered.items():

@@ -56,14 +56,26 @@ def test_the_whole_path(page: Page, server: Server, tmp_path: Path) -> None:
     page.browser.get(server.start(clip))
     page.goes_to(0)
     assert "token" not in page.browser.current_url
-    # Scrub: by the field, the keys and the slider.
+    scrub(page)
+    draw_and_track(page, scene)
+    correct_and_undo(page, scene)
+    reload_and_kill(page, server)
+    exports(page, tmp_path / "downloads", scene)
+    assert page.errors() == []
+
+
+def scrub(page: Page) -> None:
+    """By the field, the keys and the slider."""
     page.type("frame", 12)
     page.goes_to(12)
     page.find("stage").send_keys(".")
     page.goes_to(13)
     page.find("scrub").send_keys("\ue012\ue012\ue012")
     page.goes_to(10)
-    # Two targets, one by the pointer and one by numbers, and forwards from there.
+
+
+def draw_and_track(page: Page, scene: Scene) -> None:
+    """Two targets, one by the pointer and one by numbers, and forwards from there."""
     page.drag(scene.box(10))
     page.until("page.state.targets.length === 1", "no target is drawn")
     assert iou(box(page, 1, 10), scene.box(10)) > 0.85
@@ -81,7 +93,10 @@ def test_the_whole_path(page: Page, server: Server, tmp_path: Path) -> None:
         "if (Math.hypot(d[i] - ink[0], d[i + 1] - ink[1], d[i + 2] - ink[2]) < 60) n++; return n"
     )
     assert drawn > 100, "the curve of scores is drawn"
-    # Correct the second target at frame 20, and track on from there; then backwards from frame 10.
+
+
+def correct_and_undo(page: Page, scene: Scene) -> None:
+    """Corrects the second target at frame 20, and tracks on from there; then backwards from frame 10."""
     page.type("frame", 20)
     page.goes_to(20)
     page.browser.execute_script("document.querySelectorAll('#targets li')[1].dispatchEvent(new Event('pointerdown'))")
@@ -109,7 +124,10 @@ def test_the_whole_path(page: Page, server: Server, tmp_path: Path) -> None:
     page.until("page.kindAt(2, 10) === page.ABSENT", "no frame is marked as not visible")
     page.press("undo")
     page.until("page.kindAt(2, 10) === page.KEY", "the mark is not taken back")
-    # A reload and a killed server lose nothing.
+
+
+def reload_and_kill(page: Page, server: Server) -> None:
+    """A reload and a killed server lose nothing."""
     rows = "JSON.stringify([1, 2].map((t) => [...page.column(t).box.subarray(0, 4 * page.state.project.frames)]))"
     before = page.state(rows)
     page.browser.refresh()
@@ -120,8 +138,6 @@ def test_the_whole_path(page: Page, server: Server, tmp_path: Path) -> None:
     page.browser.refresh()
     page.until("page.state.targets.length === 2 && page.column(2)", "the project does not come back after a kill")
     assert page.state(rows) == before
-    exports(page, tmp_path / "downloads", scene)
-    assert page.errors() == []
 
 
 def exports(page: Page, folder: Path, scene: Scene) -> None:

@@ -93,9 +93,9 @@ def bodies(folder: Path, data: bytes) -> None:
 
 def message(folder: Path, data: bytes) -> None:
     """What the page's children and the page say to each other."""
-    from metatrack.web.child import ChildError, Opened, Picture, Tracked, receive
+    from metatrack.web.child import ChildError, Opened, Picture, TrackedFrame, receive
 
-    kinds: Any = Opened | Picture | Tracked
+    kinds: Any = Opened | Picture | TrackedFrame
     try:
         receive(io.BytesIO(data), kinds)
     except (EOFError, ChildError) as error:

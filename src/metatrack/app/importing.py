@@ -16,7 +16,7 @@ from metatrack.app.convert import sequence_name
 from metatrack.app.problem import INCOMPLETE, USAGE, Problem, user_input
 from metatrack.app.products import TrainingData
 from metatrack.convert.formats import FORMATS, read_tracks
-from metatrack.convert.layouts import EXPECTED, LAYOUTS, Clip
+from metatrack.convert.layouts import EXPECTED, LAYOUTS, LayoutClip
 from metatrack.convert.tracks import LABEL, Mark, Tracks, Video, collect
 from metatrack.data.datasets import DATA_SETS, read_dataset
 from metatrack.data.got10k import read_got10k
@@ -90,7 +90,7 @@ def run(options: ImportDataOptions) -> int:
     return INCOMPLETE if faults else 0
 
 
-def clips(options: ImportDataOptions) -> Iterable[Clip]:
+def clips(options: ImportDataOptions) -> Iterable[LayoutClip]:
     """All clips that are there.
 
     Raises:
@@ -108,9 +108,9 @@ def clips(options: ImportDataOptions) -> Iterable[Clip]:
     if kind in FORMATS and (source.is_file() or kind not in DATA_SETS):
         if options.video is None:
             raise Problem(f"{kind} is a file of boxes; say of which video or folder of images with --video")
-        return [Clip(sequence_name(options.video), lambda: ([], read_tracks(source, kind)))]
+        return [LayoutClip(sequence_name(options.video), lambda: ([], read_tracks(source, kind)))]
     if kind in DATA_SETS:
-        return [Clip(s.name, lambda s=s: _of_sequence(s)) for s in read_dataset(kind, source, None, True)]  # type: ignore[misc]
+        return [LayoutClip(s.name, lambda s=s: _of_sequence(s)) for s in read_dataset(kind, source, None, True)]  # type: ignore[misc]
     raise Problem(f"no kind {options.kind!r}; there are {', '.join(dict.fromkeys(KINDS))}")
 
 
@@ -120,7 +120,7 @@ def _of_sequence(sequence: Sequence) -> tuple[list[Path], Tracks]:
     return list(sequence.frame_paths), collect(sequence.name, rows, Video())
 
 
-def _read(clip: Clip, options: ImportDataOptions) -> tuple[Iterator[Image], Tracks]:
+def _read(clip: LayoutClip, options: ImportDataOptions) -> tuple[Iterator[Image], Tracks]:
     files, tracks = clip.read()
     return (_images(files) if files else _frames(str(options.video))), tracks
 

@@ -21,7 +21,7 @@ from metatrack.web.projects import Studio
 from metatrack.web.security import Gate
 from metatrack.web.server import UPLOAD, make_app
 from metatrack.web.settings import Limits
-from metatrack.web.store import TOKEN_SECONDS, Store
+from metatrack.web.store import TOKEN_SECONDS, ProjectStore
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -114,7 +114,7 @@ def _beside(options: PageOptions, folder: Path) -> int:
             f"metatrack app runs already with the projects of {folder}: drop {options.videos[0]} on its page, end it first"
             " (Ctrl-C), or pass another --folder and --port 0"
         )
-    store = Store(folder)
+    store = ProjectStore(folder)
     address = store.fact("address")
     if address is None:
         raise Problem(f"another metatrack app is starting with the projects of {folder}; wait a moment, or pass another --folder")
@@ -124,7 +124,7 @@ def _beside(options: PageOptions, folder: Path) -> int:
     return 0
 
 
-def _announce(store: Store, opened: list[str], browser: bool) -> None:
+def _announce(store: ProjectStore, opened: list[str], browser: bool) -> None:
     token = store.give_key("token", TOKEN_SECONDS)
     where = f"&project={opened[0]}" if opened else ""
     address = f"{store.fact('address')}/?token={token}{where}"

@@ -19,7 +19,7 @@ from metatrack.files import write_atomically
 from metatrack.geometry import Box, Image, crop
 from metatrack.images import encode_image
 from metatrack.video import VideoWriter
-from metatrack.video.effects import View, grown, hide
+from metatrack.video.effects import CropView, grown, hide
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,12 +76,12 @@ class FollowingVideos(_Closing):
         super().__init__()
         videos = {target: VideoWriter(path, fps, pixel_aspect) for target, path in paths.items()}
         self._videos = {target: self._stack.enter_context(video) for target, video in videos.items()}
-        self._views: dict[Target, tuple[View, int]] = {}  # and the side of the clip
+        self._views: dict[Target, tuple[CropView, int]] = {}  # and the side of the clip
 
     def write(self, frame: Image, results: Mapping[Target, Result], time: float | None) -> None:
         for target, result in results.items():
             if target not in self._views:
-                view = View(result.box)
+                view = CropView(result.box)
                 self._views[target] = view, min(max(SMALLEST, round(view.side / 2) * 2), LARGEST)
             view, side = self._views[target]
             if not result.lost:

@@ -50,7 +50,7 @@ class OpenCVAnswer(NamedTuple):
     """``x, y, w, h`` in pixels, 0-based; four NaN where it has not found the target."""
 
 
-class OpenCVTracker:
+class OpenCVFollower:
     """One of OpenCV's trackers; its subclasses say which.
 
     Raises:
@@ -125,37 +125,37 @@ class OpenCVTracker:
             raise RuntimeError(f"OpenCV's {self.origin} fails in frame {self._frames} of its run: {reason}") from error
 
 
-class CSRT(OpenCVTracker):
+class CSRT(OpenCVFollower):
     """Discriminative correlation filter with channel and spatial reliability."""
 
     origin = "TrackerCSRT"
 
 
-class MIL(OpenCVTracker):
+class MIL(OpenCVFollower):
     """Online multiple-instance learning."""
 
     origin = "TrackerMIL"
 
 
-class OpenCVTLD(OpenCVTracker):
+class OpenCVTLD(OpenCVFollower):
     """Tracking, learning, detection."""
 
     origin = "legacy.TrackerTLD"
 
 
-class MOSSE(OpenCVTracker):
+class MOSSE(OpenCVFollower):
     """Minimum output sum of squared error."""
 
     origin = "legacy.TrackerMOSSE"
 
 
-class MedianFlow(OpenCVTracker):
+class MedianFlow(OpenCVFollower):
     """Forward-backward error of optical flow."""
 
     origin = "legacy.TrackerMedianFlow"
 
 
-class NetworkTracker(OpenCVTracker):
+class NetworkTracker(OpenCVFollower):
     """A tracker of OpenCV's that needs network files, which are never downloaded here.
 
     Args:

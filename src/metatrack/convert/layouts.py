@@ -27,7 +27,7 @@ from metatrack.geometry import Box
 from metatrack.images import read_image
 
 
-class Clip(NamedTuple):
+class LayoutClip(NamedTuple):
     """One video of a data set; what is wrong with it is raised where ``read`` is called."""
 
     name: str
@@ -35,10 +35,10 @@ class Clip(NamedTuple):
     """Its frames, in order, and its targets; frame 0 is the first image."""
 
 
-def trackingnet(root: Path) -> Iterator[Clip]:
+def trackingnet(root: Path) -> Iterator[LayoutClip]:
     """Clips of TrackingNet."""
     for truth in sorted(root.glob("**/anno/*.txt")):
-        yield Clip(truth.stem, lambda truth=truth: _trackingnet(truth))  # type: ignore[misc]
+        yield LayoutClip(truth.stem, lambda truth=truth: _trackingnet(truth))  # type: ignore[misc]
 
 
 def _trackingnet(truth: Path) -> tuple[list[Path], Tracks]:
@@ -50,12 +50,12 @@ def _trackingnet(truth: Path) -> tuple[list[Path], Tracks]:
     return frames, collect(truth, marks, Video())
 
 
-def vid(root: Path) -> Iterator[Clip]:
+def vid(root: Path) -> Iterator[LayoutClip]:
     """Clips of ILSVRC VID."""
     notes = root / "Annotations" / "VID"
     for folder in sorted({file.parent for file in notes.glob("**/*.xml")}):
         images = root / "Data" / "VID" / folder.relative_to(notes)
-        yield Clip(folder.name, lambda folder=folder, images=images: _vid(folder, images))  # type: ignore[misc]
+        yield LayoutClip(folder.name, lambda folder=folder, images=images: _vid(folder, images))  # type: ignore[misc]
 
 
 def _vid(folder: Path, images: Path) -> tuple[list[Path], Tracks]:
@@ -98,12 +98,12 @@ def _objects(file: Path) -> list[dict[str, str]]:
     return found
 
 
-def masks(root: Path) -> Iterator[Clip]:
+def masks(root: Path) -> Iterator[LayoutClip]:
     """Clips of DAVIS and YouTube-VOS."""
     notes = root / "Annotations"
     for folder in sorted({file.parent for file in notes.glob("**/*.png")}):
         images = root / "JPEGImages" / folder.relative_to(notes)
-        yield Clip(folder.name, lambda folder=folder, images=images: _masks(folder, images))  # type: ignore[misc]
+        yield LayoutClip(folder.name, lambda folder=folder, images=images: _masks(folder, images))  # type: ignore[misc]
 
 
 def _masks(folder: Path, images: Path) -> tuple[list[Path], Tracks]:
@@ -139,11 +139,11 @@ def boxes_of(mask: Any) -> dict[int, Box]:
     return found
 
 
-def mot(root: Path) -> Iterator[Clip]:
+def mot(root: Path) -> Iterator[LayoutClip]:
     """Clips of MOTChallenge."""
     for truth in sorted(root.glob("**/gt/gt.txt")):
         folder = truth.parent.parent
-        yield Clip(folder.name, lambda truth=truth, folder=folder: (_frames(folder / "img1"), read_mot(truth, Video())))  # type: ignore[misc]
+        yield LayoutClip(folder.name, lambda truth=truth, folder=folder: (_frames(folder / "img1"), read_mot(truth, Video())))  # type: ignore[misc]
 
 
 def _frames(folder: Path) -> list[Path]:
@@ -157,7 +157,7 @@ def _by_number(folder: Path) -> dict[int, Path]:
     return found
 
 
-LAYOUTS: dict[str, Callable[[Path], Iterator[Clip]]] = {
+LAYOUTS: dict[str, Callable[[Path], Iterator[LayoutClip]]] = {
     "trackingnet": trackingnet,
     "vid": vid,
     "davis": masks,

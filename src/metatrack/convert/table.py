@@ -62,7 +62,7 @@ def write_csv(path: Path, tracks: Tracks) -> None:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of JSON lines."""
 
     frame: int
@@ -80,14 +80,14 @@ class Line:
 
 
 def read_jsonl(path: Path, video: Video) -> Tracks:
-    """Reads a JSON object a line: ``frame, x, y, w, h``, and what of the others in :class:`Line` there is.
+    """Reads a JSON object a line: ``frame, x, y, w, h``, and what of the others in :class:`TableLine` there is.
 
     Raises:
         OSError, ValueError: as :func:`read_csv`.
     """
     require_size(path)
     lines = path.read_bytes().split(b"\n")
-    stated = (parse_json(line, Line, f"{path}, line {n}", open_keys=True) for n, line in enumerate(lines, 1) if line.strip())
+    stated = (parse_json(line, TableLine, f"{path}, line {n}", open_keys=True) for n, line in enumerate(lines, 1) if line.strip())
     rows = [
         (s.id, s.label, Mark(s.frame, Box(s.x, s.y, s.w, s.h), s.score, s.lost, s.outside, s.occluded, s.keyframe))
         for s in stated

@@ -190,7 +190,7 @@ def figure6(comparison: Comparison, findings: Findings, name: str) -> list[Plot]
     return [curve_plot(findings, comparison.styles, "success", group, f"{name}-{group.key}") for group in shown]
 
 
-class Scene(NamedTuple):
+class StripScene(NamedTuple):
     """A row of figure 7."""
 
     strip: Strip
@@ -198,7 +198,7 @@ class Scene(NamedTuple):
     published: Strip | None
 
 
-def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) -> list[Scene]:
+def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) -> list[StripScene]:
     """The five sequences with the boxes of six trackers; where one is missing, another with the same attribute, which is said.
 
     Args:
@@ -210,7 +210,7 @@ def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) 
     here = only(comparison.here, lambda entry: entry.name in names)
     theirs = with_ours(comparison)
     published = None if theirs is None else only(theirs, lambda entry: entry.name in BOXED)
-    scenes: list[Scene] = []
+    scenes: list[StripScene] = []
     for letter, (wanted, sequence) in zip("abcde", scene_sequences(comparison.here).items()):
         attribute = _attribute_title(comparison.here, QUALITATIVE[wanted])
         if here is None or sequence is None:
@@ -219,7 +219,7 @@ def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) 
         if sequence.name != wanted:
             title = f"({letter}) {sequence.name}: {attribute}, in place of {wanted}, which is missing"
         drawn = [strip(frames[sequence.name], each, comparison.styles, count) for each in (here, published) if each is not None]
-        scenes.append(Scene(drawn[0], title, drawn[1] if len(drawn) > 1 else None))
+        scenes.append(StripScene(drawn[0], title, drawn[1] if len(drawn) > 1 else None))
     return scenes
 
 

@@ -9,7 +9,7 @@ from html import escape
 from metatrack.report import markup, section4, tables
 from metatrack.report.paired import paired
 from metatrack.report.plots import Plot
-from metatrack.report.section4 import Comparison, Scene
+from metatrack.report.section4 import Comparison, StripScene
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Figures:
     figure5: list[Plot]
     figure6: list[Plot]
     figure6_published: list[Plot]
-    figure7: list[Scene]
+    figure7: list[StripScene]
 
     def plots(self) -> list[Plot]:
         """All plots."""
         return [*self.figure4, *self.figure5, *self.figure6, *self.figure6_published]
 
 
-def draw(comparison: Comparison, scenes: list[Scene]) -> Figures:
+def draw(comparison: Comparison, scenes: list[StripScene]) -> Figures:
     """Draws figures 4 to 6."""
     theirs = section4.with_ours(comparison)
     published = [] if theirs is None else section4.figure6(comparison, theirs, "figure-6-published")

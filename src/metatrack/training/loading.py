@@ -58,7 +58,7 @@ class Share(NamedTuple):
         return index // own * self.batch + self.rank * own + index % own
 
 
-class Samples(Dataset[Any]):
+class SampleSet(Dataset[Any]):
     """Samples ``first .. last`` of a sampler, as tensors that keep their names and share the arrays' memory.
 
     Args:
@@ -80,7 +80,7 @@ class Samples(Dataset[Any]):
         return self.kind(*map(torch.from_numpy, self.draw(self.first + self.share.number(index))))
 
 
-def load_batches(samples: Samples, batch: int, workers: int) -> Iterator[Any]:
+def load_batches(samples: SampleSet, batch: int, workers: int) -> Iterator[Any]:
     """The samples in their order, ``batch`` at a time, made by ``workers`` processes (0: here)."""
     if workers == 0:
         return iter(DataLoader(samples, batch))

@@ -14,7 +14,7 @@ from metatrack.model.box import BoxNetwork, parts, unit_cells
 from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import MatchingNetwork, correlate, label_map, logistic_loss
 from metatrack.model.shifts import products
-from metatrack.training.loading import BoxBatch, PairBatch, Samples, Share, load_batches, to_network
+from metatrack.training.loading import BoxBatch, PairBatch, SampleSet, Share, load_batches, to_network
 from metatrack.training.losses import box_losses, position_contrast, quality_focal, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import Precision
@@ -98,7 +98,7 @@ class MatchingTraining(Training):
         config = self.config
         share = Share(config.batch, *processes())
         kind, draw = (BoxBatch, self.sampler.box_pair) if config.boxes else (PairBatch, self.sampler.pair)
-        pairs = Samples(kind, draw, start * config.batch, config.iterations * config.batch, share)
+        pairs = SampleSet(kind, draw, start * config.batch, config.iterations * config.batch, share)
         yield from load_batches(pairs, config.batch // share.size, config.workers)
 
     def losses(self, batch: PairBatch | BoxBatch) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from metatrack.model.box import BoxNetwork
 from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
-from metatrack.training.loading import ClipBatch, Samples, Share, load_batches, to_network
+from metatrack.training.loading import ClipBatch, SampleSet, Share, load_batches, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
 from metatrack.training.precision import Precision
@@ -86,7 +86,7 @@ class Episode(NamedTuple):
     noise: Tensor  # (M, 2), cells by which the support is labelled wrongly
 
 
-def embed_clips(network: MatchingNetwork, clips: Samples, workers: int, precision: Precision, stop: Stop = never) -> Features:
+def embed_clips(network: MatchingNetwork, clips: SampleSet, workers: int, precision: Precision, stop: Stop = never) -> Features:
     """Embeds every clip with the frozen trunk; kept as float16.
 
     Raises:
@@ -199,7 +199,7 @@ class MetaTraining(Training):
         train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
         boxes = isinstance(network, BoxNetwork)
         draw = partial(PairSampler(train_sources, config.seed).clip, contexts=config.contexts, boxes=boxes)
-        clips = Samples(ClipBatch, draw, 0, config.clips)
+        clips = SampleSet(ClipBatch, draw, 0, config.clips)
         self.features = embed_clips(network, clips, config.workers, precision, stop)
         self.clips = simulate(val_sources, config.val_clips)
         torch.manual_seed(config.seed)

@@ -16,7 +16,7 @@ PATIENCE = timedelta(days=1)
 """For the others, who wait while the first process validates."""
 
 
-class Processes(NamedTuple):
+class ProcessGroup(NamedTuple):
     """This process among those of a training."""
 
     rank: int
@@ -57,16 +57,16 @@ class Processes(NamedTuple):
                 buffer.div_(self.size)
 
 
-ALONE = Processes(0, 1)
+ALONE = ProcessGroup(0, 1)
 
 
 @lru_cache(maxsize=1)
-def processes() -> Processes:
+def processes() -> ProcessGroup:
     """Joins the others, once, if ``torchrun`` has started this process; else it is alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return ALONE
     dist.init_process_group("gloo", timeout=PATIENCE)
-    return Processes(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
 def split(batch: Any, parts: int) -> list[Any]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from metatrack.claims import claim
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
-from metatrack.training.processes import ALONE, Processes, processes, split
+from metatrack.training.processes import ALONE, ProcessGroup, processes, split
 from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
 
@@ -248,7 +248,7 @@ def total_loss(losses: Mapping[str, Tensor], config: RunConfig) -> Tensor:
 
 
 def take_step(
-    training: Training, batch: Any, config: RunConfig, rates: list[float], group: Processes = ALONE
+    training: Training, batch: Any, config: RunConfig, rates: list[float], group: ProcessGroup = ALONE
 ) -> dict[str, float]:
     """One step of the optimizer at the given learning rates; returns the terms of the loss.
 

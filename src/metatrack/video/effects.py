@@ -45,7 +45,7 @@ def hide(frame: Image, boxes: Iterable[Box]) -> Image:
     return result
 
 
-class View:
+class CropView:
     """The square that a clip shows which follows a target: twice its larger side, moving and growing smoothly.
 
     Args:

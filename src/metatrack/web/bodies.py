@@ -26,7 +26,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Box(Body):
+class BoxBody(Body):
     """A box: top-left corner and size, in pixels, from 0."""
 
     x: Pixels
@@ -39,7 +39,7 @@ class NewTarget(Body):
     """A target, and where it is in one frame."""
 
     frame: FrameNumber
-    box: Box
+    box: BoxBody
     name: Name | None = None
     color: Color | None = None
 
@@ -75,13 +75,13 @@ class ChangedProject(Body):
     name: Name
 
 
-class Camera(Body):
+class CameraBody(Body):
     """A camera of the server's machine, by its number."""
 
     camera: Annotated[int, Field(ge=0, le=999)] = 0
 
 
-class Problem(BaseModel):
+class ErrorBody(BaseModel):
     """Every error: a sentence that says what is wrong and what to do."""
 
     detail: str

@@ -44,7 +44,7 @@ class Picture(msgspec.Struct, tag=True, frozen=True):
     frame: int
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class SentBox(msgspec.Struct, frozen=True, array_like=True):
     """A target's box in a frame."""
 
     target: int
@@ -57,11 +57,11 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     lost: bool
 
 
-class Tracked(msgspec.Struct, tag=True, frozen=True):
+class TrackedFrame(msgspec.Struct, tag=True, frozen=True):
     """A frame was tracked; its JPEG may come behind the message."""
 
     frame: int
-    rows: list[Row]
+    rows: list[SentBox]
 
 
 class Ended(msgspec.Struct, tag=True, frozen=True):
@@ -72,7 +72,7 @@ class Ended(msgspec.Struct, tag=True, frozen=True):
     """The input is at fault."""
 
 
-Said = Opened | Picture | Tracked | Ended
+Said = Opened | Picture | TrackedFrame | Ended
 
 
 def send(pipe: IO[bytes], message: Any, data: bytes = b"") -> None:
@@ -117,7 +117,7 @@ class ChildError(RuntimeError):
         self.refused = refused
 
 
-class Child:
+class WorkerProcess:
     """A process of our own, as its parent sees it.
 
     Args:

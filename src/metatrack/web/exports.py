@@ -13,7 +13,7 @@ from metatrack.convert.tracks import Mark, Track, Tracks, Video
 from metatrack.files import natural_order
 from metatrack.geometry import Box
 from metatrack.web.jobs import Refused
-from metatrack.web.store import ABSENT, KEY, Project, Row, Store
+from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, StoredBox
 
 
 def suffix_of(name: str) -> str:
@@ -26,7 +26,7 @@ def _is_folder(name: str) -> bool:
     return FORMATS[name].folder or FORMATS[name].single
 
 
-def tracks_of(store: Store, project: Project) -> Tracks:
+def tracks_of(store: ProjectStore, project: Project) -> Tracks:
     """A project's boxes: targets by their names (with their ids, where two have one name), key frames and absences kept."""
     targets = store.targets(project.id)
     given = [each.name for each in targets]
@@ -41,7 +41,7 @@ def tracks_of(store: Store, project: Project) -> Tracks:
     return Tracks(tuple(tracks), Video((project.width, project.height), project.fps, project.frames, plain))
 
 
-def _mark(row: Row) -> Mark:
+def _mark(row: StoredBox) -> Mark:
     outside = row.kind == ABSENT
     box = Box(0.0, 0.0, 0.0, 0.0) if outside else Box(row.x, row.y, row.w, row.h)
     return Mark(
@@ -49,7 +49,7 @@ def _mark(row: Row) -> Mark:
     )
 
 
-def export(name: str, store: Store, project: Project) -> bytes:
+def export(name: str, store: ProjectStore, project: Project) -> bytes:
     """A project's boxes in a format.
 
     Raises:

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from metatrack.web.child import Child, ChildError, Ended, Opened, Picture
+from metatrack.web.child import ChildError, Ended, Opened, Picture, WorkerProcess
 from metatrack.web.settings import Limits
 from metatrack.web.worker import Ask, Open
 
@@ -16,7 +16,7 @@ MOST_READERS = 2
 """Videos that are open at a time; a further one takes the place of the one that was asked longest ago."""
 
 
-class Reader:
+class FrameReader:
     """A video in a process of its own.
 
     Raises:
@@ -24,7 +24,7 @@ class Reader:
     """
 
     def __init__(self, source: Path, limits: Limits) -> None:
-        self._child = Child("read", limits.memory << 20)
+        self._child = WorkerProcess("read", limits.memory << 20)
         self.lock = threading.Lock()
         try:
             self._child.tell(Open(str(source), limits.pixels, limits.minutes * 60.0))
@@ -66,7 +66,7 @@ class Frames:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._lock, self._opening = threading.Lock(), threading.Lock()
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._readers: OrderedDict[str, FrameReader] = OrderedDict()
         self._cache: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._size = 0
 
@@ -100,18 +100,18 @@ class Frames:
             self.keep(project, frame, width, data)
         return data
 
-    def _reader(self, project: str, source: Path) -> Reader:
+    def _reader(self, project: str, source: Path) -> FrameReader:
         with self._opening:  # not the other lock: pictures that are at hand do not wait for a video to be looked through
             with self._lock:
                 reader = self._readers.get(project)
                 if reader is not None and not reader.ended:
                     self._readers.move_to_end(project)
                     return reader
-            reader = Reader(source, self._limits)
+            reader = FrameReader(source, self._limits)
             self.adopt(project, reader)
         return reader
 
-    def adopt(self, project: str, reader: Reader) -> None:
+    def adopt(self, project: str, reader: FrameReader) -> None:
         """Takes over a video that has been opened."""
         with self._lock:
             old = [self._readers.pop(project)] if project in self._readers else []

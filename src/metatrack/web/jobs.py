@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metatrack.web.child import Child, ChildError, Ended, Opened, Said, Tracked
+from metatrack.web.child import ChildError, Ended, Opened, Said, TrackedFrame, WorkerProcess
 from metatrack.web.events import Hub
 from metatrack.web.frames import Frames
 from metatrack.web.settings import Limits
-from metatrack.web.store import ABSENT, KEY, TRACKED, Project, Row, Store, new_id
-from metatrack.web.worker import Film, Live, Mark, Target, Track
+from metatrack.web.store import ABSENT, KEY, TRACKED, Project, ProjectStore, StoredBox, new_id
+from metatrack.web.worker import Film, GivenBox, Live, TargetToTrack, TrackingOrder
 
 FLUSH_EVERY = 0.05
 """Seconds for which results are gathered before they are kept and told."""
@@ -28,7 +28,7 @@ class Refused(ValueError):  # noqa: N818 - an answer, not an error
 
 
 @dataclass
-class Job:
+class TrackingJob:
     """One piece of work."""
 
     id: str
@@ -43,7 +43,7 @@ class Job:
     frame: int = -1
     """The last one that was done."""
     message: str | None = None
-    child: Child | None = field(default=None, repr=False)
+    child: WorkerProcess | None = field(default=None, repr=False)
     thread: threading.Thread | None = field(default=None, repr=False)
     times: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40), repr=False)
 
@@ -60,11 +60,11 @@ class Job:
 class Jobs:
     """All jobs of a server."""
 
-    def __init__(self, store: Store, hub: Hub, frames: Frames, limits: Limits) -> None:
+    def __init__(self, store: ProjectStore, hub: Hub, frames: Frames, limits: Limits) -> None:
         self._store, self._hub, self._frames, self._limits = store, hub, frames, limits
         self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
-        self._spare: Child | None = None
+        self._jobs: dict[str, TrackingJob] = {}
+        self._spare: WorkerProcess | None = None
         self._ended = False
 
     # --- what is asked for
@@ -73,20 +73,22 @@ class Jobs:
         """Starts a tracker before it is asked for: loading Python and the model takes most of a second."""
         with self._lock:
             if self._spare is None and not self._ended:
-                self._spare = Child("track", self._limits.memory << 20)
+                self._spare = WorkerProcess("track", self._limits.memory << 20)
 
-    def running(self, project: str | None = None) -> list[Job]:
+    def running(self, project: str | None = None) -> list[TrackingJob]:
         """Jobs at work, of one project or of all."""
         with self._lock:
             return [job for job in self._jobs.values() if job.state == "running" and project in (None, job.project)]
 
-    def of(self, project: str) -> list[Job]:
+    def of(self, project: str) -> list[TrackingJob]:
         """A project's jobs that run, and the one that ended last."""
         with self._lock:
             own = [job for job in self._jobs.values() if job.project == project]
         return [job for job in own if job.state == "running" or job is own[-1]]
 
-    def track(self, project: Project, frame: int, forwards: bool, targets: Sequence[int] | None, stop_when_lost: bool) -> Job:
+    def track(
+        self, project: Project, frame: int, forwards: bool, targets: Sequence[int] | None, stop_when_lost: bool
+    ) -> TrackingJob:
         """Tracks from a frame to the end of the video, or to its beginning.
 
         Args:
@@ -109,13 +111,13 @@ class Jobs:
         orders = [found for found in (self._target(project.id, each, frame, forwards) for each in wanted) if found]
         if not orders:
             raise Refused(f"no target has a box in frame {frame}: draw one there first, or go to a frame that has one")
-        order = Track(project.source, frame, last, orders, stop_when_lost)
-        job = Job(new_id(), project.id, "forwards" if forwards else "backwards", abs(last - frame))
+        order = TrackingOrder(project.source, frame, last, orders, stop_when_lost)
+        job = TrackingJob(new_id(), project.id, "forwards" if forwards else "backwards", abs(last - frame))
         action = self._store.begin_tracking(project.id, f"track {job.kind} from frame {frame}")
         self._start(job, "track", order, lambda job: self._keep_tracked(job, action))
         return job
 
-    def _target(self, project: str, target: int, frame: int, forwards: bool) -> Target | None:
+    def _target(self, project: str, target: int, frame: int, forwards: bool) -> TargetToTrack | None:
         """How a target begins; None if it has no box in that frame."""
         rows = self._store.rows(project, target)
         keys = {row.frame: (row.x, row.y, row.w, row.h) for row in rows if row.kind == KEY}
@@ -128,9 +130,9 @@ class Jobs:
         key = min(past or keys or [frame], key=lambda number: abs(number - frame))
         ahead = {number: box for number, box in keys.items() if (number > frame if forwards else number < frame)}
         absent = [(row.frame, row.frame) for row in rows if row.kind == ABSENT]
-        return Target(target, box, key, keys.get(key, box), ahead, _spans(absent))
+        return TargetToTrack(target, box, key, keys.get(key, box), ahead, _spans(absent))
 
-    def film(self, project: Project, done: Path) -> Job:
+    def film(self, project: Project, done: Path) -> TrackingJob:
         """Writes the video again with the boxes of all visible targets, to a file that takes its place when it is whole.
 
         Raises:
@@ -143,20 +145,20 @@ class Jobs:
             if not target.hidden:
                 boxes.append((target.name, color, [_wire(row) for row in rows]))
         order = Film(project.source, str(done), project.fps, boxes)  # type: ignore[arg-type] # three bytes are a colour
-        job = Job(new_id(), project.id, "video", project.frames)
+        job = TrackingJob(new_id(), project.id, "video", project.frames)
         self._start(job, "film", order, self._keep_nothing)
         return job
 
-    def camera(self, project: Project, camera: int | str, ended: Callable[[], None]) -> Job:
+    def camera(self, project: Project, camera: int | str, ended: Callable[[], None]) -> TrackingJob:
         """Shows a camera and records it into the project's video.
 
         Raises:
             Refused: enough jobs run.
         """
-        job = Job(new_id(), project.id, "camera", 0)
+        job = TrackingJob(new_id(), project.id, "camera", 0)
         action = self._store.begin_tracking(project.id, "track at the camera")
 
-        def keep(job: Job) -> None:
+        def keep(job: TrackingJob) -> None:
             try:
                 self._keep_tracked(job, action)
             finally:
@@ -169,9 +171,9 @@ class Jobs:
         """Tells a running camera to follow a target from this box on, or to forget it."""
         for job in self.running(project):
             if job.kind == "camera" and job.child is not None:
-                job.child.tell(Mark(target, box))
+                job.child.tell(GivenBox(target, box))
 
-    def pause(self, project: str, job: str) -> Job:
+    def pause(self, project: str, job: str) -> TrackingJob:
         """Asks a job to end after the frame in hand.
 
         Raises:
@@ -205,7 +207,7 @@ class Jobs:
 
     # --- what runs
 
-    def _start(self, job: Job, role: str, order: Any, keep: Callable[[Job], None]) -> None:
+    def _start(self, job: TrackingJob, role: str, order: Any, keep: Callable[[TrackingJob], None]) -> None:
         with self._lock:
             busy = [each for each in self._jobs.values() if each.state == "running"]
             if any(each.project == job.project for each in busy):
@@ -216,14 +218,16 @@ class Jobs:
                     " or start metatrack app with a larger --jobs"
                 )
             spare, self._spare = (self._spare, None) if role == "track" else (None, self._spare)
-            job.child = spare if spare is not None and spare.process.poll() is None else Child(role, self._limits.memory << 20)
+            job.child = (
+                spare if spare is not None and spare.process.poll() is None else WorkerProcess(role, self._limits.memory << 20)
+            )
             self._jobs[job.id] = job
             for old in [each for each in self._jobs.values() if each.state != "running"][:-50]:
                 del self._jobs[old.id]
         job.thread = threading.Thread(target=self._run, args=(job, order, keep), name=f"metatrack-{job.kind}", daemon=True)
         job.thread.start()
 
-    def _run(self, job: Job, order: Any, keep: Callable[[Job], None]) -> None:
+    def _run(self, job: TrackingJob, order: Any, keep: Callable[[TrackingJob], None]) -> None:
         child = job.child
         assert child is not None  # noqa: S101 - set by _start
         state, message = "failed", "the server ended it by mistake; please report this"
@@ -242,7 +246,7 @@ class Jobs:
             if job.kind in ("forwards", "backwards"):
                 self.warm_up()
 
-    def _messages(self, job: Job) -> Any:
+    def _messages(self, job: TrackingJob) -> Any:
         """What the child says, to the end of its work."""
         assert job.child is not None  # noqa: S101 - set by _start
         while True:
@@ -253,13 +257,13 @@ class Jobs:
                 return
             yield said, data
 
-    def _note(self, job: Job, said: Tracked) -> None:
+    def _note(self, job: TrackingJob, said: TrackedFrame) -> None:
         job.done, job.frame = job.done + 1, said.frame
         job.times.append((time.monotonic(), job.done))
 
-    def _keep_tracked(self, job: Job, action: int) -> None:
+    def _keep_tracked(self, job: TrackingJob, action: int) -> None:
         """Keeps the rows, then tells them: nothing is shown that a kill could take away."""
-        rows: list[Row] = []
+        rows: list[StoredBox] = []
         shown: tuple[int, bytes] | None = None
         flushed = 0.0
 
@@ -277,7 +281,7 @@ class Jobs:
         try:
             for said, data in self._messages(job):
                 self._opened(job, said)
-                if isinstance(said, Tracked):
+                if isinstance(said, TrackedFrame):
                     self._note(job, said)
                     rows += [_kept(row) for row in said.rows]
                     shown = (said.frame, data) if data else shown
@@ -286,15 +290,15 @@ class Jobs:
         finally:
             flush()
 
-    def _opened(self, job: Job, said: Said) -> None:
+    def _opened(self, job: TrackingJob, said: Said) -> None:
         if isinstance(said, Opened) and job.kind == "camera":
             self._store.update_project(job.project, width=said.width, height=said.height, fps=said.fps)
             self._hub.tell(job.project, {"type": "reload"})
 
-    def _keep_nothing(self, job: Job) -> None:
+    def _keep_nothing(self, job: TrackingJob) -> None:
         flushed = 0.0
         for said, _ in self._messages(job):
-            if isinstance(said, Tracked):
+            if isinstance(said, TrackedFrame):
                 self._note(job, said)
                 if time.monotonic() - flushed >= 5 * FLUSH_EVERY:
                     self._hub.tell(job.project, {"type": "job", "job": job.facts()})
@@ -305,14 +309,14 @@ class _Early(Exception):  # noqa: N818 - not an error
     """The work ended before its end: a state and a message."""
 
 
-def _kept(row: Any) -> Row:
-    return Row(row.target, row.frame, TRACKED, row.x, row.y, row.w, row.h, row.score, int(row.lost))
+def _kept(row: Any) -> StoredBox:
+    return StoredBox(row.target, row.frame, TRACKED, row.x, row.y, row.w, row.h, row.score, int(row.lost))
 
 
-def _wire(row: Row) -> Any:
-    from metatrack.web.child import Row as Wire
+def _wire(row: StoredBox) -> Any:
+    from metatrack.web.child import SentBox
 
-    return Wire(row.target, row.frame, row.x, row.y, row.w, row.h, row.score, bool(row.lost))
+    return SentBox(row.target, row.frame, row.x, row.y, row.w, row.h, row.score, bool(row.lost))
 
 
 def _spans(frames: list[tuple[int, int]]) -> list[tuple[int, int]]:

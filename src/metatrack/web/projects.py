@@ -13,10 +13,10 @@ from metatrack.geometry import check_box
 from metatrack.video.errors import SourceError
 from metatrack.web.child import ChildError
 from metatrack.web.events import Hub
-from metatrack.web.frames import Frames, Reader
+from metatrack.web.frames import FrameReader, Frames
 from metatrack.web.jobs import Jobs, Refused
 from metatrack.web.settings import Limits
-from metatrack.web.store import ABSENT, KEY, Project, Row, Store, Target, new_id
+from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, StoredBox, StoredTarget, new_id
 
 
 class Studio:
@@ -24,7 +24,7 @@ class Studio:
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.limits = limits
-        self.store, self.hub, self.frames = Store(folder), Hub(), Frames(limits)
+        self.store, self.hub, self.frames = ProjectStore(folder), Hub(), Frames(limits)
         self.jobs = Jobs(self.store, self.hub, self.frames, limits)
         self._opening = threading.Semaphore(2)  # videos that are being looked through at a time
         self._clean()
@@ -78,7 +78,7 @@ class Studio:
         """
         with self._opening:
             try:
-                reader = Reader(source, self.limits)
+                reader = FrameReader(source, self.limits)
             except ChildError as error:  # by its own name: where an upload lies is nobody's business
                 raise ChildError(str(error).replace(str(source), clean_name(name)), error.refused) from error
         opened = reader.opened
@@ -150,7 +150,7 @@ class Studio:
         path = Path(self.store.project(project).source)
         if not path.exists():
             return
-        opened = (reader := Reader(path, self.limits)).opened
+        opened = (reader := FrameReader(path, self.limits)).opened
         self.store.update_project(
             project, frames=opened.frames, width=opened.width, height=opened.height, fps=opened.fps, seconds=opened.seconds
         )
@@ -169,7 +169,7 @@ class Studio:
         facts = {name: getattr(project, name) for name in shown}
         return {**facts, "targets": targets, "undo": undo, "redo": redo, "jobs": jobs, "live": live}
 
-    def changed(self, project: str, rows: list[Row]) -> dict[str, Any]:
+    def changed(self, project: str, rows: list[StoredBox]) -> dict[str, Any]:
         """What an edit changed: told to all pages, and the answer to the one that asked."""
         undo, redo = self.store.next_actions(project)
         targets = [each._asdict() for each in self.store.targets(project)]
@@ -179,7 +179,7 @@ class Studio:
 
     # --- edits
 
-    def key(self, project: Project, frame: int, box: tuple[float, float, float, float], target: int = 0) -> Row:
+    def key(self, project: Project, frame: int, box: tuple[float, float, float, float], target: int = 0) -> StoredBox:
         """A key frame, checked.
 
         Raises:
@@ -192,11 +192,11 @@ class Studio:
             checked = check_box(box, (project.height, project.width))
         except ValueError as error:
             raise Refused(str(error)) from error
-        return Row(target, frame, KEY, *checked, 1.0, 0)
+        return StoredBox(target, frame, KEY, *checked, 1.0, 0)
 
-    def mark_absent(self, project: Project, target: Target, first: int, last: int) -> list[Row]:
+    def mark_absent(self, project: Project, target: StoredTarget, first: int, last: int) -> list[StoredBox]:
         """Marks a target as not visible; returns the rows."""
-        rows = [Row(target.id, frame, ABSENT) for frame in range(first, last + 1)]
+        rows = [StoredBox(target.id, frame, ABSENT) for frame in range(first, last + 1)]
         self.store.set_rows(project.id, f"mark {target.name} as not visible in frames {first} to {last}", rows)
         return rows
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from metatrack.web.store import SESSION_SECONDS, Store
+from metatrack.web.store import SESSION_SECONDS, ProjectStore
 
 COOKIE = "metatrack"
 MOST_BODY = 1 << 20
@@ -47,7 +47,7 @@ class Gate:
         upload: path of the one route that takes long bodies.
     """
 
-    def __init__(self, app: App, store: Store, hosts: Collection[str], upload: str) -> None:
+    def __init__(self, app: App, store: ProjectStore, hosts: Collection[str], upload: str) -> None:
         self._app, self._store, self._hosts, self._upload = app, store, frozenset(hosts), upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

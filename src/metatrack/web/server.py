@@ -23,13 +23,15 @@ from metatrack.web.child import ChildError
 from metatrack.web.exports import export, suffix_of
 from metatrack.web.jobs import PREVIEW, Refused
 from metatrack.web.projects import Studio, clean_name
-from metatrack.web.store import Missing, Target, new_id
+from metatrack.web.store import Missing, StoredTarget, new_id
 
 PAGE = Path(__file__).parent / "page"
 WIDTHS = (0, 320, 640, 960, 1440)
 """Widths of frames that a page may ask for; few, so that they are found in the cache."""
 UPLOAD = "/api/projects"
-SENTENCE: dict[int | str, dict[str, Any]] = {code: {"model": bodies.Problem} for code in (400, 401, 403, 404, 409, 413, 421, 422)}
+SENTENCE: dict[int | str, dict[str, Any]] = {
+    code: {"model": bodies.ErrorBody} for code in (400, 401, 403, 404, 409, 413, 421, 422)
+}
 
 
 router = APIRouter(responses=SENTENCE)
@@ -123,7 +125,7 @@ async def upload(studio: Room, request: Request, name: Annotated[str, Query(max_
 
 
 @router.post("/api/camera", status_code=201)
-def camera(studio: Room, body: bodies.Camera) -> dict[str, Any]:
+def camera(studio: Room, body: bodies.CameraBody) -> dict[str, Any]:
     """A new project that a camera fills, until its job is paused."""
     return studio.facts(studio.camera(body.camera))
 
@@ -202,7 +204,7 @@ def add_target(studio: Room, project: Identifier, body: bodies.NewTarget) -> dic
 def change_target(studio: Room, project: Identifier, target: TargetId, body: bodies.ChangedTarget) -> dict[str, Any]:
     """Another name or colour; hidden or shown."""
     old = studio.store.target(project, target)
-    new = Target(target, body.name or old.name, body.color or old.color, old.hidden if body.hidden is None else body.hidden)
+    new = StoredTarget(target, body.name or old.name, body.color or old.color, old.hidden if body.hidden is None else body.hidden)
     if new != old:
         what = "rename" if new.name != old.name else "recolour" if new.color != old.color else "hide" if new.hidden else "show"
         studio.store.change_target(project, new, f"{what} {old.name}")
@@ -217,7 +219,7 @@ def delete_target(studio: Room, project: Identifier, target: TargetId) -> dict[s
 
 
 @router.put("/api/projects/{project}/targets/{target}/boxes/{frame}")
-def put_box(studio: Room, project: Identifier, target: TargetId, frame: FrameInPath, body: bodies.Box) -> dict[str, Any]:
+def put_box(studio: Room, project: Identifier, target: TargetId, frame: FrameInPath, body: bodies.BoxBody) -> dict[str, Any]:
     """A key frame: a box that a person drew, which tracking keeps."""
     found, name = studio.store.project(project), studio.store.target(project, target).name
     row = studio.key(found, frame, (body.x, body.y, body.w, body.h), target)

@@ -53,7 +53,7 @@ BEFORE, AFTER = 0, 1
 ROW = "target, frame, kind, x, y, w, h, score, lost"
 
 
-class Row(NamedTuple):
+class StoredBox(NamedTuple):
     """A row of the table of boxes; ``kind`` 0 says that there is none any more."""
 
     target: int
@@ -67,7 +67,7 @@ class Row(NamedTuple):
     lost: int = 0
 
 
-class Target(NamedTuple):
+class StoredTarget(NamedTuple):
     """A target; its colour is ``#rrggbb``."""
 
     id: int
@@ -96,7 +96,7 @@ class Missing(LookupError):  # noqa: N818 - as LookupError
     """There is no such project, target or action; the message says so."""
 
 
-class Store:
+class ProjectStore:
     """The projects in a folder, for any number of threads."""
 
     def __init__(self, folder: Path) -> None:
@@ -171,26 +171,26 @@ class Store:
 
     # --- targets and boxes
 
-    def targets(self, project: str) -> list[Target]:
+    def targets(self, project: str) -> list[StoredTarget]:
         """A project's targets, in the order in which they were made."""
         rows = self._all("SELECT id, name, color, hidden FROM targets WHERE project = ? ORDER BY id", project)
-        return [Target(row[0], row[1], row[2], bool(row[3])) for row in rows]  # type: ignore[arg-type]
+        return [StoredTarget(row[0], row[1], row[2], bool(row[3])) for row in rows]  # type: ignore[arg-type]
 
-    def target(self, project: str, target: int) -> Target:
+    def target(self, project: str, target: int) -> StoredTarget:
         """One target."""
         for each in self.targets(project):
             if each.id == target:
                 return each
         raise Missing("there is no such target; it may have been deleted. Reload the page")
 
-    def rows(self, project: str, target: int | None = None, first: int = 0, last: int = 1 << 60) -> list[Row]:
+    def rows(self, project: str, target: int | None = None, first: int = 0, last: int = 1 << 60) -> list[StoredBox]:
         """The rows of one target or of all, by target and frame, within frames ``first`` to ``last``."""
         query = f"SELECT {ROW} FROM boxes WHERE project = ? AND frame BETWEEN ? AND ?"  # noqa: S608 - names of ours
         if target is None:
-            return [Row(*row) for row in self._all(query + " ORDER BY target, frame", project, first, last)]  # type: ignore[arg-type]
-        return [Row(*row) for row in self._all(query + " AND target = ? ORDER BY frame", project, first, last, target)]  # type: ignore[arg-type]
+            return [StoredBox(*row) for row in self._all(query + " ORDER BY target, frame", project, first, last)]  # type: ignore[arg-type]
+        return [StoredBox(*row) for row in self._all(query + " AND target = ? ORDER BY frame", project, first, last, target)]  # type: ignore[arg-type]
 
-    def add_target(self, project: str, row: Row, name: str | None, color: str | None) -> int:
+    def add_target(self, project: str, row: StoredBox, name: str | None, color: str | None) -> int:
         """A new target with its first key frame; ``row.target`` is not looked at. Returns its id."""
         with self._change() as db:
             used = db.execute(
@@ -201,17 +201,17 @@ class Store:
             target = (used or 0) + 1
             shade = color or "#{:02x}{:02x}{:02x}".format(*COLORS[(target - 1) % len(COLORS)])
             action = self._begin(db, project, f"draw {name or f'target {target}'}")
-            self._set_target(db, project, action, Target(target, name or f"target {target}", shade, False))
+            self._set_target(db, project, action, StoredTarget(target, name or f"target {target}", shade, False))
             self._set_rows(db, project, action, [row._replace(target=target)])
         return target
 
-    def change_target(self, project: str, target: Target, label: str) -> None:
+    def change_target(self, project: str, target: StoredTarget, label: str) -> None:
         """Another name, colour or visibility."""
         self.target(project, target.id)
         with self._change() as db:
             self._set_target(db, project, self._begin(db, project, label), target)
 
-    def delete_target(self, project: str, target: int) -> list[Row]:
+    def delete_target(self, project: str, target: int) -> list[StoredBox]:
         """Deletes a target with its boxes; returns the rows that are gone."""
         name = self.target(project, target).name
         with self._change() as db:
@@ -224,12 +224,12 @@ class Store:
             db.execute("DELETE FROM targets WHERE project = ? AND id = ?", (project, target))
         return gone
 
-    def set_rows(self, project: str, label: str, rows: Sequence[Row]) -> None:
+    def set_rows(self, project: str, label: str, rows: Sequence[StoredBox]) -> None:
         """Writes rows over what was there: key frames, or marks that a target is absent."""
         with self._change() as db:
             self._set_rows(db, project, self._begin(db, project, label), rows)
 
-    def clear(self, project: str, target: int, first: int, last: int) -> list[Row]:
+    def clear(self, project: str, target: int, first: int, last: int) -> list[StoredBox]:
         """Deletes a target's rows of a span; returns what is gone, as rows of kind 0."""
         name = self.target(project, target).name
         with self._change() as db:
@@ -241,7 +241,7 @@ class Store:
         with self._change() as db:
             return self._begin(db, project, label)
 
-    def add_tracked(self, project: str, action: int, rows: Sequence[Row]) -> list[Row]:
+    def add_tracked(self, project: str, action: int, rows: Sequence[StoredBox]) -> list[StoredBox]:
         """Writes tracked rows, but for frames that a person has said something about; returns those that were written."""
         with self._change() as db:
             free = [row for row in rows if not self._is_said(db, project, row)]
@@ -249,7 +249,7 @@ class Store:
         return free
 
     @staticmethod
-    def _is_said(db: sqlite3.Connection, project: str, row: Row) -> bool:
+    def _is_said(db: sqlite3.Connection, project: str, row: StoredBox) -> bool:
         query = "SELECT 1 FROM boxes WHERE project = ? AND target = ? AND frame = ? AND kind != 1"
         return db.execute(query, (project, row.target, row.frame)).fetchone() is not None
 
@@ -268,7 +268,7 @@ class Store:
         return int(db.execute("INSERT INTO actions(project, label, undone) VALUES (?, ?, 0)", (project, label)).lastrowid or 0)
 
     @staticmethod
-    def _set_target(db: sqlite3.Connection, project: str, action: int, target: Target) -> None:
+    def _set_target(db: sqlite3.Connection, project: str, action: int, target: StoredTarget) -> None:
         db.execute(
             "INSERT OR IGNORE INTO target_changes SELECT ?, 0, id, name, color, hidden FROM targets WHERE project = ? AND id = ?",
             (action, project, target.id),
@@ -277,7 +277,7 @@ class Store:
         db.execute("INSERT OR REPLACE INTO target_changes VALUES (?,1,?,?,?,?)", (action, *target))
 
     @staticmethod
-    def _set_rows(db: sqlite3.Connection, project: str, action: int, rows: Iterable[Row]) -> None:
+    def _set_rows(db: sqlite3.Connection, project: str, action: int, rows: Iterable[StoredBox]) -> None:
         for row in rows:
             db.execute(
                 f"INSERT OR IGNORE INTO box_changes SELECT ?, 0, {ROW} FROM boxes"  # noqa: S608 - names of ours
@@ -288,10 +288,10 @@ class Store:
             db.execute("INSERT OR REPLACE INTO box_changes VALUES (?,1,?,?,?,?,?,?,?,?,?)", (action, *row))
 
     @staticmethod
-    def _clear(db: sqlite3.Connection, project: str, action: int, target: int, first: int, last: int) -> list[Row]:
+    def _clear(db: sqlite3.Connection, project: str, action: int, target: int, first: int, last: int) -> list[StoredBox]:
         where = "FROM boxes WHERE project = ? AND target = ? AND frame BETWEEN ? AND ?"
         span = (project, target, first, last)
-        gone = [Row(target, frame, 0) for (frame,) in db.execute(f"SELECT frame {where}", span)]  # noqa: S608 - names of ours
+        gone = [StoredBox(target, frame, 0) for (frame,) in db.execute(f"SELECT frame {where}", span)]  # noqa: S608 - names of ours
         db.execute(f"INSERT INTO box_changes SELECT ?, 0, {ROW} {where}", (action, *span))  # noqa: S608 - names of ours
         db.execute(f"DELETE {where}", span)  # noqa: S608 - names of ours
         return gone
@@ -302,15 +302,15 @@ class Store:
         redo = self._all("SELECT label FROM actions WHERE project = ? AND undone ORDER BY id LIMIT 1", project)
         return (str(undo[0][0]) if undo else None), (str(redo[0][0]) if redo else None)
 
-    def undo(self, project: str) -> list[Row]:
+    def undo(self, project: str) -> list[StoredBox]:
         """Takes back the last action; returns the rows that changed."""
         return self._restore(project, BEFORE, "NOT undone ORDER BY id DESC", "there is nothing to undo")
 
-    def redo(self, project: str) -> list[Row]:
+    def redo(self, project: str) -> list[StoredBox]:
         """Does again what was taken back; returns the rows that changed."""
         return self._restore(project, AFTER, "undone ORDER BY id", "there is nothing to redo")
 
-    def _restore(self, project: str, side: int, which: str, none: str) -> list[Row]:
+    def _restore(self, project: str, side: int, which: str, none: str) -> list[StoredBox]:
         with self._change() as db:
             found = db.execute(f"SELECT id FROM actions WHERE project = ? AND {which} LIMIT 1", (project,)).fetchone()  # noqa: S608
             if found is None:
@@ -330,8 +330,8 @@ class Store:
             )
             db.execute("UPDATE actions SET undone = ? WHERE id = ?", (1 - side, action))
             now = db.execute(f"SELECT {ROW} FROM box_changes WHERE action = ? AND side = ?", (action, side)).fetchall()  # noqa: S608
-        rows = {(row[0], row[1]): Row(*row) for row in now}
-        return [rows.get((target, frame), Row(target, frame, 0)) for target, frame in cells]
+        rows = {(row[0], row[1]): StoredBox(*row) for row in now}
+        return [rows.get((target, frame), StoredBox(target, frame, 0)) for target, frame in cells]
 
     # --- who may come in, and where the server is
 

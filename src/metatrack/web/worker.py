@@ -18,7 +18,7 @@ from metatrack.images import encode_image, resize
 from metatrack.limits import limit, seconds_used
 from metatrack.video.errors import SourceError
 from metatrack.video.seek import Seekable, open_seekable
-from metatrack.web.child import Ended, Opened, Picture, Row, Tracked, receive, restrict, send
+from metatrack.web.child import Ended, Opened, Picture, SentBox, TrackedFrame, receive, restrict, send
 
 PREVIEW_EVERY = 0.1
 """Seconds between two pictures that a tracking shows."""
@@ -47,7 +47,7 @@ class Ask(msgspec.Struct):
     width: int
 
 
-class Target(msgspec.Struct):
+class TargetToTrack(msgspec.Struct):
     """A target, as a tracking begins with it."""
 
     id: int
@@ -63,7 +63,7 @@ class Target(msgspec.Struct):
     """First and last frames in which a person says that it is not visible: nothing is said about them."""
 
 
-class Track(msgspec.Struct):
+class TrackingOrder(msgspec.Struct):
     """To the tracker."""
 
     source: str
@@ -71,7 +71,7 @@ class Track(msgspec.Struct):
     """The frame of the boxes."""
     last: int
     """The last frame to track; before ``first``: backwards."""
-    targets: list[Target]
+    targets: list[TargetToTrack]
     stop_when_lost: bool = False
 
 
@@ -83,7 +83,7 @@ class Live(msgspec.Struct):
     most_seconds: float
 
 
-class Mark(msgspec.Struct):
+class GivenBox(msgspec.Struct):
     """To the camera's process: follow a target from this box on, or forget it."""
 
     target: int
@@ -96,7 +96,7 @@ class Film(msgspec.Struct):
     source: str
     out: str
     fps: float | None
-    boxes: list[tuple[str, tuple[int, int, int], list[Row]]]
+    boxes: list[tuple[str, tuple[int, int, int], list[SentBox]]]
     """Of each target: its name, its colour, its rows."""
 
 
@@ -156,7 +156,7 @@ def track(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
 
     model = load_model("lite")
     restrict(memory)
-    order, _ = receive(inbox, Track)
+    order, _ = receive(inbox, TrackingOrder)
     stop = _watch(inbox)
     video = open_seekable(order.source)
     tracker = MultiTracker(model)
@@ -176,10 +176,10 @@ def track(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
             if number in target.keys:
                 tracker.correct(name, image, target.keys[number])
             elif not any(a <= number <= b for a, b in target.absent):
-                rows.append(Row(target.id, number, *result.box, result.score, result.lost))
+                rows.append(SentBox(target.id, number, *result.box, result.score, result.lost))
         due = time.monotonic() - shown >= PREVIEW_EVERY
         shown = time.monotonic() if due else shown
-        send(outbox, Tracked(number, rows), jpeg(image, PREVIEW_WIDTH) if due else b"")
+        send(outbox, TrackedFrame(number, rows), jpeg(image, PREVIEW_WIDTH) if due else b"")
         now_lost = {row.target for row in rows if row.lost}
         if order.stop_when_lost and now_lost - lost:
             send(outbox, Ended(f"lost at frame {number}"))
@@ -191,14 +191,14 @@ def track(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     send(outbox, Ended())
 
 
-def _watch(inbox: IO[bytes], mark: Callable[[Mark], None] = lambda mark: None) -> threading.Event:
+def _watch(inbox: IO[bytes], mark: Callable[[GivenBox], None] = lambda mark: None) -> threading.Event:
     """Set when whoever started us wants no more, or is gone; marks that come before go to ``mark``."""
     stop = threading.Event()
 
     def wait() -> None:
         with suppress(EOFError, ValueError, OSError):
             while True:
-                mark(receive(inbox, Mark)[0])
+                mark(receive(inbox, GivenBox)[0])
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -213,7 +213,7 @@ def live(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
 
     tracker = MultiTracker(load_model("lite"))
     order, _ = receive(inbox, Live)
-    marks: list[Mark] = []
+    marks: list[GivenBox] = []
     stop = _watch(inbox, marks.append)
     begin, number = time.monotonic(), 0
     with open_source(order.camera) as source, VideoWriter(order.record, source.fps) as film:
@@ -223,16 +223,16 @@ def live(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
             fresh = _marked(tracker, image, marks)
             results = {**tracker.update(image)} if len(tracker.targets) > len(fresh) else {}
             film.write(image, at)
-            rows = [Row(int(i), number, *r.box, r.score, r.lost) for i, r in results.items() if i not in fresh]
-            rows += [Row(i, number, *box, 1.0, False) for i, box in fresh.items()]
-            send(outbox, Tracked(number, rows), jpeg(image, PREVIEW_WIDTH))
+            rows = [SentBox(int(i), number, *r.box, r.score, r.lost) for i, r in results.items() if i not in fresh]
+            rows += [SentBox(i, number, *box, 1.0, False) for i, box in fresh.items()]
+            send(outbox, TrackedFrame(number, rows), jpeg(image, PREVIEW_WIDTH))
             number += 1
             if stop.is_set() or at > order.most_seconds:
                 break
     send(outbox, Ended("paused" if stop.is_set() else None))
 
 
-def _marked(tracker: Any, image: Image, marks: list[Mark]) -> dict[int, BoxNumbers]:
+def _marked(tracker: Any, image: Image, marks: list[GivenBox]) -> dict[int, BoxNumbers]:
     """Does what a person asked for since the last frame; says which targets begin with this one."""
     fresh: dict[int, BoxNumbers] = {}
     while marks:
@@ -254,7 +254,7 @@ def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     order, _ = receive(inbox, Film)
     stop = _watch(inbox)
     video = open_seekable(order.source)
-    by_frame: dict[int, list[tuple[str, tuple[int, int, int], Row]]] = {}
+    by_frame: dict[int, list[tuple[str, tuple[int, int, int], SentBox]]] = {}
     for name, color, rows in order.boxes:
         for row in rows:
             by_frame.setdefault(row.frame, []).append((name, color, row))
@@ -266,7 +266,7 @@ def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
             for name, color, row in by_frame.get(number, ()):
                 picture = draw(picture, (row.x, row.y, row.w, row.h), row.score, row.lost, name, color=color)
             out.write(picture, video.time(number))
-            send(outbox, Tracked(number, []))
+            send(outbox, TrackedFrame(number, []))
             if stop.is_set():
                 raise SourceError("writing the video was stopped")
     send(outbox, Ended())
