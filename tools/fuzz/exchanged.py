@@ -25,7 +25,7 @@ BODIES = {
     "Span": {"first": 0, "last": 5, "mark": "absent"},
     "NewJob": {"frame": 3, "direction": "forwards", "targets": [1]},
     "ChangedProject": {"name": "x"},
-    "Camera": {"camera": 3},
+    "CameraBody": {"camera": 3},
 }
 """Bodies of the page's requests; that of another kind or form is refused."""
 
