@@ -171,7 +171,7 @@ def test_identities_pin_what_decides_boxes(tmp_path):
     ("texts", "message"),
     [
         (["mtl"], "no tracker 'mtl'; did you mean 'mlt'"),
-        (["xyz"], "known are mlt, mlt-paper, mlt-as-printed, mlt-no-adapt, mlt-paper-no-adapt, mlt-no-meta, siamfc, "),
+        (["xyz"], "known are mlt, mlt-paper, "),
         (["crst"], "did you mean 'csrt'"),
         (["nano"], "nano needs the folder of its network's files: nano:FOLDER"),
         (["x=vit:"], "vit needs the folder"),
