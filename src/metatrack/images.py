@@ -126,6 +126,15 @@ def write_image(path: str | Path, picture: Image, **options: Any) -> None:
     write_atomically(path, encode_image(picture, path.suffix.lower(), **options))
 
 
+def png_text(path: str | Path, key: str) -> str | None:
+    """What a PNG file states under a key of its texts; None where it states nothing, or is no PNG that can be read."""
+    try:
+        with PIL.Image.open(path, formats=("PNG",)) as image:
+            return image.info.get(key)
+    except Exception:  # noqa: BLE001 - whatever Pillow raises for what is none
+        return None
+
+
 def resize(picture: Image, size: Sequence[int], *, sharp: bool = False) -> Image:
     """A picture in another size ``(width, height)``: averaged where it shrinks, else bilinear (bicubic if ``sharp``)."""
     width, height = int(size[0]), int(size[1])

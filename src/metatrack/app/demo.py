@@ -9,14 +9,13 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
 from metatrack.app.outputs import check_outputs, may_be_replaced
 from metatrack.app.problem import user_input
 from metatrack.app.track import ModelName, Step, describe, track
 from metatrack.geometry import Box, Image, iou
-from metatrack.images import write_image
+from metatrack.images import png_text, write_image
 from metatrack.tracking.multi import MultiTracker
 from metatrack.video import BoxRow, draw, filmstrip, open_source, read_boxes
 
@@ -87,11 +86,7 @@ def _mark() -> PngInfo:
 
 
 def _is_ours(picture: Path) -> bool:
-    try:
-        with PIL.Image.open(picture, formats=["PNG"]) as image:
-            return image.info.get("Software") == "metatrack"
-    except Exception:  # noqa: BLE001 - whatever Pillow raises for what is none
-        return False
+    return png_text(picture, "Software") == "metatrack"
 
 
 def _overlap(boxes: dict[int, Box], labels: list[BoxRow]) -> str:

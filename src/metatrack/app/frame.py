@@ -17,7 +17,7 @@ from metatrack.app.mistakes import check_source
 from metatrack.app.problem import Problem, user_input
 from metatrack.files import require_writable
 from metatrack.geometry import Image
-from metatrack.images import write_image
+from metatrack.images import png_text, write_image
 from metatrack.video import open_source
 from metatrack.video.seek import open_seekable
 from metatrack.video.source import local_path, scheme_of
@@ -84,11 +84,7 @@ def _frame(source: str, number: int) -> Image:
 
 
 def _is_ours(path: Path) -> bool:
-    try:
-        with PIL.Image.open(path, formats=("PNG",)) as image:
-            return image.info.get("Comment") == MARK
-    except Exception:  # noqa: BLE001 - no picture, or a damaged one
-        return path.stat().st_size == 0
+    return png_text(path, "Comment") == MARK or path.stat().st_size == 0
 
 
 def with_grid(frame: Image) -> Image:
