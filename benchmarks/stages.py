@@ -5,28 +5,52 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-from benchmarks.clip import Clip, read_clip
+from benchmarks.clip import read_clip
 from benchmarks.fps import WARM, in_turn
 from benchmarks.options import Options
 from benchmarks.page import ABSENT, Section, Table, median, number
-from metatrack.app.bench import Clock, Timing, lesson, timed_calls, timed_model
+from metatrack.app.bench import Clock, TimedTracker, Timing, lesson, timed_model
+from metatrack.app.bench import measure as timed
+from metatrack.arrays import Float32
 from metatrack.runtime.load import load_model
-from metatrack.tracking import box_search, scale_search
-from metatrack.tracking.adaptation import Adaptation
-from metatrack.tracking.patches import Patches
-from metatrack.tracking.tracker import Tracker
+from metatrack.runtime.model import Model
+from metatrack.tracking.search import Candidate, Searcher
 
 STAGES = ("crop", "embed", "match", "choose", "remember", "adapt")
-PLACES = (
-    (Patches, "cut", "crop"),
-    (scale_search, "choose_scale", "choose"),
-    (box_search, "choose_box", "choose"),
-    (Tracker, "_remember", "remember"),
-    (Tracker, "_remember_distractors", "remember"),
-    (Adaptation, "update", "adapt"),
-)
-"""Where the tracker's own stages are: owner, name, stage."""
+
+
+class StagedTracker(TimedTracker):
+    """A timed tracker, with the rest of its steps timed too."""
+
+    def __init__(self, model: Model, adapt: bool, clock: Clock) -> None:
+        super().__init__(model, adapt, clock)
+        self.searcher = cast(Searcher, StagedSearcher(self.searcher, clock))
+
+    def remember(self, features: Float32, found: Candidate, score: float) -> None:
+        with self.clock.part("remember"):
+            super().remember(features, found, score)
+
+    def remember_distractors(self, found: Candidate, score: float) -> None:
+        with self.clock.part("remember"):
+            super().remember_distractors(found, score)
+
+
+@dataclass(frozen=True)
+class StagedSearcher:
+    """A searcher whose choice of scale and place is timed."""
+
+    searcher: Searcher
+    clock: Clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.searcher, name)
+
+    def find(self, *response: Any) -> Candidate:
+        """See :class:`Searcher`."""
+        with self.clock.part("choose"):
+            return self.searcher.find(*response)
 
 
 @dataclass(frozen=True)
@@ -34,8 +58,7 @@ class Setup:
     """A model, adapting or not, and its runs."""
 
     name: str
-    tracker: Tracker
-    clock: Clock
+    tracker: StagedTracker
     timings: list[Timing]
 
     def stages(self, updates: int) -> dict[str, float]:
@@ -50,15 +73,15 @@ def measure(options: Options) -> Section:
     """All models."""
     clip, setups = read_clip(options.frames), make(options)
     for setup in setups:
-        timed(setup, clip, WARM)
+        timed(setup.tracker, clip.frames[:WARM], clip.box, STAGES)
     for n in range(options.rounds):
         for setup in in_turn(setups, n):
-            setup.timings.append(timed(setup, clip, len(clip.frames)))
+            setup.timings.append(timed(setup.tracker, clip.frames, clip.box, STAGES))
     found = {setup.name: setup.stages(len(clip.frames) - 1) for setup in setups}
     columns = ("ms a frame", *STAGES, "rest", "all")
     rows = [(name, *(number(values[c]) if values[c] else ABSENT for c in columns[1:])) for name, values in found.items()]
     says = (
-        "*crop* cuts patches out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
+        "*crop* cuts contexts out of the frame, *embed* is the trunk, *match* the response of equation (4) or the box head,"
         " *choose* reads scale and place off it, *remember* is the memory with equation (5) and that of distractors,"
         " *adapt* what frames lose by the meta-learner, which works in the background; *rest* is what no stage"
         " accounts for: Python."
@@ -93,17 +116,5 @@ def make(options: Options) -> list[Setup]:
         model = timed_model(load_model(name, options.thread_count), clock)
         for adapt in (True, False) if model.can_adapt else (False,):
             title = Path(name).name + ("" if adapt or not model.can_adapt else ", no adaptation")
-            setups.append(Setup(title, Tracker(model, adapt), clock, []))
+            setups.append(Setup(title, StagedTracker(model, adapt, clock), []))
     return setups
-
-
-def timed(setup: Setup, clip: Clip, count: int) -> Timing:
-    """One run through the first frames; init is not timed."""
-    setup.tracker.init(clip.frames[0], clip.box)
-    with timed_calls(setup.clock, PLACES):
-        setup.clock.seconds.clear()
-        begin = time.perf_counter()
-        for frame in clip.frames[1:count]:
-            setup.tracker.update(frame)
-        total = time.perf_counter() - begin
-    return Timing(total, {stage: setup.clock.seconds[stage] for stage in STAGES})

@@ -52,7 +52,7 @@ class TestMemory:
         tracker.init(scene.frame(0), scene.box(0))
         target = tracker.started
         target.distractors, target.sighting.unseen_frames = [Distractor(0, 0, 0)], unseen
-        tracker._remember_distractors(Candidate((0, 0), (1, 1), 0.0, np.zeros((23, 23), np.float32), -9.0), 0.0)
+        tracker.remember_distractors(Candidate((0, 0), (1, 1), 0.0, np.zeros((23, 23), np.float32), -9.0), 0.0)
         assert len(target.distractors) == count
 
     def test_places_are_in_pixels_of_the_image(self, scene):
@@ -60,7 +60,7 @@ class TestMemory:
         tracker.init(scene.frame(0), scene.box(0))
         cx, cy = tracker.started.center[:2]
         response = np.zeros((23, 23), np.float32)
-        tracker._remember_distractors(Candidate((0, 0), (1, 1), 0.0, response, 9.0, distractors=((3.0, -2.0),)), 1.0)
+        tracker.remember_distractors(Candidate((0, 0), (1, 1), 0.0, response, 9.0, distractors=((3.0, -2.0),)), 1.0)
         # The target of 44 pixels has a patch of 88, which is 127 pixels for the network: a cell of 8 is 5.54 of the image.
         cell = 8 * 88 / 127
         assert tracker.started.distractors == [(pytest.approx(cx + 3 * cell), pytest.approx(cy - 2 * cell), 0)]

@@ -6,12 +6,12 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -24,14 +24,13 @@ from metatrack.app.boxes import first_box, parse_box
 from metatrack.app.demo import demo_clip
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
-from metatrack.arrays import Array, Float32
+from metatrack.arrays import Array, Float32, UInt8
 from metatrack.geometry import Box, Image
 from metatrack.runtime.graph import Graph
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
 from metatrack.runtime.processor import Engine, Precision, processor, usable_cores
-from metatrack.tracking import patches as patches_module
-from metatrack.tracking.adaptation import Adaptation
+from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker
 from metatrack.video import open_source
 
@@ -71,24 +70,28 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, whose time is added to a part."""
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            begin = time.perf_counter()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                self.seconds[part] += time.perf_counter() - begin
-
-        return run
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """While the block runs, its time is added to a part."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - begin
 
 
+@dataclass(frozen=True)
 class TimedGraph:
     """A graph whose time is added to a part."""
 
-    def __init__(self, graph: Graph, clock: Clock, part: str) -> None:
-        self.run: Callable[[Mapping[str, Array]], Sequence[Float32]] = clock.timed(part, graph.run)
+    graph: Graph
+    clock: Clock
+    part: str
+
+    def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
+        """See :class:`metatrack.runtime.graph.Graph`."""
+        with self.clock.part(self.part):
+            return self.graph.run(feeds)
 
 
 GRAPH_PARTS = {"embed": "embed", "search": "embed", "match": "match", "locate": "match"}
@@ -100,17 +103,26 @@ def timed_model(model: Model, clock: Clock) -> Model:
     return model.wrapped(lambda name, graph: TimedGraph(graph, clock, GRAPH_PARTS[name]) if name in GRAPH_PARTS else graph)
 
 
-@contextmanager
-def timed_calls(clock: Clock, places: Iterable[tuple[Any, str, str]]) -> Iterator[None]:
-    """While the block runs, functions of the tracker are timed: owner, name, part."""
-    originals = [(owner, name, getattr(owner, name), part) for owner, name, part in places]
-    for owner, name, original, part in originals:
-        setattr(owner, name, clock.timed(part, original))
-    try:
-        yield
-    finally:
-        for owner, name, original, _ in originals:
-            setattr(owner, name, original)
+class TimedTracker(Tracker):
+    """A tracker whose steps are timed where no graph is run: contexts cut out of the frame, and kernels asked for.
+
+    Args:
+        model: of :func:`timed_model`.
+        adapt: as :class:`Tracker` takes it.
+        clock: of that model.
+    """
+
+    def __init__(self, model: Model, adapt: bool, clock: Clock) -> None:
+        super().__init__(model, adapt)
+        self.clock = clock
+
+    def contexts(self, patches: Patches) -> UInt8:
+        with self.clock.part("crop"):
+            return super().contexts(patches)
+
+    def update_kernels(self) -> None:
+        with self.clock.part("adapt"):  # what frames lose by the meta-learner, which works in the background
+            super().update_kernels()
 
 
 class Timing(NamedTuple):
@@ -125,18 +137,16 @@ class Timing(NamedTuple):
         return self.total - sum(self.parts.values())
 
 
-def measure(model: Model, clock: Clock, adapt: bool, frames: list[Image], box: Box) -> Timing:
-    """One run of a timed model: the first frame is init's and is not timed."""
-    tracker = Tracker(model, adapt)
+def measure(tracker: TimedTracker, frames: Sequence[Image], box: Box, parts: Sequence[str] = PARTS) -> Timing:
+    """One run of a timed tracker: the first frame is init's and is not timed."""
     tracker.init(frames[0], box)
-    # The meta-learner works in the background; what counts here is what frames lose by it.
-    with timed_calls(clock, [(patches_module, "crop", "crop"), (Adaptation, "update", "adapt")]):
-        clock.seconds.clear()
-        begin = time.perf_counter()
-        for frame in frames[1:]:
-            tracker.update(frame)
-        total = time.perf_counter() - begin
-    return Timing(total, {part: clock.seconds[part] for part in PARTS})
+    seconds = tracker.clock.seconds
+    seconds.clear()
+    begin = time.perf_counter()
+    for frame in frames[1:]:
+        tracker.update(frame)
+    total = time.perf_counter() - begin
+    return Timing(total, {part: seconds[part] for part in parts})
 
 
 def run(options: BenchOptions) -> int:
@@ -152,10 +162,11 @@ def run(options: BenchOptions) -> int:
     with user_input(ModuleNotFoundError):
         clock = Clock()
         model = timed_model(load_model(options.model, options.threads, options.precision, options.engine), clock)
-    measure(model, clock, options.adapt, frames[:10], box)  # warms up caches and memory
+        tracker = TimedTracker(model, options.adapt, clock)
+    measure(tracker, frames[:10], box)  # warms up caches and memory
     if options.adapt and model.can_adapt:  # an engine may compile at the first call
         model.adapt(*lesson(model))
-    timings = [measure(model, clock, options.adapt, frames, box) for _ in range(options.repeats)]
+    timings = [measure(tracker, frames, box) for _ in range(options.repeats)]
     report(options, model, name, frames, timings, load)
     return 0
 

@@ -143,12 +143,12 @@ class Tracker:
         found = self.searcher.find(target, response)  # the maximum under the cosine window h
         score = score_of(found.peak, self.model.card["calibration"])
         target.frame += 1  # t
-        self._remember_distractors(found, score)
+        self.remember_distractors(found, score)
         state = self._moved(found, patches, score)
         state, final = self._redetected(patches, score) or (state, score)
-        self._remember(features, found, score)  # z[t] into the memory z_T
+        self.remember(features, found, score)  # z[t] into the memory z_T
         target.center = state  # s[t]
-        self._update_kernels()  # every T frames: M samples of minimum entropy (5), δ (2), w_target (3)
+        self.update_kernels()  # every T frames: M samples of minimum entropy (5), δ (2), w_target (3)
         lost = target.sighting.note(final, found.displacement, self._sought(final), self.settings.judging)
         if not lost:
             self.searcher.follow(target, patches, final)
@@ -177,7 +177,7 @@ class Tracker:
         """Whether the target is to be looked for elsewhere: it is not seen, or was lost and is not recognised."""
         return self._unseen(score) or (self.started.sighting.lost and score < self.settings.judging.recognised_from)
 
-    def _remember_distractors(self, found: Candidate, score: float) -> None:
+    def remember_distractors(self, found: Candidate, score: float) -> None:
         """Notes where distractors are; once the target has long been unseen, any of them may be it, and all are forgotten."""
         target, cell = self.started, self._cell
         now = [Distractor(target.center.cx + x * cell, target.center.cy + y * cell, target.frame) for x, y in found.distractors]
@@ -204,7 +204,7 @@ class Tracker:
             return None
         return redetect(self.started, patches, self.model, self.searcher, settings.min_score)
 
-    def _remember(self, features: Float32, found: Candidate, score: float) -> None:
+    def remember(self, features: Float32, found: Candidate, score: float) -> None:
         """Offers the frame to the memory if the target is seen and the context is a whole one: g_θ was trained with no others."""
         settings = self.settings
         absent = settings.redetection.enabled and self._unseen(score)
@@ -212,7 +212,8 @@ class Tracker:
         if self.adapt and whole and not absent and score >= settings.adaptation.min_score:
             self.started.adaptation.memory.add(features[found.context], found.displacement, found.response)
 
-    def _update_kernels(self) -> None:
+    def update_kernels(self) -> None:
+        """Every T frames, asks for new kernels; takes them some frames later."""
         target, searcher = self.started, self.searcher
         if self.adapt:
             template, scorer = searcher.template(target), searcher.scorer(target)
