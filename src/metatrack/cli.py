@@ -9,12 +9,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from metatrack import __version__
 from metatrack.app.problem import INCOMPLETE, USAGE, Problem, needs_extra
+from metatrack.hints import hint
 
 
 class Command(NamedTuple):
@@ -155,9 +155,8 @@ def _no_command(words: list[str]) -> int:
         print(overview(group))
         return 0 if len(words) > 1 else USAGE
     asked = " ".join(words[:2] if any(name.startswith(group) for name in COMMANDS) else words[:1])
-    near = get_close_matches(asked, {*COMMANDS, *(name.split()[0] for name in COMMANDS)}, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
-    raise Problem(f"no command {asked!r}; {hint} (metatrack --help)")
+    known = dict.fromkeys((*COMMANDS, *(name.split()[0] for name in COMMANDS)))
+    raise Problem(f"no command {asked!r}; {hint(asked, known, 'there are')} (metatrack --help)")
 
 
 def _load(place: str) -> Callable[..., Any]:

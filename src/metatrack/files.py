@@ -39,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield part
         with part.open("r+b") as file:
             os.fsync(file.fileno())
-        _replace(part, path)
+        take_place(part, path)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell; on Windows the file may still be open
             part.unlink(missing_ok=True)
@@ -73,8 +73,12 @@ def write_atomically(path: str | Path, data: bytes | str | UInt8) -> None:
         file.write(content)
 
 
-def _replace(part: Path, path: Path) -> None:
-    """``os.replace``, which on Windows fails while anybody has the target open."""
+def take_place(part: Path, path: Path) -> None:
+    """``os.replace``, which on Windows fails while anybody has the file or folder open: there it is tried for a second.
+
+    Raises:
+        OSError: it failed to the end.
+    """
     for wait in WAITS if sys.platform == "win32" else ():
         with suppress(PermissionError):
             os.replace(part, path)

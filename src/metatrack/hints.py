@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+MOST = 60
+"""Names that a message lists."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like it, if any is; letters in another order are the likeliest slip.
+
+    >>> nearest("mtl", ["mil", "mlt"])
+    'mlt'
+    """
+    near = get_close_matches(name, list(known))
+    near.sort(key=lambda each: sorted(each) != sorted(name))
+    return near[0] if near else None
+
 
 def hint(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
     """The known name that is most like it; if none is, all of them.
@@ -15,8 +29,34 @@ def hint(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
     'known are lite, paper'
     """
     names = list(known)
-    near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(names)}"
+    if (near := nearest(name, names)) is not None:
+        return f"did you mean {near!r}?"
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{otherwise} {', '.join(names[:MOST])}{more}"
+
+
+def listed(text: str, known: Iterable[str], what: str, option: str) -> list[str]:
+    """The names in a text like ``A,B``, each once.
+
+    Args:
+        text: the value of an option.
+        known: the names that there are.
+        what: they are of, for messages: "sequence".
+        option: for messages.
+
+    Raises:
+        ValueError: there is no such name (the nearest is suggested), or the text holds none.
+
+    >>> listed("lite, paper", ["lite", "paper"], "model", "--models")
+    ['lite', 'paper']
+    """
+    names, there = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip())), list(known)
+    if not names:
+        raise ValueError(f"{option} names no {what}; leave it out to take all")
+    for name in names:
+        if name not in there:
+            raise ValueError(f"{option}: no {what} {name!r}; {hint(name, there, 'there are')}")
+    return names
 
 
 def number_spans(numbers: Sequence[int]) -> list[str]:

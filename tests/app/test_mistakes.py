@@ -103,8 +103,8 @@ def test_images_that_the_shell_has_found(pictures: Path, capsys: pytest.CaptureF
 def test_an_option_that_is_mistyped(place: int, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["clip.mp4"]
     words.insert(place, "--bx=1,2,3,4")
-    assert said(capsys, "track", *words) == "error: unknown option --bx; did you mean --box?\n"
-    assert "did you mean --no-adapt?" in said(capsys, "track", "--no-adpt", "clip.mp4")
+    assert said(capsys, "track", *words) == "error: unknown option --bx; did you mean '--box'?\n"
+    assert "did you mean '--no-adapt'?" in said(capsys, "track", "--no-adpt", "clip.mp4")
 
 
 def test_one_image_for_a_source(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def test_an_error_leaves_the_old_bundle(tmp_path: Path) -> None:
 def test_a_rename_that_fails_puts_the_old_bundle_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "mine"
     fill(out)
-    rename, calls = os.rename, []
+    rename, calls = os.replace, []
 
     def second_fails(source: Path, target: Path) -> None:
         calls.append(target)
@@ -112,7 +112,7 @@ def test_a_rename_that_fails_puts_the_old_bundle_back(tmp_path: Path, monkeypatc
             raise PermissionError("in use")
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", second_fails)
+    monkeypatch.setattr(os, "replace", second_fails)
     with pytest.raises(PermissionError), replacing_bundle(out) as made:
         fill(made, "paper")
     assert name_of(out) == "lite-no-meta"
@@ -124,12 +124,12 @@ import os, shutil, sys
 from pathlib import Path
 from metatrack.bundling import replacing
 out, model, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-rename, done = os.rename, []
+rename, done = os.replace, []
 def kill_after(*paths):
     rename(*paths)
     done.append(paths)
     if len(done) == when: os._exit(9)
-replacing.os.rename = kill_after
+replacing.os.replace = kill_after
 with replacing.replacing_bundle(out) as made:
     shutil.copytree(model, made, dirs_exist_ok=True)
     if when == 0: os._exit(9)

@@ -148,7 +148,7 @@ def test_line_styles() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tracker": "stil"}, "no tracker 'stil' in this evaluation; did you mean 'still'?"),
+        ({"tracker": "stil"}, "no tracker 'stil' here; did you mean 'still'?"),
         ({"trackers": "still,x"}, "--trackers: no tracker 'x'"),
         ({"frames": "0"}, "--frames 0: give how many frames (6)"),
         ({"root": Path("nowhere")}, "nowhere is not a folder"),

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from metatrack.app.evaluate import cluster
+from metatrack.app.evaluate import chosen_workers
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.progress import Bar
 from metatrack.app.track import ModelName
@@ -75,9 +75,7 @@ def run(options: BatchOptions) -> int:
     Raises:
         Problem: the list cannot be used, or no process can be started.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
-    workers = None if options.ray is None else cluster(options.ray, "metatrack batch --ray")
+    jobs, workers = chosen_workers(options.jobs, options.ray, "metatrack batch", here=usable_cores())
     folder, model = BatchFolder(options.out), Ours(options.model, options.adapt, "")
     with user_input():
         videos = read_list(options.videos)
@@ -89,7 +87,6 @@ def run(options: BatchOptions) -> int:
         if folder.forget_others(video, unit) and not options.quiet:
             print(f"{video.name} was tracked from other boxes; it is tracked again", file=sys.stderr)
     job = Videos(folder, folder.now(), model, identity, options.times)
-    jobs = options.jobs or (0 if workers else usable_cores())
     failures: list[Failure] = []
     try:
         with BatchProgress(len(units), options.quiet) as progress:

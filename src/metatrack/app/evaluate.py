@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +16,9 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from metatrack.app.problem import INCOMPLETE, Problem, needs_extra, user_input
 from metatrack.app.progress import Bar
 from metatrack.app.setting import SetTexts, parse_settings
-from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
+from metatrack.data.datasets import DATA_SETS, data_set, only, read_dataset
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.run.evaluate import EvaluationError, Workers, check_starts, evaluate, plan
+from metatrack.evaluation.run.evaluate import EvaluationError, Workers, carry_out, check_starts, plan, runs
 from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.evaluation.run.store import Store
@@ -77,66 +76,54 @@ def run(options: EvaluateOptions) -> int:
     Raises:
         Problem: the input cannot be used, or no process can be started.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise Problem(f"--jobs {options.jobs}: at least 1 is needed")
+    jobs, workers = chosen_workers(options.jobs, options.ray, "metatrack evaluate", here=1)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where people keep the module of their own tracker
     settings = parse_settings(options.set_)
-    workers = None if options.ray is None else cluster(options.ray, "metatrack evaluate --ray")
     with user_input(ImportError):
         name = data_set(options.dataset)
         trackers = tracker_specs(options.trackers.split(","), settings)
         sequences = only(read_dataset(name, options.root, options.subset, options.allow_partial), options.only)
         check_starts(options.protocol, sequences)
-        identities = {tracker.name: tracker.identity() for tracker in trackers}
         store = Store(options.out, name, options.protocol)
-        for tracker, identity in identities.items():
-            store.pin_tracker(tracker, identity)
-        units = plan(store, list(identities), sequences)
+        job = runs(store, trackers)
+        units = plan(store, [tracker.name for tracker in trackers], sequences)
         store.note_sequences(replace(s, frame_size=frame_size(store, s)) for s in sequences)
     try:
         with EvaluationProgress(units) as progress:
-            jobs = options.jobs or (0 if workers else 1)
-            failures = evaluate(store, trackers, units, sequences, jobs, progress.report, workers)
+            failures = carry_out(job, units, {each.name: each for each in sequences}, jobs, progress.report, workers)
     except EvaluationError as error:
         raise Problem(str(error), INCOMPLETE) from error
     return _finish(store, units, failures, sequences)
 
 
-def cluster(address: str, what: str) -> Callable[[Job, int], Workers]:
-    """Makes the workers of ``--ray``.
+MakeWorkers = Callable[[Job, int], Workers]
+
+
+def chosen_workers(jobs: int | None, ray: str | None, command: str, here: int) -> tuple[int, MakeWorkers | None]:
+    """What ``--jobs`` and ``--ray`` ask for.
 
     Args:
-        address: of the head of the cluster, or ``auto``.
-        what: who asks, for the message.
+        jobs: units at once, or None.
+        ray: address of a cluster's head, or ``auto``; None is this machine.
+        command: for messages.
+        here: units at once on this machine where nothing is said.
+
+    Returns:
+        Units at once, 0 being one for each CPU of the cluster; and what makes the cluster's workers.
 
     Raises:
-        Problem: Ray is not installed, or nobody answers at the address.
+        Problem: ``jobs`` is less than 1, Ray is not installed, or nobody answers at the address.
     """
-    with needs_extra("cluster", what):
+    if jobs is not None and jobs < 1:
+        raise Problem(f"--jobs {jobs}: at least 1 is needed")
+    if ray is None:
+        return jobs or here, None
+    with needs_extra("cluster", f"{command} --ray"):
         from metatrack.evaluation.run.cluster import Cluster, check_address
     with user_input():
-        check_address(address)
-    return partial(Cluster, address)
-
-
-def only(sequences: list[Sequence], names: str | None, option: str = "--only") -> list[Sequence]:
-    """The sequences that ``--only`` names; all where it is None.
-
-    Raises:
-        ValueError: there is no sequence of a name; the nearest is suggested.
-    """
-    if names is None:
-        return sequences
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = [sequence.name for sequence in sequences]
-    if not wanted:
-        raise ValueError(f"{option} names no sequence; leave it out to take all")
-    for name in wanted:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise ValueError(f"{option}: no sequence {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return [sequence for sequence in sequences if sequence.name in wanted]
+        check_address(ray)
+    return jobs or 0, partial(Cluster, ray)
 
 
 def _finish(store: Store, units: list[Unit], failures: list[Failure], sequences: list[Sequence]) -> int:

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from metatrack.app.evaluate import only
 from metatrack.app.problem import Problem, needs_extra, user_input
-from metatrack.data.datasets import DATA_SETS, data_set, read_dataset
+from metatrack.data.datasets import DATA_SETS, data_set, only, read_dataset
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import plan
 from metatrack.evaluation.run.store import Store, Unit

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 
 from metatrack.app.problem import Problem
+from metatrack.hints import hint
 from metatrack.images import IMAGE_SUFFIXES, image_files
 from metatrack.video.sink import VIDEO_SUFFIXES
 from metatrack.video.source import local_path, scheme_of
@@ -35,10 +35,8 @@ def check_words(words: Sequence[str], options: Sequence[str]) -> None:
     for word in words:
         name = word.partition("=")[0].replace("_", "-")
         if word.startswith("--") and name not in options:
-            near = get_close_matches(name, options, 1)
-            known = " ".join(name for name in options if not name.startswith("--no-"))
-            hint = f"did you mean {near[0]}?" if near else f"there are {known}"
-            raise Problem(f"unknown option {name}; {hint}")
+            known = options if name.startswith("--no-") else [each for each in options if not each.startswith("--no-")]
+            raise Problem(f"unknown option {name}; {hint(name, known, 'there are')}")
 
 
 def check_source(source: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from metatrack.files import write_atomically
+from metatrack.files import take_place, write_atomically
 from metatrack.geometry import Box, Image, crop
 from metatrack.images import encode_image
 from metatrack.video import VideoWriter
@@ -180,7 +180,7 @@ class TrainingData:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for target, part in self._parts.items():
-            os.replace(part, self._folder / self._names[target])
+            take_place(part, self._folder / self._names[target])
         if self._parts:
             write_atomically(self._folder / "list.txt", "".join(f"{self._names[target]}\n" for target in self._parts))
 

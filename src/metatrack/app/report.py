@@ -10,14 +10,13 @@ from typing import Annotated
 
 import tyro
 
-from metatrack.app.evaluate import only
 from metatrack.app.problem import Problem, needs_extra, user_input
-from metatrack.data.datasets import read_dataset
+from metatrack.data.datasets import only, read_dataset
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.score.summary import tracker_order
 from metatrack.files import write_atomically
-from metatrack.hints import hint
+from metatrack.hints import hint, listed
 from metatrack.report.filmstrip import Strip, strip
 from metatrack.report.findings import Findings, find
 from metatrack.report.page import Contents, html_page, markdown
@@ -74,7 +73,7 @@ def run(options: ReportOptions) -> int:
         store = Store.open(options.folder)
         trackers = chosen_trackers(store, options.trackers)
         if options.tracker is not None and options.tracker not in trackers:
-            raise ValueError(f"--tracker: {_unknown(options.tracker, trackers)}")
+            raise ValueError(f"--tracker: no tracker {options.tracker!r} here; {hint(options.tracker, trackers, 'there are')}")
         sequences, frames = _sequences(store, options)
         findings = chosen(store, sequences, trackers, options)
     # Said before and not after: frames may lie on a slow disk, and two dozen plots take their time.
@@ -173,15 +172,7 @@ def chosen_trackers(store: Store, wanted: str | None) -> list[str]:
         raise ValueError(f"{store.root} holds no tracker's results; evaluate or import some first")
     if wanted is None:
         return there
-    names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
-    for name in names:
-        if name not in there:
-            raise ValueError(f"--trackers: {_unknown(name, there)}")
-    return names or there
-
-
-def _unknown(name: str, there: list[str]) -> str:
-    return f"no tracker {name!r} in this evaluation; {hint(name, there, 'there are')}"
+    return listed(wanted, there, "tracker", "--trackers")
 
 
 def _sequences(store: Store, options: ReportOptions) -> tuple[list[Sequence], dict[str, Sequence]]:

@@ -12,12 +12,13 @@ import tyro
 from metatrack.app import evaluate, import_results
 from metatrack.app.problem import Problem, needs_extra, user_input
 from metatrack.app.report import require_our_page
+from metatrack.data.datasets import only
 from metatrack.data.otb import otb_targets, read_otb
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import TrackerSpec, tracker_spec
 from metatrack.files import write_atomically
-from metatrack.hints import hint
+from metatrack.hints import listed
 from metatrack.report import section4
 from metatrack.report.findings import find
 from metatrack.report.page import remarks
@@ -70,7 +71,7 @@ def run(options: ReproduceOptions) -> int:
     require_our_page(options.out)
     with user_input():
         entrants = chosen(options.models, options.trackers)
-        sequences = evaluate.only(read_otb(options.root), options.only)
+        sequences = only(read_otb(options.root), options.only)
     able, said = ({each: tracker_spec(each.tracker) for each in entrants}, []) if options.draw_only else available(entrants)
     if not able:
         raise Problem(f"none of the trackers can run: {' '.join(said)}")
@@ -100,11 +101,8 @@ def chosen(models: Models, wanted: str | None) -> tuple[Entrant, ...]:
     if wanted is None:
         return everyone
     by_name = {name.lower(): each for each in everyone for name in (each.paper, each.tracker)}
-    names = [name.strip().lower() for name in wanted.split(",") if name.strip()]
-    for name in names:
-        if name not in by_name:
-            raise ValueError(f"--trackers: section 4 has no tracker {name!r}; {hint(name, list(by_name), 'there are')}")
-    return tuple(each for each in everyone if each in [by_name[name] for name in names]) or everyone
+    taken = [by_name[name] for name in listed(wanted.lower(), by_name, "tracker", "--trackers")]
+    return tuple(each for each in everyone if each in taken)
 
 
 def available(entrants: tuple[Entrant, ...]) -> tuple[dict[Entrant, TrackerSpec], list[str]]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metatrack.claims import claim
+from metatrack.files import take_place
 from metatrack.runtime.bundle import ASIDE, CARD, GRAPHS, set_aside
 from metatrack.typed import read_json
 
@@ -89,7 +90,7 @@ def _clear(out: Path) -> None:
     """Puts back, or removes, what killed exports left; nobody else has the claim."""
     aside = set_aside(out)
     if aside and not out.exists():
-        os.rename(aside.pop(), out)
+        take_place(aside.pop(), out)
     for each in list(out.parent.iterdir()):
         left = each.name.startswith(f".{out.name}.") and each.suffix in (PART, ASIDE) and each.is_dir()
         if left and all(path.name in KNOWN for path in each.iterdir()):
@@ -98,14 +99,14 @@ def _clear(out: Path) -> None:
 
 def _swap(made: Path, out: Path) -> None:
     if not out.exists():
-        os.rename(made, out)
+        take_place(made, out)
         return
     aside = _beside(out, f".{secrets.token_hex(8)}{ASIDE}")
-    os.rename(out, aside)
+    take_place(out, aside)
     try:
-        os.rename(made, out)
+        take_place(made, out)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell; the next export puts it back
-            os.rename(aside, out)
+            take_place(aside, out)
         raise
     shutil.rmtree(aside, ignore_errors=True)

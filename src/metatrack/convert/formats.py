@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from metatrack.convert import arrow, coco, cvat, fiftyone, labelstudio, mot, single, table, yolo
 from metatrack.convert.guess import guess
 from metatrack.convert.tracks import LABEL, Tracks, Video, inside_frame
+from metatrack.hints import hint
 
 ALL = frozenset("names labels score lost outside occluded keyframe beyond".split())
 """What a format may hold beside boxes: ids that are names, fields of a track or a mark, and what of boxes is beyond the frame."""
@@ -81,8 +81,7 @@ def format_named(name: str) -> Format:
         ValueError: there is none; the nearest is suggested.
     """
     if name not in FORMATS:
-        near = get_close_matches(name, FORMATS, 1)
-        raise ValueError(f"no format {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FORMATS)}"))
+        raise ValueError(f"no format {name!r}; {hint(name, FORMATS, 'there are')}")
     return FORMATS[name]
 
 

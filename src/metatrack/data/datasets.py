@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from metatrack.data import got10k, lasot, nfs, otb, plain, tcolor128, uav123, vot
 from metatrack.data.sequence import Sequence
+from metatrack.hints import hint, listed, nearest
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,8 @@ def data_set(name: str) -> str:
     known = ALIASES.get(plain_name, plain_name)
     if known in DATA_SETS:
         return known
-    near = get_close_matches(plain_name, [*DATA_SETS, *ALIASES], 1)
-    hint = f"did you mean {ALIASES.get(near[0], near[0])!r}?" if near else f"known are {', '.join(DATA_SETS)}"
-    raise ValueError(f"unknown data set {name!r}; {hint}")
+    near = nearest(plain_name, [*DATA_SETS, *ALIASES])
+    raise ValueError(f"unknown data set {name!r}; {hint(ALIASES.get(near or '', near or ''), DATA_SETS)}")
 
 
 def attribute_titles(name: str) -> dict[str, str]:
@@ -105,8 +104,20 @@ def read_dataset(
         if not known.subsets:
             raise ValueError(f"{name} has no subsets, so {subset!r} cannot be read; leave it out")
         by_case = {each.lower(): each for each in known.subsets}
-        near = get_close_matches(subset.lower(), by_case, 1)
+        near = nearest(subset.lower(), by_case)
         if subset.lower() not in by_case and near:
-            raise ValueError(f"unknown subset {subset!r} of {name}; did you mean {by_case[near[0]]!r}?")
+            raise ValueError(f"unknown subset {subset!r} of {name}; did you mean {by_case[near]!r}?")
         subset = by_case.get(subset.lower(), subset)  # what is like none is refused by the reader, which lists them
     return known.read(Path(root), subset, allow_partial, images)
+
+
+def only(sequences: list[Sequence], names: str | None, option: str = "--only") -> list[Sequence]:
+    """The sequences that an option names, as in ``Basketball,Car4``; all where it is None.
+
+    Raises:
+        ValueError: there is no sequence of a name; the nearest is suggested.
+    """
+    if names is None:
+        return sequences
+    wanted = listed(names, [sequence.name for sequence in sequences], "sequence", option)
+    return [sequence for sequence in sequences if sequence.name in wanted]

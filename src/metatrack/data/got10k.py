@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Bools
-from metatrack.data.folders import gaps, numbered_frames
+from metatrack.data.folders import choose, frames_in, numbered_frames, truth_file
 from metatrack.data.numbers import finite_number
 from metatrack.data.rows import parse_rows, read_text, refused_table
 from metatrack.data.sequence import Sequence
@@ -54,13 +54,9 @@ def read_got10k(root: Path, split: str | None = None, allow_partial: bool = Fals
         raise FileNotFoundError(f"{folder} is not a folder{hint}. {SOURCE}")
     listing = folder / "list.txt"
     if listing.is_file():
-        names = read_text(listing).split()
-        missing = [name for name in names if not inside(folder, name, listing).is_dir()]
-        if allow_partial:
-            names = [name for name in names if name not in set(missing)]
-        elif missing:
-            shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
-            raise FileNotFoundError(f"{folder} lacks {len(missing)} of the {len(names)} sequences of list.txt: {shown}. {SOURCE}")
+        wanted = read_text(listing).split()
+        found = {name for name in wanted if inside(folder, name, listing).is_dir()}
+        names = choose(folder, wanted, found, "list.txt", allow_partial, SOURCE) if wanted else []
     else:
         # Hidden folders are clips that an interrupted writer left behind.
         names = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and (p / "groundtruth.txt").is_file())
@@ -107,21 +103,11 @@ def read_stills(root: Path) -> list[Sequence]:
 
 
 def _read(folder: Path, images: bool) -> Sequence:
-    numbered = numbered_frames(folder)
-    truth = folder / "groundtruth.txt"
-    if not (numbered or images) and truth.is_file():
-        count = len(parse_rows(read_text(truth), truth))
-        numbered = {number: folder / f"{number:08d}.jpg" for number in range(1, count + 1)}
-    if not numbered:
-        raise FileNotFoundError(f"{folder} holds no frames (00000001.jpg, 00000002.jpg, ...). {SOURCE}")
-    first, last = min(numbered), max(numbered)
-    lacking, spans = gaps(numbered)
-    if lacking:
-        raise FileNotFoundError(f"{folder} lacks {lacking} frames between {first:08d} and {last:08d}: {', '.join(spans)}")
-    if not truth.is_file():
-        raise FileNotFoundError(f"{truth} is missing. {SOURCE}")
-    n = len(numbered)
+    truth = truth_file(folder / "groundtruth.txt", folder.name, SOURCE)
     boxes = parse_rows(read_text(truth), truth)
+    there = images or numbered_frames(folder)
+    frames = frames_in(folder, None if there else range(1, len(boxes) + 1), folder.name, SOURCE, images)
+    n = len(frames)
     if len(boxes) == 1 < n:
         boxes = np.concatenate([boxes, np.full((n - 1, 4), np.nan)])
     if len(boxes) != n:
@@ -132,11 +118,7 @@ def _read(folder: Path, images: bool) -> Sequence:
         absent = absence != 0
     if cover is not None:
         absent = (cover == 0) if absent is None else absent | (cover == 0)
-    boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
-    if absent is not None:
-        boxes[absent] = np.nan
-    paths = tuple(numbered[number] for number in sorted(numbered))
-    return Sequence(folder.name, paths, boxes, absent=absent, start_frame=first)
+    return Sequence(folder.name, tuple(frames.values()), boxes, absent=absent, start_frame=next(iter(frames)))
 
 
 def _labels(path: Path, n: int) -> npt.NDArray[np.int64] | None:

@@ -89,9 +89,7 @@ def _read(name: str, folder: Path, images: bool) -> Sequence:
     absent = np.zeros(len(rows), np.bool_)
     for file in ("full_occlusion.txt", "out_of_view.txt"):
         absent |= _flags(truth_file(folder / file, name, SOURCE), len(rows))
-    boxes = zero_based(rows)
-    boxes[absent | ~(rows[:, 2:] > 0).all(axis=1)] = np.nan
-    return Sequence(name, tuple(frames.values()), boxes, _attributes(name), absent)
+    return Sequence(name, tuple(frames.values()), zero_based(rows), _attributes(name), absent)
 
 
 def _flags(path: Path, count: int) -> Bools:

@@ -74,7 +74,7 @@ def _read(name: str, folder: Path) -> Sequence:
 
 
 def _boxes(path: Path) -> Float64:
-    """Rows of VATIC's format to ``(n, 4)``, x, y, w, h; NaN where a box has no area."""
+    """Rows of VATIC's format to ``(n, 4)``, x, y, w, h."""
     rows = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
@@ -85,6 +85,4 @@ def _boxes(path: Path) -> Float64:
             shown = line.strip()[:100]
             raise ValueError(f"{path}, line {number}: {shown!r} does not begin with id, xmin, ymin, xmax, ymax") from error
         rows.append((left, top, right - left, bottom - top))
-    boxes = np.array(rows, np.float64).reshape(-1, 4)
-    boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
-    return boxes
+    return np.array(rows, np.float64).reshape(-1, 4)

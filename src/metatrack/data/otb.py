@@ -177,13 +177,11 @@ def _read(target: OtbTarget, truth: Path, images: bool) -> Sequence:
             f"{truth} holds {len(rows)} boxes, the benchmark states {target.rows} (frames {target.start} to {target.end})"
             f"; the file is damaged or of another edition{_remedy()}"
         )
-    boxes = zero_based(rows)
-    boxes[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
     frames = frames_in(truth.parent / "img", target.frames, target.name, _remedy().removeprefix(". "), images)
     return Sequence(
         name=target.name,
         frame_paths=tuple(frames.values()),
-        boxes=boxes[target.skip :],
+        boxes=zero_based(rows)[target.skip :],
         attributes=target.attributes,
         start_frame=target.frames[0],
     )

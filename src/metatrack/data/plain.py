@@ -62,9 +62,7 @@ def _read(folder: Path) -> Sequence:
             there = f"several text files ({', '.join(texts)})" if texts else "no text file"
             raise ValueError(f"{folder} holds {there}; name the one with the boxes {NAMES[0]}: {LAYOUT}")
         truth = next(iter(texts.values()))
-    boxes = _boxes(truth, len(paths))
-    boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
-    return Sequence(folder.resolve().name, tuple(paths), boxes, upright=True)
+    return Sequence(folder.resolve().name, tuple(paths), _boxes(truth, len(paths)), upright=True)
 
 
 def _boxes(truth: Path, count: int) -> Float64:

@@ -26,7 +26,8 @@ class Sequence:
     name: str
     frame_paths: tuple[Path, ...]
     boxes: Float64
-    """(n, 4): x, y, w, h in pixels, 0-based; a row of NaN where the target is absent or its ground truth is missing."""
+    """(n, 4): x, y, w, h in pixels, 0-based; a row of NaN where the target is absent or its ground truth is missing. A box
+    that is given there, or has no area, becomes one."""
     attributes: frozenset[str] = frozenset()
     """The benchmark's attributes, such as ``OCC``."""
     absent: Bools | None = None
@@ -46,15 +47,17 @@ class Sequence:
             raise ValueError(f"{self.name}: boxes of shape {boxes.shape}; rows of x, y, w, h are needed")
         if len(boxes) != len(self.frame_paths):
             raise ValueError(f"{self.name}: {len(self.frame_paths)} frames but {len(boxes)} boxes")
-        boxes.setflags(write=False)
-        object.__setattr__(self, "boxes", boxes)
+        boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
         object.__setattr__(self, "frame_paths", tuple(self.frame_paths))
         if self.absent is not None:
             absent = np.array(self.absent, np.bool_)
             if absent.shape != (len(boxes),):
                 raise ValueError(f"{self.name}: {len(boxes)} frames but flags of absence of shape {absent.shape}")
+            boxes[absent] = np.nan
             absent.setflags(write=False)
             object.__setattr__(self, "absent", absent)
+        boxes.setflags(write=False)
+        object.__setattr__(self, "boxes", boxes)
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from metatrack.data.folders import check_subset, choose, frames_in, root_folder, table
 from metatrack.data.numbers import whole_number
 from metatrack.data.rows import parse_rows, read_text
@@ -73,7 +71,6 @@ def _read(name: str, folder: Path, images: bool) -> Sequence:
     if len(rows) != end - start + 1:
         raise ValueError(f"{truth} holds {len(rows)} boxes, but {span.name} states the frames {start} to {end}. {SOURCE}")
     frames = frames_in(folder / "img", range(start, end + 1), name, SOURCE, images)
-    rows[~(rows[:, 2:] > 0).all(axis=1)] = np.nan
     words = files_by_name.get(_plain(f"{name}_att.txt"))
     attributes = re.split(r"[\s,;]+", read_text(words).upper()) if words else []
     return Sequence(name, tuple(frames.values()), rows, frozenset(filter(None, attributes)), start_frame=start)

@@ -92,7 +92,6 @@ def _read(name: str, truth: Path, folder: Path, start: int, end: int, images: bo
         )
     frames = frames_in(folder, range(start, end + 1), name, SOURCE, images)
     absent = np.array(~np.isfinite(rows).all(axis=1))
-    rows[~(rows[:, 2:] > 0).all(axis=1) | absent] = np.nan
     return Sequence(name, tuple(frames.values()), rows, _attributes(truth.parent / "att" / truth.name), absent, start)
 
 

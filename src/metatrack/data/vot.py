@@ -65,7 +65,7 @@ def _read(folder: Path) -> list[Sequence]:
     found = []
     for name, truth in (truths or {folder.name: folder / "groundtruth.txt"}).items():
         boxes = _boxes(truth, len(paths))
-        found.append(Sequence(name, paths, boxes, _tags(folder), np.isnan(boxes[:, 0]), first))
+        found.append(Sequence(name, paths, boxes, _tags(folder), np.array(~(boxes[:, 2:] > 0).all(axis=1)), first))
     return found
 
 
@@ -93,7 +93,6 @@ def _boxes(truth: Path, count: int) -> Float64:
             boxes[i] = parse_region(line)
         except ValueError as error:
             raise ValueError(f"{truth}, line {i + 1}: {line[:60]!r} is no region ({error})") from error
-    boxes[~(boxes[:, 2:] > 0).all(axis=1)] = np.nan
     return boxes
 
 

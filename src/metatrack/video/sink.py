@@ -22,7 +22,7 @@ from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
 from metatrack.claims import BUSY, alone, hold
-from metatrack.files import name_beside, require_writable, write_atomically
+from metatrack.files import name_beside, require_writable, take_place, write_atomically
 from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
 from metatrack.video._av import open_input
@@ -160,7 +160,7 @@ class VideoWriter:
                 self._mux(container, stream, None)
             finally:
                 container.close()
-            os.replace(self._part, self._target)
+            take_place(self._part, self._target)
 
     def __enter__(self) -> VideoWriter:
         return self

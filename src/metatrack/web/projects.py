@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from metatrack.files import take_place
 from metatrack.geometry import check_box
 from metatrack.video.errors import SourceError
 from metatrack.web.child import ChildError
@@ -35,7 +36,7 @@ class Studio:
             path = Path(project.source)
             if project.uploaded and not path.exists():
                 for part in list(self.store.uploads.glob(f"{path.stem}.*.part{path.suffix}"))[:1]:
-                    part.replace(path)
+                    take_place(part, path)
                     with suppress(ChildError):
                         self._recorded(project.id)
         known = {Path(project.source).name for project in self.store.projects()}

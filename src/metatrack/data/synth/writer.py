@@ -16,7 +16,7 @@ import numpy as np
 
 from metatrack.claims import alone
 from metatrack.data.synth.composer import Composer
-from metatrack.files import write_atomically
+from metatrack.files import take_place, write_atomically
 from metatrack.opencv import require_opencv
 from metatrack.typed import read_json
 
@@ -51,7 +51,7 @@ class _Job:
             rows = [",".join(f"{v:.4f}" for v in box) for box in boxes]
             (part / "groundtruth.txt").write_text("\n".join(rows) + "\n", encoding="ascii")
             part.chmod(0o755)  # mkdtemp's 0700 would keep others from reading the clip
-            os.replace(part, final)
+            take_place(part, final)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise

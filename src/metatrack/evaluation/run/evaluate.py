@@ -121,11 +121,20 @@ def evaluate(
         ValueError: the folder's results were made by another tracker of the same name.
         EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
     """
+    return carry_out(runs(store, trackers), units, {each.name: each for each in sequences}, jobs, watch, workers)
+
+
+def runs(store: Store, trackers: Seq[TrackerSpec]) -> Runs:
+    """The job of an evaluation that begins now; the folder notes what its trackers are.
+
+    Raises:
+        OSError, ValueError, ImportError: a tracker cannot be made.
+        ValueError: the folder's results were made by another tracker of the same name.
+    """
     identities = {tracker.name: tracker.identity() for tracker in trackers}
     for name, identity in identities.items():
         store.pin_tracker(name, identity)
-    job = Runs(store, store.now(), {tracker.name: tracker for tracker in trackers}, identities)
-    return carry_out(job, units, {sequence.name: sequence for sequence in sequences}, jobs, watch, workers)
+    return Runs(store, store.now(), {tracker.name: tracker for tracker in trackers}, identities)
 
 
 def carry_out(

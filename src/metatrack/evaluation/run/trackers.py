@@ -8,13 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
 from metatrack.evaluation.run.runner import TrackerLike
+from metatrack.hints import hint
 from metatrack.tracking.settings import TrackerSettings
 
 
@@ -228,10 +228,7 @@ def tracker_spec(text: str) -> TrackerSpec:
     if named is None and not colon and not _is_json(origin) and not _is_bundle(origin):
         if Path(origin).is_dir():
             raise ValueError(f"{origin} is a folder but no bundle, which holds card.json; pass what metatrack export wrote")
-        near = get_close_matches(origin, NAMED)
-        near.sort(key=lambda known: sorted(known) != sorted(origin))  # letters in another order are the likeliest slip
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMED)}"
-        raise ValueError(f"no tracker {origin!r}; {hint} (your own: {FORMS})")
+        raise ValueError(f"no tracker {origin!r}; {hint(origin, NAMED)} (your own: {FORMS})")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
         raise ValueError(f"{name!r} cannot be the name of a tracker; use letters, digits and _ . + -, as in name={origin}")
     return TrackerSpec(name, origin)

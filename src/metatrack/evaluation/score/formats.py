@@ -46,10 +46,14 @@ def read_trajectories(path: Path) -> list[Trajectory]:
         OSError: it cannot be read.
         ValueError: it is too large, or see there.
     """
+    return parse_trajectories(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path}: {size} bytes is no result file; at most {MAX_BYTES} are read")
-    return parse_trajectories(path.read_bytes(), str(path))
+    return path.read_bytes()
 
 
 def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
@@ -74,7 +78,7 @@ def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
 
 
 def result_files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the result files in a folder or a ``.zip``, at any depth, sorted by name; nothing is unpacked.
+    """Names and contents of the result files in a folder or a ``.zip``, at any depth, sorted by name; or of the one that it is.
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
@@ -83,9 +87,10 @@ def result_files(source: Path) -> Iterator[tuple[str, bytes]]:
     source = Path(source)
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"{path}: {path.stat().st_size} bytes is no result file; at most {MAX_BYTES} are read")
-            yield path.relative_to(source).as_posix(), path.read_bytes()
+            yield path.relative_to(source).as_posix(), _content(path)
+        return
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        yield str(source), _content(source)
         return
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist; give a folder of result files or a .zip of them")

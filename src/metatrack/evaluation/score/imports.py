@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from metatrack.data.datasets import listed_names
 from metatrack.data.otb import otb_aliases, otb_targets
 from metatrack.data.rows import decode_text, parse_rows
 from metatrack.data.sequence import Sequence
-from metatrack.evaluation.score.formats import MAX_BYTES, SUFFIXES, align_otb, match_target, parse_trajectories, result_files
+from metatrack.evaluation.score.formats import SUFFIXES, align_otb, match_target, parse_trajectories, result_files
 from metatrack.evaluation.score.metrics import hold_last
 
 FIRST_PIXEL = {"otb": 1, "lasot": 1}
@@ -135,7 +136,7 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
     boxes: dict[str, tuple[int, str, bytes]] = {}  # run, file, contents
     times: dict[str, tuple[int, str, bytes]] = {}
     others = 0
-    for file, data in _contents(source):
+    for file, data in chain.from_iterable(map(result_files, source.paths)):
         digests.append(f"{Path(file).name} {hashlib.sha256(data).hexdigest()}")
         stem = Path(file).stem
         timed = stem.lower().endswith("_time") and Path(file).suffix.lower() in (".txt", ".csv")
@@ -157,11 +158,10 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
             rows = trajectory.boxes
             if name in targets:
                 aligned = align_otb(hold_last(rows), targets[name], f"{source.tracker}: {file}")
-                count = min(len(rows), len(sequence))
             else:
-                aligned, count = _align(rows, sequence, data_set, f"{source.tracker}: {file}"), min(len(rows), len(sequence))
+                aligned = _align(rows, sequence, data_set, f"{source.tracker}: {file}")
             seconds = _seconds(times.get(name), trajectory.fps, len(sequence))
-            results[name] = ImportedRun(aligned - [first, first, 0, 0], seconds, count)
+            results[name] = ImportedRun(aligned - [first, first, 0, 0], seconds, min(len(rows), len(sequence)))
     sha256 = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
     identity = {"imported": {"files": len(digests), "first_pixel": first, "sha256": sha256}}
     return Imported(results, others, identity)
@@ -215,16 +215,6 @@ def _named(places: list[Path]) -> list[ResultSource]:
         where = " and ".join(str(path) for path, name in zip(places, names) if name == twice)
         raise ValueError(f"two sets of results are named {twice!r}: {where}; import them one by one with --tracker")
     return sorted((ResultSource(name, (path,)) for name, path in zip(names, places)), key=lambda source: source.tracker.lower())
-
-
-def _contents(source: ResultSource) -> Iterator[tuple[str, bytes]]:
-    for path in source.paths:
-        if path.is_file() and path.suffix.lower() in SUFFIXES:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError(f"{path}: {path.stat().st_size} bytes is no result file; at most {MAX_BYTES} are read")
-            yield str(path), path.read_bytes()
-        else:
-            yield from result_files(path)
 
 
 def _about(stem: str, names: list[str], aliases: Mapping[str, str]) -> tuple[str | None, int]:
