@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from metatrack.images import write_image
+from metatrack.images import resize, write_image
 from metatrack.video import SourceError, open_source
 from metatrack.video.seek import open_seekable
 
@@ -72,9 +72,19 @@ def test_equal_to_reading_from_the_beginning(name: str, tmp_path: Path) -> None:
         walked = list(video.walk(first, last))
         assert [number for number, _ in walked] == list(range(first, last + 1) if first < last else range(first, last - 1, -1))
         assert all(np.array_equal(image, frames[number]) for number, image in walked)
+    small = video.read(40, 64)
+    errors = [np.abs(small.astype(int) - resize(frame, (64, 48))).mean() for frame in frames]
+    assert small.shape == (48, 64, 3) and int(np.argmin(errors)) == 40 and errors[40] < 16
+    assert video.read(40, 500).shape == frames[40].shape, "never made larger"
     with pytest.raises(ValueError, match=f"frames are numbered 0 to {video.count - 1}"):
         video.read(video.count)
     video.close()
+
+
+def test_how_far_it_is_to_a_frame(tmp_path: Path) -> None:
+    for name, reach in (("b-frames.mp4", 25), ("one-key.mp4", 70)):
+        write(tmp_path / name, *KINDS[name])
+        assert open_seekable(tmp_path / name).reach == reach
 
 
 def test_backwards_with_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +113,7 @@ def test_folder_and_refusals(tmp_path: Path) -> None:
         write_image(tmp_path / "images" / f"{i}.png", np.full((20, 30, 3), 40 * i, np.uint8))
     folder = open_seekable(tmp_path / "images")
     assert [int(image[0, 0, 0]) for _, image in folder.walk(2, 0)] == [80, 40, 0]
+    assert folder.read(1, 15).shape == (10, 15, 3) and folder.reach == 1
     (tmp_path / "notes.mp4").write_text("buy milk")
     (tmp_path / "empty").mkdir()
     for name in ("missing.mp4", "notes.mp4", "empty"):

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from metatrack.images import resize
 from metatrack.video import DamagedSourceError, FrameSource, SourceError, open_source
+from metatrack.video.seek import open_seekable
 from tests.video.clips import KINDS, H, N, W, coded, number_of, read, write_video
 
 # --- healthy videos ----------------------------------------------------------------------------------------------------------
@@ -146,6 +148,9 @@ def test_a_phone_held_upright(tmp_path: Path, rotation: dict[str, Any], expected
     assert source.size == (want.shape[1], want.shape[0])
     assert np.abs(frames[2].astype(int) - want).mean() < 20  # chroma is halved; a wrong turn is off by 80
     assert frames[2].flags.c_contiguous
+    small = open_seekable(path).read(2, want.shape[1] // 2)
+    assert small.shape == (want.shape[0] // 2, want.shape[1] // 2, 3)
+    assert np.abs(small.astype(int) - resize(frames[2], small.shape[1::-1])).mean() < 8
 
 
 def test_words_in_another_alphabet_do_not_matter(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the page needs the extra app")
-pytest.importorskip("httpx", reason="FastAPI's test client needs httpx")
+pytest.importorskip("httpx2", reason="Starlette's test client needs httpx2")
 
 from fastapi.testclient import TestClient
 

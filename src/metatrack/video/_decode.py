@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.index import IndexEntry
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from metatrack.geometry import Image
@@ -261,26 +261,50 @@ class _Ledger:
         return min((out for pts, out in self._inside.items() if self.first is not None and pts > self.first), default=math.inf)
 
 
-def upright(frame: VideoFrame, converter: VideoReformatter | None = None) -> Image:
+def upright(frame: VideoFrame, converter: VideoReformatter, width: int = 0) -> Image:
     """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory, turned and mirrored as its display matrix says.
-
-    A frame that is converted without a ``converter`` holds one of its own, with threads, for as long as it is kept.
 
     A phone held upright writes pictures that lie on their side, and a matrix. Quarter turns and mirror images are applied;
     any other angle is left as it is.
+
+    Args:
+        frame: as it comes out of the decoder.
+        converter: one for all frames of a video. A frame that is converted without one makes its own, with threads, and holds it.
+        width: make it smaller where it would be wider than that; 0 leaves its size.
     """
-    pixels = (converter.reformat(frame, format="rgb24") if converter else frame).to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is not None:
-        # (p, q) is shown at (a p + c q, b p + d q), q downwards.
-        a, b, _, c, d = np.sign(np.frombuffer(bytes(matrix), np.int32)[:5])  # type: ignore[call-overload]
-        if (a == 0) == (d == 0) != (b == 0) == (c == 0):
-            if a == 0:
-                pixels = pixels.transpose(1, 0, 2)
-            across, down = (a, d) if a else (c, b)
-            pixels = pixels[:: int(down), :: int(across)]
+    turned, across, down = _orientation(frame)
+    size = _smaller(frame.width, frame.height, width, turned)
+    plain = converter.reformat(frame, *size, format="rgb24", interpolation=Interpolation.AREA if any(size) else None)
+    pixels = plain.to_ndarray()
+    if turned:
+        pixels = pixels.transpose(1, 0, 2)
+    pixels = pixels[::down, ::across]
     # A frame that is RGB already may still serve the decoder as a reference: never hand out its memory.
     return np.array(pixels) if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
+    """Whether rows become columns, then the steps across and down: 1, or -1 for what is mirrored."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, 1, 1
+    # (p, q) is shown at (a p + c q, b p + d q), q downwards.
+    a, b, _, c, d = map(int, np.sign(np.frombuffer(bytes(matrix), np.int32)[:5]))  # type: ignore[call-overload]
+    if (a == 0) != (d == 0) or (b == 0) != (c == 0) or (a == 0) == (b == 0):
+        return False, 1, 1
+    return (False, a, d) if a else (True, c, b)
+
+
+def _smaller(width: int, height: int, most: int, turned: bool) -> tuple[int, int] | tuple[None, None]:
+    """The size before turning of a frame that is to be at most ``most`` pixels wide behind it; None where it need not change.
+
+    >>> _smaller(1920, 1080, 960, False), _smaller(1920, 1080, 540, True), _smaller(640, 360, 960, False)
+    ((960, 540), (960, 540), (None, None))
+    """
+    shown = height if turned else width
+    if not 0 < most < shown:
+        return None, None
+    return max(1, round(width * most / shown)), max(1, round(height * most / shown))
 
 
 def _endless(container: InputContainer) -> bool:

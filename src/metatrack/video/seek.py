@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
-from metatrack.images import image_files, read_image
+from metatrack.images import image_files, read_image, resize
 from metatrack.video._decode import Decoder, upright
 from metatrack.video.errors import SourceError
 
@@ -49,11 +49,15 @@ class Seekable(Protocol):
     def fps(self) -> float | None:
         """Frames per second, the average; None of a folder."""
 
-    def read(self, number: int) -> Image:
-        """Frame ``number``: ``(H, W, 3)`` uint8 RGB, the caller's own."""
+    @property
+    def reach(self) -> int:
+        """Frames that must be decoded for one of them, at most."""
 
-    def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
-        """Frames ``first`` to ``last``, both included, with their numbers; backwards where ``last`` is smaller."""
+    def read(self, number: int, width: int = 0) -> Image:
+        """Frame ``number``: ``(H, W, 3)`` uint8 RGB, the caller's own; made smaller where it is wider than ``width`` (0: as it is)."""
+
+    def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
+        """Frames ``first`` to ``last``, both included, with their numbers; backwards where ``last`` is smaller. See :meth:`read`."""
 
     def time(self, number: int) -> float | None:
         """Seconds at which a frame is shown, from the first on; None of a folder."""
@@ -80,6 +84,7 @@ class SeekableFolder:
     """The images of a folder, in natural order."""
 
     fps: float | None = None
+    reach = 1
 
     def __init__(self, folder: Path) -> None:
         self._files = image_files(folder)
@@ -87,14 +92,16 @@ class SeekableFolder:
             raise SourceError(f"{folder} holds no images; expected files named like 0001.jpg")
         self.count = len(self._files)
 
-    def read(self, number: int) -> Image:
+    def read(self, number: int, width: int = 0) -> Image:
         """See :class:`Seekable`."""
-        return as_rgb(read_image(self._files[_within(number, self.count)]))
+        image = as_rgb(read_image(self._files[_within(number, self.count)]))
+        height, wide = image.shape[:2]
+        return resize(image, (width, max(1, round(height * width / wide)))) if 0 < width < wide else image
 
-    def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
+    def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
         """See :class:`Seekable`."""
         for number in range(first, last + 1) if last >= first else range(first, last - 1, -1):
-            yield number, self.read(number)
+            yield number, self.read(number, width)
 
     def time(self, number: int) -> float | None:
         """See :class:`Seekable`."""
@@ -210,16 +217,22 @@ class SeekableVideo:
             return float((self._times[number] - self._times[0]) * base)
         return number / self.fps if self.fps else None
 
-    def read(self, number: int) -> Image:
+    @property
+    def reach(self) -> int:
+        """See :class:`Seekable`."""
+        keys = [self._number.get(key.pts, 0) for key in self._keys] + [self.count]
+        return max(b - a for a, b in zip([0, *keys], keys))
+
+    def read(self, number: int, width: int = 0) -> Image:
         """See :class:`Seekable`.
 
         Raises:
             SourceError: the video is damaged there.
             ValueError: there is no frame of that number.
         """
-        return upright(self._frame(_within(number, self.count)), self._converter)
+        return upright(self._frame(_within(number, self.count)), self._converter, width)
 
-    def walk(self, first: int, last: int) -> Iterator[tuple[int, Image]]:
+    def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
         """See :class:`Seekable`.
 
         Backwards, stretches are decoded forwards and given back in reverse, as long as memory allows.
@@ -230,7 +243,7 @@ class SeekableVideo:
         _within(first, self.count), _within(last, self.count)
         if last >= first:
             for number in range(first, last + 1):
-                yield number, upright(self._frame(number), self._converter)
+                yield number, upright(self._frame(number), self._converter, width)
             return
         room = max(2, self._room() - NEIGHBOURS)
         while first >= last:
@@ -239,7 +252,7 @@ class SeekableVideo:
             for number in range(begin, first + 1):
                 self._frame(number)
             for number in range(first, begin - 1, -1):
-                yield number, upright(self._frame(number), self._converter)
+                yield number, upright(self._frame(number), self._converter, width)
             first = begin - 1
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from av.video.reformatter import VideoReformatter
+
 from metatrack.files import natural_order
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
@@ -241,10 +243,11 @@ def _open_video(
 
 
 def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot, None, None]:
+    converter = VideoReformatter()
     with decoder.container:
         for number, frame in enumerate(decoder.frames()):
             if number >= start:
-                yield Shot(upright(frame), seconds(frame, decoder.stream))
+                yield Shot(upright(frame, converter), seconds(frame, decoder.stream))
             if number + 1 == end:
                 break
         else:

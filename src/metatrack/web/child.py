@@ -36,6 +36,8 @@ class Opened(msgspec.Struct, tag=True, frozen=True):
     height: int
     fps: float | None = None
     seconds: float | None = None
+    reach: int = 1
+    """Frames that must be decoded for one of them, at most."""
 
 
 class Picture(msgspec.Struct, tag=True, frozen=True):

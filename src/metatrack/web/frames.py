@@ -100,6 +100,14 @@ class Frames:
             self.keep(project, frame, width, data)
         return data
 
+    def reach(self, project: str, source: Path) -> int:
+        """Frames of a project that must be decoded for one of them, at most.
+
+        Raises:
+            ChildError: the video cannot be opened.
+        """
+        return self._reader(project, source).opened.reach
+
     def _reader(self, project: str, source: Path) -> FrameReader:
         with self._opening:  # not the other lock: pictures that are at hand do not wait for a video to be looked through
             with self._lock:

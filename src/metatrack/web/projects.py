@@ -18,6 +18,7 @@ from metatrack.web.frames import FrameReader, Frames
 from metatrack.web.jobs import Jobs, Refused
 from metatrack.web.settings import Limits
 from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, StoredBox, StoredTarget, new_id
+from metatrack.web.thumbnails import Thumbnails
 
 
 class Studio:
@@ -27,6 +28,7 @@ class Studio:
         self.limits = limits
         self.store, self.hub, self.frames = ProjectStore(folder), Hub(), Frames(limits)
         self.jobs = Jobs(self.store, self.hub, self.frames, limits)
+        self.thumbnails = Thumbnails(folder / "thumbnails", limits, self._busy, self._count_thumbnails)
         self._opening = threading.Semaphore(2)  # videos that are being looked through at a time
         self._clean()
 
@@ -43,11 +45,19 @@ class Studio:
         for path in self.store.uploads.iterdir():
             if path.name not in known and path.is_file():
                 path.unlink(missing_ok=True)
+        self.thumbnails.keep_only({project.id for project in self.store.projects()})
+
+    def _busy(self) -> bool:
+        return bool(self.jobs.running())
+
+    def _count_thumbnails(self, project: str, count: int) -> None:
+        self.hub.tell(project, {"type": "thumbnails", "count": count})
 
     def close(self) -> None:
         """Ends all processes, then closes the store."""
         self.hub.close()
         self.jobs.close()
+        self.thumbnails.close()
         self.frames.close()
         self.store.close()
 
@@ -109,6 +119,7 @@ class Studio:
         self.store.project(project)
         self.jobs.end(project)
         self.frames.forget(project)
+        self.thumbnails.forget(project)
         self.store.delete_project(project)
         self.film(project).unlink(missing_ok=True)
 
@@ -168,7 +179,16 @@ class Studio:
         live = any(job["kind"] == "camera" and job["state"] == "running" for job in jobs)
         targets = [each._asdict() for each in self.store.targets(project.id)]
         facts = {name: getattr(project, name) for name in shown}
+        facts["thumbnails"] = self.thumbnails.count(project.id)
         return {**facts, "targets": targets, "undo": undo, "redo": redo, "jobs": jobs, "live": live}
+
+    def prepare(self, project: Project) -> None:
+        """What a page will want next: a tracker that is ready, and thumbnails of a video in which frames take long to find."""
+        self.jobs.warm_up()
+        if project.frames and Path(project.source).exists():
+            with suppress(ChildError):  # told where a frame is asked for
+                reach = self.frames.reach(project.id, Path(project.source))
+                self.thumbnails.want(project, Path(project.source), reach)
 
     def changed(self, project: str, rows: list[StoredBox]) -> dict[str, Any]:
         """What an edit changed: told to all pages, and the answer to the one that asked."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -131,10 +131,11 @@ def camera(studio: Room, body: bodies.CameraBody) -> dict[str, Any]:
 
 
 @router.get("/api/projects/{project}")
-def project(studio: Room, project: Identifier) -> dict[str, Any]:
+def project(studio: Room, project: Identifier, tasks: BackgroundTasks) -> dict[str, Any]:
     """A project: its video's facts, its targets, its jobs."""
-    studio.jobs.warm_up()
-    return studio.facts(studio.store.project(project))
+    found = studio.store.project(project)
+    tasks.add_task(studio.prepare, found)
+    return studio.facts(found)
 
 
 @router.patch("/api/projects/{project}")
@@ -167,6 +168,17 @@ def frame(studio: Room, project: Identifier, frame: FrameInPath, width: Annotate
         chosen = 960 if width == PREVIEW else next((each for each in WIDTHS[1:] if each >= width), 0) if width else 0
         data = studio.frames.jpeg(project, studio.video(found), frame, chosen)
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+@router.get(
+    "/api/projects/{project}/thumbnails/{frame}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}}
+)
+def thumbnail(studio: Room, project: Identifier, frame: FrameInPath) -> Response:
+    """A small picture of a frame as JPEG, where there is one: nothing is decoded for it."""
+    data = studio.thumbnails.jpeg(studio.store.project(project).id, frame)
+    if data is None:
+        raise Missing(f"there is no thumbnail of frame {frame} yet; ask for the frame itself")
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
 
 async def _receive(request: Request, path: Path, most: int) -> None:

@@ -23,5 +23,7 @@ class Limits:
     """Targets of a project, at most."""
     memory: int = 2048
     """Megabytes that a process which reads a video may take, besides what it has when it starts."""
+    thumbnails: int = 1024
+    """Megabytes of small pictures of all frames, which are shown at once while an exact one is sought; 0 makes none."""
     cameras: tuple[int, ...] = (0,)
     """Numbers of the cameras of this machine that the page may open."""

@@ -24,7 +24,7 @@ PREVIEW_EVERY = 0.1
 """Seconds between two pictures that a tracking shows."""
 PREVIEW_WIDTH = 960
 """Their width in pixels, at most."""
-QUALITY = 88
+QUALITY, THUMBNAIL_QUALITY = 88, 50
 """Of JPEGs."""
 SECONDS = 120
 """Of the processor's time, to open a video or to find a frame of it."""
@@ -44,6 +44,15 @@ class Ask(msgspec.Struct):
     """To the reader: a frame, not wider than ``width`` pixels (0: as it is)."""
 
     frame: int
+    width: int
+
+
+class Shrink(msgspec.Struct):
+    """To the maker of thumbnails: a video, its frames ``first`` to ``last``, and how wide they are to be."""
+
+    source: str
+    first: int
+    last: int
     width: int
 
 
@@ -116,14 +125,26 @@ def read_frames(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     height, width = first.shape[:2]
     length = _length(video)
     check_size(order, width, height, length)
-    send(outbox, Opened(video.count, width, height, video.fps, length))
+    send(outbox, Opened(video.count, width, height, video.fps, length, video.reach))
     while True:
         ask, _ = receive(inbox, Ask)
         limit("RLIMIT_CPU", seconds_used() + SECONDS)
         try:
-            send(outbox, Picture(ask.frame), jpeg(video.read(ask.frame), ask.width))
+            send(outbox, Picture(ask.frame), jpeg(video.read(ask.frame, ask.width), ask.width))
         except (SourceError, ValueError) as error:
             send(outbox, Ended(str(error), refused=True))
+
+
+def shrink(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
+    """The maker of thumbnails: one for each frame, in order, when nobody else wants the processor."""
+    restrict(memory, seconds=SECONDS)
+    order, _ = receive(inbox, Shrink)
+    with suppress(AttributeError, OSError):  # Windows has none
+        os.nice(19)
+    video = open_seekable(order.source)
+    for number, image in video.walk(order.first, order.last, order.width):
+        limit("RLIMIT_CPU", seconds_used() + SECONDS)
+        send(outbox, Picture(number), encode_image(image, ".jpg", quality=THUMBNAIL_QUALITY))
 
 
 def _length(video: Seekable) -> float | None:
@@ -274,6 +295,7 @@ def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
 
 ROLES: Mapping[str, Callable[[IO[bytes], IO[bytes], int], None]] = {
     "read": read_frames,
+    "shrink": shrink,
     "track": track,
     "live": live,
     "film": film,

@@ -28,6 +28,12 @@ export async function picture(project, frame, width, signal) {
   return createImageBitmap(await answer.blob());
 }
 
+/** A small picture of a frame, or null where there is none. */
+export async function thumbnail(project, frame) {
+  const answer = await fetch(`/api/projects/${project}/thumbnails/${frame}`);
+  return answer.ok ? createImageBitmap(await answer.blob()) : null;
+}
+
 /** Uploads a video, and says how far it is. */
 export function upload(file, progress) {
   return new Promise((resolve, reject) => {

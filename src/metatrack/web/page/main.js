@@ -78,6 +78,7 @@ async function hear(event) {
       gone = false;
       await load(state.project.id); // whatever was missed
     } else if (event.type === "change") change(event);
+    else if (event.type === "thumbnails") state.project.thumbnails = event.count;
     else if (event.type === "job") {
       setJob(event.job);
       if (event.actions) showActions(...event.actions);
@@ -176,6 +177,7 @@ function play() {
     else playing = requestAnimationFrame(step);
   };
   state.following = false;
+  state.playing = true;
   playing = requestAnimationFrame(step);
   $("play").replaceChildren(icon("stop"));
   $("play").setAttribute("aria-label", "Stop");
@@ -184,6 +186,7 @@ function play() {
 function stopPlaying() {
   cancelAnimationFrame(playing);
   playing = 0;
+  state.playing = false;
   $("play").replaceChildren(icon("play"));
   $("play").setAttribute("aria-label", "Play");
 }

@@ -1,14 +1,17 @@
-// Frames on their way from the server: at most one is asked for at a time, always the newest one that is wanted.
+// Frames on their way from the server: at most one is asked for at a time, always the newest one that is wanted. Where it takes
+// long, the frame's thumbnail is shown until it comes.
 
-import { picture } from "./api.js";
+import { picture, thumbnail } from "./api.js";
 import { complain } from "./dom.js";
 import { emit, state } from "./state.js";
 
 const MOST = 48;
+const PATIENCE = 40; // milliseconds in which most frames come; a thumbnail before that would only flicker
 const kept = new Map();
-let wanted = null, busy = false;
+let wanted = null, busy = false, latest = null, glancing = false, patience = 0;
 
-export const shown = { frame: -1, bitmap: null, milliseconds: 0 };
+/** What is on the canvas; `exact` is false of a thumbnail, and `milliseconds` is how long the frame took, by whatever was shown. */
+export const shown = { frame: -1, bitmap: null, exact: true, milliseconds: 0, first: 0 };
 
 function remember(key, bitmap) {
   kept.delete(key);
@@ -18,7 +21,8 @@ function remember(key, bitmap) {
 
 export function forgetPictures() {
   kept.clear();
-  wanted = null;
+  wanted = latest = null;
+  clearTimeout(patience);
   shown.frame = -1;
   shown.bitmap = null;
 }
@@ -29,20 +33,42 @@ function widthFor(pixels) {
 }
 
 export function show(frame, pixels, preview = false) {
-  wanted = { project: state.project.id, frame, width: preview ? -1 : widthFor(pixels), at: performance.now() };
+  latest = wanted = { project: state.project.id, frame, width: preview ? -1 : widthFor(pixels), at: performance.now() };
+  clearTimeout(patience);
   const key = `${wanted.project}/${frame}/${wanted.width}`;
   if (kept.has(key)) {
     put(wanted, kept.get(key));
     wanted = null;
-  } else {
-    work();
+    return;
   }
+  if (!preview && !state.playing && frame < state.project.thumbnails && shown.frame !== frame) {
+    patience = setTimeout(glance, busy ? 0 : PATIENCE);
+  }
+  work();
 }
 
-function put(what, bitmap) {
+function put(what, bitmap, exact = true) {
   if (what.project !== state.project?.id) return;
-  Object.assign(shown, { frame: what.frame, bitmap, milliseconds: performance.now() - what.at });
+  if (what !== latest && shown.frame === latest?.frame) return; // an earlier frame came late
+  const milliseconds = performance.now() - what.at;
+  const first = exact && !shown.exact && shown.frame === what.frame ? shown.first : milliseconds;
+  Object.assign(shown, { frame: what.frame, bitmap, exact, milliseconds, first });
   emit("picture");
+}
+
+/** Shows thumbnails of the newest frames that are wanted and not there, one after another. */
+async function glance() {
+  if (glancing) return;
+  glancing = true;
+  let what = null;
+  while (latest && latest !== what && shown.frame !== latest.frame) {
+    what = latest;
+    try {
+      const bitmap = await thumbnail(what.project, what.frame);
+      if (bitmap && shown.frame !== latest?.frame) put(what, bitmap, false);
+    } catch { /* the frame itself is on its way, and tells what is wrong */ }
+  }
+  glancing = false;
 }
 
 async function work() {

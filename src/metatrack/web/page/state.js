@@ -10,6 +10,7 @@ export const state = {
   job: null,       // the tracking or the camera, running or the last one
   span: null,      // [first, last]
   following: false, // whether the picture follows the tracking
+  playing: false,
   armed: null,     // "new" or "redraw": what the next drag draws
 };
 
