@@ -2,8 +2,8 @@
 
     python -m benchmarks.scrubbing [--minutes 10] [--key 250] [--wait 600] [--video FILE]
 
-It needs the packages of the tests and Debian's chromium and chromium-driver. A video of 1920x1080 pixels is made of the demo clip: 20
-seconds are encoded, and their packets repeated.
+It needs the packages of the tests and Debian's chromium and chromium-driver. A video of 1920x1080 pixels is made of the demo
+clip: 20 seconds are encoded, and their packets repeated.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 import av
 import numpy as np
+from tests.web.browser import Page, Server, chromium
 
 from metatrack.video.seek import open_seekable
-from tests.web.browser import Page, Server, chromium
 
 LOOP = 500
 """Frames that are encoded; the video repeats them."""

@@ -99,6 +99,47 @@ def test_a_file_of_boxes_and_its_video(tmp_path) -> None:
     assert [len(sequence) for sequence in read_got10k(tmp_path / "less")] == [2, 1]
 
 
+def test_youtube_bb(tmp_path, capsys) -> None:
+    """Boxes are found by time, in a video of a variable rate too; absent objects and videos that are not there are left out."""
+    (tmp_path / "videos").mkdir()
+    with VideoWriter(tmp_path / "videos" / "-aB3_x9Yz12.mp4", 10.0) as film:
+        for i, at in enumerate((0.0, 0.4, 1.1, 2.0)):
+            film.write(picture(i), at)
+
+    def row(video: str, ms: int, thing: int, box: tuple[float, ...] | None) -> str:
+        x, y, w, h = box or (0, 0, 0, 0)
+        corners = f"{x / 160},{(x + w) / 160},{y / 120},{(y + h) / 120}" if box else "-1,-1,-1,-1"
+        return f"{video},{ms},3,bear,{thing},{'present' if box else 'absent'},{corners}\n"
+
+    content = [row("-aB3_x9Yz12", ms, 0, BOXES[i]) for ms, i in ((1000, 2), (0, 0), (2010, 3))]
+    content += [
+        row("-aB3_x9Yz12", 1000, 1, (5, 5, 20, 20)),
+        row("-aB3_x9Yz12", 2000, 1, None),
+        row("elsewhere00", 0, 0, BOXES[0]),
+    ]
+    text(tmp_path / "boxes.csv", "".join(content))
+    words = ["data", "import", "youtube-bb", str(tmp_path / "boxes.csv"), "--video", str(tmp_path / "videos")]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "boxes of 1 videos" in capsys.readouterr().err
+    one, other = read_got10k(tmp_path / "out")
+    assert (one.name, other.name) == ("aB3_x9Yz12-3-0", "aB3_x9Yz12-3-1")
+    assert np.allclose(one.boxes, [BOXES[0], BOXES[2], BOXES[3]], atol=1e-3)
+    for n, i in enumerate((0, 2, 3)):
+        assert np.abs(one.frame(n).astype(int) - picture(i)).mean() < 6
+    assert np.allclose(other.boxes[0], (5, 5, 20, 20), atol=1e-3)
+    for fault, message in (
+        ("elsewhere00", "holds no video that"),
+        ("-aB3_x9Yz12,9000,3,bear,0,present,.1,.2,.1,.2", "has no frame near 9 s"),
+        ("-aB3_x9Yz12,0,3,bear,0,present,.3,.2,.1,.2", "line 1: corners are shares of the frame"),
+        ("../etc/passwd,0,3,bear,0,present,.1,.2,.1,.2", "line 1: expected are ten columns"),
+    ):
+        text(tmp_path / "boxes.csv", row("elsewhere00", 0, 0, BOXES[0]) if fault == "elsewhere00" else f"{fault}\n")
+        assert main([*words, "--out", str(tmp_path / "none")]) == 2
+        assert message in capsys.readouterr().err
+    assert main([*words[:4], "--out", str(tmp_path / "none")]) == 2
+    assert "--video FOLDER" in capsys.readouterr().err
+
+
 def test_a_clip_with_a_fault_is_named_and_the_others_come(tmp_path, capsys) -> None:
     trackingnet(tmp_path / "in")
     text(tmp_path / "in/TRAIN_0/anno/gone.txt", rows())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from metatrack.app.products import TrainingData
 from metatrack.convert.formats import FORMATS, read_tracks
 from metatrack.convert.layouts import EXPECTED, LAYOUTS, LayoutClip
 from metatrack.convert.tracks import LABEL, Mark, Tracks, Video, collect
+from metatrack.convert.youtube_bb import youtube_bb
 from metatrack.data.datasets import DATA_SETS, read_dataset
 from metatrack.data.got10k import read_got10k
 from metatrack.data.sequence import Sequence
@@ -27,8 +29,10 @@ from metatrack.geometry import Box, Image
 from metatrack.images import read_image
 from metatrack.tracking.tracker import Result
 from metatrack.video import SourceError, open_source
+from metatrack.video.seek import open_seekable
 
-KINDS = (*FORMATS, *LAYOUTS, *DATA_SETS)
+YOUTUBE_BB = "youtube-bb"
+KINDS = (*FORMATS, *LAYOUTS, YOUTUBE_BB, *DATA_SETS)
 SHOWN = 10
 """Clips with faults that are named, at most."""
 
@@ -43,13 +47,14 @@ class ImportDataOptions:
 
     kind: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="KIND")]
     """A format of boxes (cvat, coco, mot, labelstudio, csv and the others of docs/formats.md; with --video), or a data set on
-    disk: lasot, got10k, otb, trackingnet, vid (ILSVRC), davis, youtube-vos, mot-folder (MOTChallenge)."""
+    disk: lasot, got10k, otb, trackingnet, vid (ILSVRC), davis, youtube-vos, mot-folder (MOTChallenge), or youtube-bb (its table,
+    with --video FOLDER)."""
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE|DIR")]
     """The file of boxes, or the folder of the data set."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder to write, new or empty."""
     video: Annotated[str | None, tyro.conf.arg(metavar="VIDEO")] = None
-    """The video or folder of images that a file of boxes is of."""
+    """The video or folder of images that a file of boxes is of; of youtube-bb, the folder of videos named by their ids."""
     every: int = 1
     """Take every so many-th frame alone; neighbours teach little."""
 
@@ -105,6 +110,8 @@ def clips(options: ImportDataOptions) -> Iterable[LayoutClip]:
         if not found:
             raise Problem(f"{source} holds no clip of the kind {kind}; expected is {EXPECTED[kind]}")
         return found
+    if kind == YOUTUBE_BB:
+        return _youtube_bb(options)
     if kind in FORMATS and (source.is_file() or kind not in DATA_SETS):
         if options.video is None:
             raise Problem(f"{kind} is a file of boxes; say of which video or folder of images with --video")
@@ -114,15 +121,37 @@ def clips(options: ImportDataOptions) -> Iterable[LayoutClip]:
     raise Problem(f"no kind {options.kind!r}; there are {', '.join(dict.fromkeys(KINDS))}")
 
 
+def _youtube_bb(options: ImportDataOptions) -> list[LayoutClip]:
+    if options.video is None or not Path(options.video).is_dir():
+        raise Problem("youtube-bb is a table; pass the folder of its videos, named by their ids (ID.mp4), with --video FOLDER")
+    if options.every != 1:
+        raise Problem("the boxes of youtube-bb are a second apart already; leave --every out")
+    found, absent = youtube_bb(options.source, Path(options.video))
+    if absent:
+        print(f"note: boxes of {absent} videos that {options.video} does not hold are left out", file=sys.stderr)
+    if not found:
+        raise Problem(f"{options.video} holds no video that {options.source} has boxes of; videos are named by their ids, ID.mp4")
+    return found
+
+
 def _of_sequence(sequence: Sequence) -> tuple[list[Path], Tracks]:
     known = np.flatnonzero(np.isfinite(sequence.boxes).all(1))
     rows = [("1", LABEL, Mark(int(i), Box(*sequence.boxes[i].tolist()))) for i in known]
     return list(sequence.frame_paths), collect(sequence.name, rows, Video())
 
 
-def _read(clip: LayoutClip, options: ImportDataOptions) -> tuple[Iterator[Image], Tracks]:
+def _read(clip: LayoutClip, options: ImportDataOptions) -> tuple[Iterator[tuple[int, Image]], Tracks]:
+    """The frames of a clip with their numbers, and its targets."""
     files, tracks = clip.read()
-    return (_images(files) if files else _frames(str(options.video))), tracks
+    if clip.video is not None:
+        return _some_frames(clip.video, sorted(tracks.by_frame())), tracks
+    return enumerate(_images(files) if files else _frames(str(options.video))), tracks
+
+
+def _some_frames(video: Path, numbers: list[int]) -> Iterator[tuple[int, Image]]:
+    with closing(open_seekable(video)) as source:
+        for number in numbers:
+            yield number, source.read(number)
 
 
 def _images(files: list[Path]) -> Iterator[Image]:
@@ -135,7 +164,7 @@ def _frames(video: str) -> Iterator[Image]:
         yield from source
 
 
-def _write(out: Path, name: str, frames: Iterator[Image], tracks: Tracks, every: int) -> list[str]:
+def _write(out: Path, name: str, frames: Iterator[tuple[int, Image]], tracks: Tracks, every: int) -> list[str]:
     """Writes a clip for each target; returns their names.
 
     Raises:
@@ -152,7 +181,7 @@ def _write(out: Path, name: str, frames: Iterator[Image], tracks: Tracks, every:
     seen = -1
     try:
         with TrainingData(out, names) as data:
-            for seen, frame in enumerate(frames):
+            for seen, frame in frames:
                 if seen % every == 0 and by_frame.get(seen):
                     data.write(frame, {target: _result(mark, frame) for target, mark in by_frame[seen]}, None)
                 if seen >= shown[-1]:

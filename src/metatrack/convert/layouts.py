@@ -33,6 +33,8 @@ class LayoutClip(NamedTuple):
     name: str
     read: Callable[[], tuple[list[Path], Tracks]]
     """Its frames, in order, and its targets; frame 0 is the first image."""
+    video: Path | None = None
+    """Where its frames are, if they are no images."""
 
 
 def trackingnet(root: Path) -> Iterator[LayoutClip]:

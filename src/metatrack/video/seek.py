@@ -54,10 +54,10 @@ class Seekable(Protocol):
         """Frames that must be decoded for one of them, at most."""
 
     def read(self, number: int, width: int = 0) -> Image:
-        """Frame ``number``: ``(H, W, 3)`` uint8 RGB, the caller's own; made smaller where it is wider than ``width`` (0: as it is)."""
+        """Frame ``number``: ``(H, W, 3)`` uint8 RGB, the caller's own; made smaller where wider than ``width`` (0: as it is)."""
 
     def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
-        """Frames ``first`` to ``last``, both included, with their numbers; backwards where ``last`` is smaller. See :meth:`read`."""
+        """Frames ``first`` to ``last``, both included, with their numbers; backwards where ``last`` is smaller."""
 
     def time(self, number: int) -> float | None:
         """Seconds at which a frame is shown, from the first on; None of a folder."""
