@@ -44,9 +44,9 @@ def write_long(path: Path, minutes: float, key: int, size: tuple[int, int] = (19
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     with av.open(str(loop)) as source, av.open(str(path), "w") as out:
-        video = source.streams.video[0]
+        video: Any = source.streams.video[0]
         stream = out.add_stream_from_template(video)
-        packets = [(p.pts, p.dts, bytes(p), p.is_keyframe) for p in source.demux(video) if p.size]
+        packets: list[Any] = [(p.pts, p.dts, bytes(p), p.is_keyframe) for p in source.demux(video) if p.size]
         turn = round(LOOP / FPS / video.time_base)
         for i in range(round(minutes * 60 * FPS / LOOP)):
             for pts, dts, data, is_key in packets:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 
 from metatrack.app.problem import Problem
+from metatrack.app.window import NO_WINDOWS
 from metatrack.geometry import Box, Image
+from metatrack.images import encode_image
 from metatrack.opencv import require_opencv
 from metatrack.video.source import scheme_of
 
@@ -54,16 +58,24 @@ def draw_in_window(frame: Image, name: str) -> list[Box]:
     if not has_display():
         raise Problem(f"--box pick needs a display, and there is none (DISPLAY is not set); {other}")
     try:
-        cv2 = require_opencv("--box pick")
+        require_opencv("--box pick")
     except ModuleNotFoundError as error:
         raise Problem(f"{error}; or {other}") from error
     title = f"{name}: drag a box, Enter takes it, Esc ends"
-    try:
-        drawn = cv2.selectROIs(title, frame[..., ::-1].copy())
-        cv2.destroyAllWindows()
-    except cv2.error as error:
-        raise Problem(f"--box pick needs an OpenCV with windows, and this one (headless) has none; {other}") from error
-    boxes = [Box(*map(float, box)) for box in drawn if box[2] > 0 and box[3] > 0]
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)]
+    window = subprocess.run(  # noqa: S603 - a module of ours
+        [sys.executable, "-m", "metatrack.app.window", title],
+        input=encode_image(frame, ".png", compress_level=1),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        check=False,
+    )
+    if window.returncode == NO_WINDOWS:
+        raise Problem(f"--box pick needs an OpenCV with windows, and this one (headless) has none; {other}")
+    if window.returncode != 0:
+        raise Problem(f"the window of --box pick ended with an error (above); {other}")
+    said = window.stdout.decode().strip().splitlines()  # OpenCV says how it is used before that
+    boxes = [Box(*box) for box in json.loads(said[-1]) if box[2] > 0 and box[3] > 0]
     if not boxes:
         raise Problem("no box was drawn; drag one in the window, and press Enter, then Esc")
     return boxes

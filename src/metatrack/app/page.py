@@ -17,6 +17,8 @@ import uvicorn
 from metatrack.app.drawing import has_browser
 from metatrack.app.problem import Problem, user_input
 from metatrack.claims import claim
+from metatrack.convert.tracks import Tracks
+from metatrack.web.exports import tracks_of
 from metatrack.web.projects import Studio
 from metatrack.web.security import Gate
 from metatrack.web.server import UPLOAD, make_app
@@ -58,14 +60,34 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "metatrack"
 
 
-def draw_on_page(source: str) -> int:
-    """Opens the page on a video that has no box yet, until it is ended; returns the exit code.
+def draw_on_page(source: str, wanted: bool) -> tuple[Path, Tracks] | None:
+    """Opens the page on a video that has no box yet, until it is ended.
+
+    Args:
+        source: the video.
+        wanted: whether the command is to write anything; then it goes on with the boxes that were drawn.
+
+    Returns:
+        What stands on the page, with a name for messages; None where nothing is wanted: the page has what was tracked on it.
 
     Raises:
-        Problem: see :func:`run`.
+        Problem: nothing was drawn, or see :func:`run`.
     """
-    print(f"no box: draw one on {source} in your browser, and press Forwards", file=sys.stderr)
-    return run(PageOptions(videos=(Path(source),)))
+    then = (
+        "; press Ctrl-C here when the boxes are drawn: what you asked for is then written" if wanted else ", and press Forwards"
+    )
+    print(f"no box: draw one on {source} in your browser{then}", file=sys.stderr)
+    options = PageOptions(videos=(Path(source),), port=0)
+    run(options)
+    if not wanted:
+        return None
+    store = ProjectStore(options.folder or data_folder())
+    path = str(Path(source).resolve())
+    tracks = next(tracks_of(store, project) for project in store.projects() if project.source == path)
+    store.close()
+    if not any(track.visible for track in tracks.targets):
+        raise Problem(f"no box was drawn on {source}; start again, and drag one around the target")
+    return Path("drawn on the page"), tracks
 
 
 def run(options: PageOptions) -> int:

@@ -33,6 +33,11 @@ class Plan:
     _hiding: HidingVideo | None = None
 
     @property
+    def wanted(self) -> bool:
+        """Whether anything is to be written."""
+        return any((self.boxes, self.video, self.crop_video, self.blur, self.dataset))
+
+    @property
     def table(self) -> str | None:
         """The table that is written while tracking: the result itself or, of another format, what it is made of in the end.
 

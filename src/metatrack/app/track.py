@@ -52,7 +52,8 @@ class TrackOptions:
     """Video file, folder of images, number of a camera, or address of a stream."""
     box: BoxTexts = ()
     """Where the target is in the first frame: top-left corner and size, in pixels. Once for each target, with ids from 1 on;
-    pick: draw them in a window. Without, on a machine with a browser, the page of metatrack app opens."""
+    pick: draw them in a window. Without, on a machine with a browser, the page of metatrack app opens; Ctrl-C then takes what
+    you drew there."""
     boxes_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File with first boxes and corrections, at any frame, in any format of docs/formats.md. Taken are its key frames or, where
     it marks none, the first of boxes in consecutive frames."""
@@ -260,10 +261,12 @@ def run(options: TrackOptions) -> int:
     plan = Plan(options.boxes, options.format, options.video, options.crop_video, options.blur, options.dataset)
     plan.check(options.source, options.boxes_from, options.times)
     check_source(options.source)
+    file = None
     if not options.box and options.boxes_from is None and not (options.quiet or options.json) and page_for(options.source):
         from metatrack.app.page import draw_on_page
 
-        return draw_on_page(options.source)
+        if (file := draw_on_page(options.source, plan.wanted)) is None:
+            return 0
     if PICK in options.box:
         with user_input(), open_source(options.source, start=options.start, allow=options.allow) as shown:
             first += draw_in_window(next(shown), shown.name)
@@ -271,11 +274,12 @@ def run(options: TrackOptions) -> int:
         source = open_source(options.source, start=options.start, end=options.end, allow=options.allow)
     with source:
         facts = Video(source.size, source.fps, source.frame_count, sequence_name(source.name))
-        file = None if options.boxes_from is None else (options.boxes_from, read_given(options.boxes_from, facts))
+        if options.boxes_from is not None:
+            file = (options.boxes_from, read_given(options.boxes_from, facts))
         last = None if source.frame_count is None else options.start + source.frame_count
         given = gather(first, options.correct, file, (options.start, last), source.name, source.size)
         if file is not None and not options.quiet:
-            print(f"{'given':<9}{used(given)} ({options.boxes_from})", file=sys.stderr)
+            print(f"{'given':<9}{used(given)} ({file[0]})", file=sys.stderr)
         with user_input(ModuleNotFoundError):
             tracker = make_tracker(options)
             products = plan.products(source, given)
@@ -285,9 +289,8 @@ def run(options: TrackOptions) -> int:
     if options.json:
         print(json.dumps(for_scripts(summary, source, tracker, plan.made())))
     if not options.quiet:
-        print(describe(summary, source, tracker), file=sys.stderr)
-        for what, path in plan.made():
-            print(f"{what:<9}{path}", file=sys.stderr)
+        made = (f"{what:<9}{path}" for what, path in plan.made())
+        print(describe(summary, source, tracker), *made, sep="\n", file=sys.stderr)
     for note in plan.notes(summary.frames):
         print(f"note: {note}", file=sys.stderr)
     if not options.quiet:
@@ -316,15 +319,14 @@ def make_tracker(options: TrackOptions) -> MultiTracker:
 def next_step(summary: Summary, options: TrackOptions) -> str:
     """What a person may want to do now."""
     firsts = [numbers[0] for numbers in summary.lost.values() if numbers]
-    made = options.video or options.blur or options.crop_video
     if summary.signal or summary.failure is not None:
         return f"go on with --start {options.start + max(summary.frames - 1, 0)} and the box of that frame"
     if firsts:
         which = "ID:" if len(summary.lost) > 1 else ""
         return f"lost first in frame {min(firsts)}: say where it is there, with --correct {min(firsts)}:{which}x,y,w,h"
-    if made is not None:
+    if made := options.video or options.blur or options.crop_video:
         return f"look at {made}"
-    if options.boxes is not None and options.boxes != "-":
+    if options.boxes not in (None, "-"):
         return "see it with --video tracked.mp4; for another tool: metatrack convert; many videos: metatrack batch"
     return "keep the boxes with --boxes boxes.csv, see them with --video tracked.mp4"
 

@@ -273,8 +273,8 @@ def upright(frame: VideoFrame, converter: VideoReformatter, width: int = 0) -> I
         width: make it smaller where it would be wider than that; 0 leaves its size.
     """
     turned, across, down = _orientation(frame)
-    size = _smaller(frame.width, frame.height, width, turned)
-    plain = converter.reformat(frame, *size, format="rgb24", interpolation=Interpolation.AREA if any(size) else None)
+    wide, high = _smaller(frame.width, frame.height, width, turned)
+    plain = converter.reformat(frame, wide, high, format="rgb24", interpolation=Interpolation.AREA if wide else None)
     pixels = plain.to_ndarray()
     if turned:
         pixels = pixels.transpose(1, 0, 2)

@@ -56,8 +56,8 @@ class ThumbnailFile:
         return len(self._ends) - 1
 
     @property
-    def bytes(self) -> int:
-        """Of all of them."""
+    def size(self) -> int:
+        """Bytes of all of them."""
         return self._ends[-1]
 
     def append(self, data: bytes) -> None:
@@ -194,7 +194,7 @@ class Thumbnails:
         told = 0.0
         try:
             child.tell(Shrink(str(source), len(file), project.frames - 1, thumbnail_width(project, room)))
-            while len(file) < project.frames and file.bytes < room:
+            while len(file) < project.frames and file.size < room:
                 said, data = child.hear()
                 if isinstance(said, Ended) or not isinstance(said, Picture) or said.frame != len(file):
                     raise ValueError("the video ends, or is damaged")

@@ -20,6 +20,12 @@ const toImage = (event) => {
   return [(event.clientX - place.left - view.x) / view.scale, (event.clientY - place.top - view.y) / view.scale];
 };
 
+/** Where a pixel of the video is in the window. */
+export function toScreen(x, y) {
+  const place = canvas.getBoundingClientRect();
+  return [place.left + view.x + x * view.scale, place.top + view.y + y * view.scale];
+}
+
 export function fit() {
   const [width, height] = size();
   view.scale = Math.min(canvas.clientWidth / width, canvas.clientHeight / height) || 1;
