@@ -1,4 +1,4 @@
-"""Writes lite0.onnx and lite0-gradient.onnx in src/metatrack/compared: EfficientNet-Lite0's layers with ImageNet's weights.
+"""Writes lite0.onnx, lite0-shallow.onnx and lite0-gradient.onnx in src/metatrack/compared: EfficientNet-Lite0 with ImageNet's weights.
 
     pip install 'metatrack[train]'
     python tools/export_lite0.py
@@ -53,8 +53,15 @@ class Graph:
         return self.add("Clip", [name, "zero", "six"], output) if clip else output
 
 
-def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
-    """The graph up to block 10: outputs ``stem``, ``block2.expand``, ``block2``, ``block4`` and ``block10``."""
+def build(state: dict[str, torch.Tensor], names: dict[str, int]) -> onnx.ModelProto:
+    """The graph up to the last of some layers.
+
+    A run computes a graph to its end, whatever is asked for: so it ends with the last layer.
+
+    Args:
+        state: the package's state dict.
+        names: channels of each output; a layer that ReLU6 follows bears its name behind it.
+    """
     graph = Graph(state)
     graph.weights += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("zero", 0), ("six", 6))]
     x = graph.add("Transpose", ["images"], "planes", perm=[0, 3, 1, 2])
@@ -70,17 +77,27 @@ def build(state: dict[str, torch.Tensor]) -> onnx.ModelProto:
             x = graph.convolution(x, f"{name}._project_conv", f"{name}._bn2", project, clip=False)
             x = graph.add("Add", [x, begin], block) if adds else x
             before, index = channels, index + 1
-    names = {"stem": 32, "block2.expand": 144, "block2": 24, "block4": 40, "block10": 112}
+    nodes, used = nodes_up_to(graph.nodes, list(names))
     made = helper.make_graph(
-        graph.nodes,
+        nodes,
         "efficientnet-lite0",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", "h", "w", 3])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, None, None]) for name, channels in names.items()],
-        graph.weights,
+        [tensor for tensor in graph.weights if tensor.name in used],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="metatrack")
     onnx.checker.check_model(model)
     return model
+
+
+def nodes_up_to(nodes: list[onnx.NodeProto], names: list[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Nodes, in order, up to the last that makes one of some outputs; and what they use."""
+    last = max(i for i, node in enumerate(nodes) if node.output[0] in names)
+    return nodes[: last + 1], {name for node in nodes[: last + 1] for name in node.input}
+
+
+LAYERS = {"stem": 32, "block2.expand": 144, "block2": 24, "block4": 40, "block10.expand": 672, "block10": 112}
+SHALLOW = ("stem", "block2.expand")
 
 
 def build_gradient(state: dict[str, torch.Tensor], layer: str = "block10.expand") -> onnx.ModelProto:
@@ -90,10 +107,8 @@ def build_gradient(state: dict[str, torch.Tensor], layer: str = "block10.expand"
     the same kernel and padding. What ReLU6 cuts off passes nothing back. Inputs are ``images`` and ``weights``, a factor for each
     element of the layer.
     """
-    forward = build(state).graph
-    nodes = [node for node in forward.node]
-    nodes = nodes[: next(i for i, node in enumerate(nodes) if node.output[0] == layer) + 1]
-    used = {name for node in nodes for name in node.input}
+    forward = build(state, {layer: 672}).graph
+    nodes = list(forward.node)
     shapes = {tensor.name.removesuffix(".half"): tensor.dims for tensor in forward.initializer}
     backward, gradients = [], {layer: ["weights"]}
 
@@ -141,13 +156,17 @@ def build_gradient(state: dict[str, torch.Tensor], layer: str = "block10.expand"
             helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["n", None, None, None]),
         ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (layer, "gradient")],
-        [tensor for tensor in forward.initializer if tensor.name in used or tensor.name in ("zero", "six")],
+        forward.initializer,
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="metatrack")
 
 
 if __name__ == "__main__":
     weights = torch.load(imagenet_path(None), map_location="cpu", weights_only=True)
-    for name, model in (("lite0.onnx", build(weights)), ("lite0-gradient.onnx", build_gradient(weights))):
+    for name, model in (
+        ("lite0.onnx", build(weights, LAYERS)),
+        ("lite0-shallow.onnx", build(weights, {name: LAYERS[name] for name in SHALLOW})),
+        ("lite0-gradient.onnx", build_gradient(weights)),
+    ):
         onnx.save(model, str(OUT / name))
         print(f"{OUT / name}: {(OUT / name).stat().st_size / 1e6:.1f} MB")

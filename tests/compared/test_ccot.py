@@ -93,6 +93,20 @@ def test_penalty_is_the_product_with_the_square_of_the_window():
     np.testing.assert_allclose(penalty.apply(filters), resized(np.fft.rfft2(values), 9, 9), atol=1e-4)
 
 
+@pytest.mark.parametrize("target", [(30, 5), (5, 30)])
+def test_penalty_of_long_targets_grows_along_the_short_side(target):
+    """Of a tall target's window all but one row of coefficients is dropped, of a wide one's all but a column: neither is constant."""
+    penalty = Penalty(60, target, 0.1, 3.0)
+    assert penalty.order >= 2
+    dense = penalty.window(301)
+    across = dense if target[0] > target[1] else dense.T
+    assert across[150, 0] > 10 * across[150, 150]
+    filters = coefficients(np.random.default_rng(0).normal(size=(1, 9, 9)).astype(np.float32))
+    values = np.fft.irfft2(resized(filters, 301, 301), s=(301, 301)) * dense**2
+    expected = resized(np.fft.rfft2(values), 9, 9)
+    np.testing.assert_allclose(penalty.apply(filters), expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_joint_system_equals_a_dense_one():
     """Two blocks, 2 channels of 7 and 3 of 3 coefficients a side: at each frequency, those channels that reach it."""
     rng = np.random.default_rng(0)

@@ -187,7 +187,8 @@ def solve(model: CcotTarget, steps: int) -> None:
     for channels, size in joint.blocks:
         energy = resized(energies[channels], size, size)
         mixed = 0.99 * (0.5 * energy + 0.5 * energy.mean(axis=0)) + 0.01 * penalty.energy
-        diagonal[channels] += resized(mixed - 1, width, width)  # beyond a block's coefficients, where all is 0, it stays 1
+        padded = resized(mixed, width, width)
+        diagonal[channels] = np.where(padded > 0, padded, 1)  # beyond a block's coefficients, where all is 0, it is 1
     model.filter, model.direction = conjugate_gradients(
         apply,
         model.right,

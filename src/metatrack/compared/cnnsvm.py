@@ -10,13 +10,11 @@ a box.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +23,12 @@ import onnxruntime as ort
 from metatrack.arrays import Bools, Float32, Float64
 from metatrack.compared.correlation import Found, Target, subwindow
 from metatrack.compared.follower import Follower
+from metatrack.compared.networks import file_hashes, graph_file, lite0, lite0_file
 from metatrack.compared.patches import resized
 from metatrack.compared.svm import solve_dual
 from metatrack.geometry import Box, Image, iou
 
-FILE = files("metatrack.compared").joinpath("lite0-gradient.onnx")
+GRADIENT = "lite0-gradient.onnx"
 """Made by ``tools/export_lite0.py``."""
 LAYER, CHANNELS, CELLS = "block10.expand", 672, 9
 CROP = 129
@@ -52,28 +51,27 @@ NEGATIVE = 0.3
 MEMORY = 30
 """Frames whose saliency makes the appearance model (m of the paper)."""
 BATCH = 2
-"""Crops that the network sees at once: with more, its maps leave the processor's cache, and a frame takes half as long again."""
+"""Crops that a network sees at once: with more, its maps leave the processor's cache."""
 
 
 class SaliencyNetwork:
     """The features of crops, and how a weighted sum of them changes with each pixel."""
 
     def __init__(self) -> None:
+        self._forward = lite0(LAYER)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = ort.InferenceSession(FILE.read_bytes(), options, providers=["CPUExecutionProvider"])
-        self._run = ort.RunOptions()
-        self._run.only_execute_path_to_fetches = True  # else features would cost as much as gradients
+        self._session = ort.InferenceSession(graph_file(GRADIENT), options, providers=["CPUExecutionProvider"])
+        cells = np.arange(CELLS) // POOL
+        one = (cells[:, None] == np.arange(CELLS // POOL)).astype(np.float32) / POOL
+        self._pool = np.kron(one, one)  # (81, 9): a map's cells to a feature's
 
     def features(self, crops: Image) -> Float32:
         """``(n, 129, 129, 3)`` RGB to ``(n, 6048)``."""
         parts = []
         for begin in range(0, len(crops), BATCH):
-            part = crops[begin : begin + BATCH]
-            none = np.zeros((len(part), CHANNELS, CELLS, CELLS), np.float32)
-            (maps,) = self._session.run([LAYER], {"images": _normal(part), "weights": none}, self._run)
-            cells = maps.reshape(len(part), CHANNELS, CELLS // POOL, POOL, CELLS // POOL, POOL).mean(axis=(3, 5))
-            parts.append(cells.reshape(len(part), -1))
+            (maps,) = self._forward(crops[begin : begin + BATCH])
+            parts.append((maps.reshape(-1, CELLS**2) @ self._pool).reshape(len(maps), -1))
         return np.concatenate(parts)
 
     def gradients(self, crops: Image, weights: Float32) -> Float32:
@@ -84,7 +82,7 @@ class SaliencyNetwork:
         for begin in range(0, len(crops), BATCH):
             part = crops[begin : begin + BATCH]
             given = np.ascontiguousarray(np.broadcast_to(spread, (len(part), *spread.shape[1:])))
-            parts += self._session.run(["gradient"], {"images": _normal(part), "weights": given}, self._run)
+            parts += self._session.run(["gradient"], {"images": _normal(part), "weights": given})
         return np.concatenate(parts)
 
 
@@ -153,7 +151,7 @@ class CNNSVM(Follower[CnnSvmTarget]):
     @classmethod
     def identity(cls) -> dict[str, dict[str, str]]:
         """What decides its boxes besides this package."""
-        return {"sha256": {FILE.name: hashlib.sha256(FILE.read_bytes()).hexdigest()}}
+        return file_hashes(lite0_file(LAYER), GRADIENT)
 
     def learn_first(self, target: Target) -> CnnSvmTarget:
         """See :class:`metatrack.compared.follower.Follower`."""

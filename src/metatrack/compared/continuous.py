@@ -18,6 +18,8 @@ from metatrack.compared.fourier import penalty_window
 
 KERNEL = -0.75
 """Parameter a of the cubic interpolation kernel."""
+LEARNED_AT_ONCE = 1 << 15
+"""Elements of S, few enough for the processor's cache."""
 
 
 def kernel_transform(f: npt.ArrayLike) -> Float64:
@@ -97,8 +99,8 @@ class Penalty:
         phase = np.exp(-1j * np.pi * np.fft.fftfreq(side, 1 / side) / side)  # pixels' values stand at their centres
         whole = (np.fft.fft2(window) * phase[:, None] * phase / side**2).real  # real: the window is even about the middle
         whole[np.abs(whole) < threshold * np.abs(whole).max()] = 0
-        used = np.abs(np.fft.fftfreq(side, 1 / side))[(whole != 0).any(axis=1)]
-        self.order = int(used.max(initial=0))
+        used = np.abs(np.fft.fftfreq(side, 1 / side))[(whole != 0).any(axis=1) | (whole != 0).any(axis=0)]
+        self.order = int(used.max(initial=0))  # in either direction: of a tall target's window, only rows may be left
         n = 2 * self.order + 1
         self._coefficients = resized(whole[:, : side // 2 + 1].astype(np.complex128), n, n)
         self._coefficients[0, 0] += low - self.window(8 * n + 1).min()
@@ -157,8 +159,11 @@ class Joint:
         flat = sample.reshape(len(sample), -1) * np.float32(np.sqrt(rate))
         for total, (reach, here) in zip(self._sums, self._zones):
             vectors = np.ascontiguousarray(flat[np.ix_(reach, here)].T)  # (F, d)
-            total *= np.float32(1 - rate)
-            total += vectors.conj()[:, :, None] * vectors[:, None, :]
+            step = max(1, LEARNED_AT_ONCE // len(reach) ** 2)
+            for begin in range(0, len(here), step):
+                part, some = total[begin : begin + step], vectors[begin : begin + step]
+                part *= np.float32(1 - rate)
+                part += some.conj()[:, :, None] * some[:, None, :]
 
     def apply(self, filters: Spectrum) -> Spectrum:
         """S f."""

@@ -19,7 +19,7 @@ from metatrack.arrays import Float32
 from metatrack.compared.ccot import CCOT, CCOTSettings
 from metatrack.compared.deepsrdcf import CHANNELS, LAYERS, joined
 from metatrack.compared.features import Blocks
-from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_identity, pooled
+from metatrack.compared.networks import LITE0_LAYERS, aligned, file_hashes, lite0, lite0_file, pooled
 from metatrack.compared.principal import Axes
 from metatrack.geometry import Image
 
@@ -72,7 +72,7 @@ class DeepCCOT(CCOT):
     @classmethod
     def identity(cls) -> dict[str, dict[str, str]]:
         """What decides its boxes besides this package."""
-        return lite0_identity()
+        return file_hashes(lite0_file(*SHALLOW, DEEP))
 
     def make_blocks(self) -> Blocks:
         """Colours and the network's layers."""

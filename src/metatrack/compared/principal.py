@@ -31,5 +31,6 @@ class Axes(NamedTuple):
 
     def __call__(self, maps: Float32) -> Float32:
         """Maps ``(N, C, h, w)`` on these axes, ``(N, d, h, w)``."""
-        turned = (maps.transpose(0, 2, 3, 1) - self.mean) @ self.axes
-        return np.asarray(turned.transpose(0, 3, 1, 2))
+        count, channels, rows, columns = maps.shape
+        turned = self.axes.T @ maps.reshape(count, channels, -1) - (self.mean @ self.axes)[:, None]
+        return np.asarray(turned.reshape(count, -1, rows, columns))
