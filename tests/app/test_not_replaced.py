@@ -68,13 +68,11 @@ def test_a_folder_has_one_writer(tmp_path: Path) -> None:
 def test_a_list_of_other_sequences_stays(tmp_path: Path) -> None:
     from metatrack.data.synth.writer import _is_recipe, _Job, _write_all
 
-    class Nothing:
-        pass
-
     class Composer:
-        object_paths: tuple[Path, ...] = ()
-        photo_paths: tuple[Path, ...] = ()
-        subset, config = "all", Nothing()
+        materials: tuple[Path, ...] = ()
+
+        def recipe(self) -> dict[str, str]:
+            return {"subset": "all"}
 
     (tmp_path / "list.txt").write_text("GOT-10k_Train_000001\n")
     before = contents(tmp_path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
+from metatrack.data.clips import MadeClip
 from metatrack.data.synth.backgrounds import backgrounds as draw_backgrounds
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.distractors import covers as draw_covers
@@ -51,6 +53,24 @@ class Composer:
         self._stock = Stock(objects, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))
         self.object_paths = self._stock.object_paths
         self.photo_paths = self._stock.photo_paths
+
+    @property
+    def materials(self) -> list[Path]:
+        """All files that clips may be made of."""
+        return [*self.object_paths, *self.photo_paths]
+
+    def recipe(self) -> dict[str, Any]:
+        """What the clips' bytes depend on, beside the files."""
+        return {
+            "subset": self.subset,
+            "config": vars(self.config),
+            "objects": len(self.object_paths),
+            "backgrounds": len(self.photo_paths),
+        }
+
+    def made(self, rng: Rng, length: int) -> MadeClip:
+        """As :meth:`clip`."""
+        return MadeClip(*self.clip(rng, length))
 
     def clip(self, rng: Rng, length: int) -> tuple[list[UInt8], Float64]:
         """Composes one clip.

@@ -127,6 +127,14 @@ def blend(frame: UInt8, layer: Layer) -> None:
     part[...] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
+def paste(numbers: UInt8, layer: Layer, number: int) -> None:
+    """Writes a number where the layer is opaque by more than half, in place: numbers (h, w) of the frame's objects."""
+    h, w = layer.alpha.shape
+    frame_rows, rows = _shared(0, numbers.shape[0], layer.y, h)
+    frame_columns, columns = _shared(0, numbers.shape[1], layer.x, w)
+    numbers[frame_rows, frame_columns][layer.alpha[rows, columns] > 0.5] = number
+
+
 def coverage(target: Layer, cover: Layer) -> float:
     """Share of the target's opacity that the cover hides."""
     (th, tw), (ch, cw) = target.alpha.shape, cover.alpha.shape

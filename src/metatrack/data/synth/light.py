@@ -34,11 +34,12 @@ def color_tables(rng: Rng, length: int, strength: float, drift: float) -> list[U
     return [color_table(np.exp(cast[i] + light[i]), offset[i], math.exp(contrast[i]), math.exp(gamma[i])) for i in range(length)]
 
 
-def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[UInt8, int], UInt8]:
-    """How the camera spoils the frames (size, size, 3) of a clip: a function (frame, i) -> frame.
+def camera(rng: Rng, length: int, size: int | tuple[int, int], degrade: float) -> Callable[[UInt8, int], UInt8]:
+    """How the camera spoils the frames of a clip, of this side or width and height: a function (frame, i) -> frame.
 
     ``degrade`` multiplies the probabilities of blur, smear, low resolution, grey, noise and JPEG.
     """
+    width, height = (size, size) if isinstance(size, int) else size
     soft = rng.random() < 0.25 * degrade
     sigma = walk(rng, length, rng.uniform(0.4, 1.4), 0.2, 0.3, 2.2)
     smear = rng.random() < 0.2 * degrade
@@ -50,7 +51,7 @@ def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[UInt8,
     gray = rng.random() < 0.08 * degrade
     noisy = rng.random() < 0.3 * degrade
     # One field of noise, of which each frame shows another part: cheaper than a field per frame.
-    grain = rng.normal(0, math.exp(rng.uniform(0.3, 2.3)), (size + 64, size + 64, 3)).astype(np.int16) if noisy else None
+    grain = rng.normal(0, math.exp(rng.uniform(0.3, 2.3)), (height + 64, width + 64, 3)).astype(np.int16) if noisy else None
     shifts = rng.integers(0, 64, (length, 2))
     packed = rng.random() < 0.25 * degrade
     quality = rng.integers(15, 70, length)
@@ -62,14 +63,14 @@ def camera(rng: Rng, length: int, size: int, degrade: float) -> Callable[[UInt8,
         if smear and smeared[i]:
             out = cv2.filter2D(out, -1, _line(int(taps[i]), bearing[i]))
         if coarse:
-            side = round(size / shrink[i])
-            small = cv2.resize(out, (side, side), interpolation=cv2.INTER_AREA)
-            out = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+            coarser = (round(width / shrink[i]), round(height / shrink[i]))
+            small = cv2.resize(out, coarser, interpolation=cv2.INTER_AREA)
+            out = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
         if gray:
             out = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         if grain is not None:
             y, x = shifts[i]
-            part = grain[y : y + size, x : x + size]
+            part = grain[y : y + height, x : x + width]
             out = cv2.add(out, part[..., :1].repeat(3, 2) if gray else part, dtype=cv2.CV_8U)
         if packed:
             _, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(quality[i])])

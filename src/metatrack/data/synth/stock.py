@@ -22,51 +22,29 @@ BLOB_SIDE = 128
 """Side in pixels of a shape cut from a photograph."""
 
 
-class Stock:
-    """Objects (a few hundred small images) are read at once; photographs are read when first used, and kept.
+class Photographs:
+    """Photographs, read when first used, and kept.
 
     Args:
-        objects: folder or folders of images with transparency.
-        backgrounds: folder or folders of photographs.
-        subset: the part of either that is used.
-        recolor: share of the squares of photographs whose channels are permuted.
+        roots: folders of photographs.
+        subset: the part that is used.
+        recolor: share of the squares whose channels are permuted.
 
     Raises:
         FileNotFoundError: a folder does not exist.
-        ValueError: a folder holds nothing usable, or nothing of this subset.
+        ValueError: the folders hold nothing of this subset.
     """
 
-    def __init__(
-        self, objects: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float
-    ) -> None:
+    def __init__(self, roots: list[Path], subset: Subset, recolor: float) -> None:
         self.recolor = recolor
-        object_roots = as_roots(objects)
-        photo_roots = as_roots(backgrounds)
-        candidates = [path for path in image_files(object_roots) if in_subset(path, subset)]
-        found = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
-        if not found:
+        photos = find_photos(roots)
+        self.paths = [path for path in photos if in_subset(path, subset)]
+        if not self.paths:
             raise ValueError(
-                f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(object_roots)}: needed "
-                f"are detailed images with transparency, at least {MIN_OBJECT_SIDE} px long"
-            )
-        self.object_paths = list(found)
-        self._objects = list(found.values())
-        photos = find_photos(photo_roots)
-        self.photo_paths = [path for path in photos if in_subset(path, subset)]
-        if not self.photo_paths:
-            raise ValueError(
-                f"no usable background of subset {subset!r} in {_names(photo_roots)}: needed are photographs of at least "
+                f"no usable background of subset {subset!r} in {_names(roots)}: needed are photographs of at least "
                 f"{MIN_PHOTO_SIDE} px on either side ({len(photos)} before the split)"
             )
         self._photos: dict[int, UInt8] = {}
-
-    def thing(self, rng: Rng, blob: float) -> Cutout:
-        """With probability ``blob`` a random shape cut from a photograph, else a random object, half of them mirrored."""
-        if rng.random() < blob:
-            alpha = draw_shape(rng, BLOB_SIDE)
-            return Cutout(self.square(rng, 60, 500, BLOB_SIDE, 9.0), alpha)
-        cutout = self._objects[int(rng.integers(len(self._objects)))].shrunk(WORK_SIDE)
-        return cutout.mirrored() if rng.random() < 0.5 else cutout
 
     def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
         """A random square of a random photograph, side in [low, high] px (log-uniform), at (size, size, 3) pixels.
@@ -91,14 +69,58 @@ class Stock:
 
     def _part(self, rng: Rng, low: float, high: float) -> UInt8:
         """A square of a photograph as it is: (side, side, 3), side in [low, high] or what the photograph has."""
-        index = int(rng.integers(len(self.photo_paths)))
+        index = int(rng.integers(len(self.paths)))
         if index not in self._photos:
-            self._photos[index] = read_photo(self.photo_paths[index])
+            self._photos[index] = read_photo(self.paths[index])
         photo = self._photos[index]
         height, width = photo.shape[:2]
         side = int(min(height, width, math.exp(rng.uniform(math.log(low), math.log(high)))))
         x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
         return photo[y : y + side, x : x + side]
+
+
+class Stock:
+    """Objects (a few hundred small images) are read at once; photographs are read when first used, and kept.
+
+    Args:
+        objects: folder or folders of images with transparency.
+        backgrounds: folder or folders of photographs.
+        subset: the part of either that is used.
+        recolor: share of the squares of photographs whose channels are permuted.
+
+    Raises:
+        FileNotFoundError: a folder does not exist.
+        ValueError: a folder holds nothing usable, or nothing of this subset.
+    """
+
+    def __init__(
+        self, objects: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float
+    ) -> None:
+        object_roots = as_roots(objects)
+        photo_roots = as_roots(backgrounds)
+        candidates = [path for path in image_files(object_roots) if in_subset(path, subset)]
+        found = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
+        if not found:
+            raise ValueError(
+                f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(object_roots)}: needed "
+                f"are detailed images with transparency, at least {MIN_OBJECT_SIDE} px long"
+            )
+        self.object_paths = list(found)
+        self._objects = list(found.values())
+        self._photographs = Photographs(photo_roots, subset, recolor)
+        self.photo_paths = self._photographs.paths
+
+    def thing(self, rng: Rng, blob: float) -> Cutout:
+        """With probability ``blob`` a random shape cut from a photograph, else a random object, half of them mirrored."""
+        if rng.random() < blob:
+            alpha = draw_shape(rng, BLOB_SIDE)
+            return Cutout(self.square(rng, 60, 500, BLOB_SIDE, 9.0), alpha)
+        cutout = self._objects[int(rng.integers(len(self._objects)))].shrunk(WORK_SIDE)
+        return cutout.mirrored() if rng.random() < 0.5 else cutout
+
+    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
+        """See :meth:`Photographs.square`."""
+        return self._photographs.square(rng, low, high, size, detail)
 
 
 def _names(roots: list[Path]) -> str:

@@ -14,25 +14,30 @@ from pathlib import Path
 
 import numpy as np
 
+from metatrack.arrays import UInt8
 from metatrack.claims import alone
-from metatrack.data.synth.composer import Composer
+from metatrack.data.clips import MadeClip, Maker
 from metatrack.files import take_place, write_atomically
 from metatrack.opencv import require_opencv
 from metatrack.typed import read_json
 
 cv2 = require_opencv("the composer of synthetic clips")
 
+GONE = 0.1
+"""Where less of the target than this share is to be seen, it is absent."""
+
 
 @dataclass(frozen=True)
 class _Job:
     """What the clips of one call have in common."""
 
-    composer: Composer
+    maker: Maker
     folder: Path
     prefix: str
     length: int
     seed: int
     quality: int
+    masks: bool = False
 
     def clip_folder(self, index: int) -> Path:
         return self.folder / f"{self.prefix}-{index:06d}"
@@ -40,21 +45,41 @@ class _Job:
     def write(self, index: int) -> None:
         """Writes one clip into a temporary folder and renames it: a clip is there whole or not at all."""
         final = self.clip_folder(index)
-        frames, boxes = self.composer.clip(np.random.default_rng([self.seed, index]), self.length)
+        clip = self.maker.made(np.random.default_rng([self.seed, index]), self.length)
         part = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=self.folder))
         try:
-            for i, frame in enumerate(frames):
-                path = part / f"{i + 1:08d}.jpg"
-                bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-                if not cv2.imwrite(os.fspath(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, self.quality]):
-                    raise OSError(f"cannot write {path}")
-            rows = [",".join(f"{v:.4f}" for v in box) for box in boxes]
-            (part / "groundtruth.txt").write_text("\n".join(rows) + "\n", encoding="ascii")
+            self._write_frames(part, clip)
+            _write_labels(part, clip)
             part.chmod(0o755)  # mkdtemp's 0700 would keep others from reading the clip
             take_place(part, final)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+
+    def _write_frames(self, folder: Path, clip: MadeClip) -> None:
+        for i, frame in enumerate(clip.frames):
+            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            _write_image(folder / f"{i + 1:08d}.jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        if self.masks and clip.numbers is not None:
+            (folder / "masks").mkdir()
+            for i, numbers in enumerate(clip.numbers):
+                _write_image(folder / "masks" / f"{i + 1:08d}.png", numbers, [])
+
+
+def _write_image(path: Path, image: UInt8, how: list[int]) -> None:
+    if not cv2.imwrite(os.fspath(path), image, how):
+        raise OSError(f"cannot write {path}")
+
+
+def _write_labels(folder: Path, clip: MadeClip) -> None:
+    """The boxes, and where it is known what is to be seen of the target, the labels of GOT-10k: absence, and cover in eighths."""
+    rows = [",".join(f"{v:.4f}" for v in box) for box in clip.boxes]
+    (folder / "groundtruth.txt").write_text("\n".join(rows) + "\n", encoding="ascii")
+    if clip.visible is not None:
+        gone = clip.visible < GONE
+        cover = np.where(gone, 0, np.maximum(1, np.rint(8 * clip.visible))).astype(int)
+        (folder / "absence.label").write_text("".join(f"{int(each)}\n" for each in gone), encoding="ascii")
+        (folder / "cover.label").write_text("".join(f"{each}\n" for each in cover), encoding="ascii")
 
 
 _job: _Job | None = None  # of a worker process: sent once, since it holds all objects
@@ -75,18 +100,14 @@ def _work(index: int) -> None:
 
 def _recipe(job: _Job) -> str:
     """All that the bytes of the clips depend on, as JSON."""
-    composer = job.composer
     material = hashlib.sha256()
-    for path in [*composer.object_paths, *composer.photo_paths]:
+    for path in job.maker.materials:
         material.update(f"{path.name}:{path.stat().st_size}\n".encode())
     recipe = {
         "seed": job.seed,
         "length": job.length,
         "quality": job.quality,
-        "subset": composer.subset,
-        "config": vars(composer.config),
-        "objects": len(composer.object_paths),
-        "backgrounds": len(composer.photo_paths),
+        **job.maker.recipe(),
         "material": material.hexdigest()[:16],
     }
     return json.dumps(recipe, indent=1) + "\n"
@@ -101,7 +122,7 @@ def _is_recipe(path: Path) -> bool:
 
 
 def write_clips(
-    composer: Composer,
+    maker: Maker,
     out: Path,
     clips: int,
     length: int,
@@ -111,12 +132,26 @@ def write_clips(
     name_prefix: str = "synth",
     quality: int = 92,
     processes: int = 1,
+    masks: bool = False,
 ) -> Path:
     """Writes clips in GOT-10k layout: ``<out>/<split>/<prefix>-000000/00000001.jpg ...``, ``groundtruth.txt``, ``list.txt``.
 
-    Clip i depends on ``[seed, i]``, the length, and the composer's material and config alone: the same call gives the same
+    Where the maker knows what is to be seen of the target, ``absence.label`` and ``cover.label`` are written too.
+    MadeClip i depends on ``[seed, i]``, the length, and the maker's material and config alone: the same call gives the same
     bytes, whatever was there before and however many processes write. Clips that exist are skipped, so that a call that was
     interrupted is resumed by repeating it, and more clips are added by a larger ``clips``.
+
+    Args:
+        maker: a :class:`metatrack.data.synth.Composer` or another maker.
+        out: folder of the data set.
+        clips: number of clips.
+        length: frames of a clip.
+        seed: of everything random.
+        split: folder of the clips below ``out``.
+        name_prefix: how the clips' names begin.
+        quality: of the JPEG files.
+        processes: that write at once.
+        masks: numbers of objects are written too, where the maker knows them: ``masks/00000001.png`` beside the frames.
 
     Returns:
         The folder ``<out>/<split>``.
@@ -129,7 +164,7 @@ def write_clips(
         raise ValueError(f"clips={clips}, length={length} and processes={processes} must be at least 1")
     folder = Path(out) / split
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(composer, folder, name_prefix, length, seed, quality)
+    job = _Job(maker, folder, name_prefix, length, seed, quality, masks)
     with alone(folder / ".lock", folder):
         _write_all(job, clips, processes)
     return folder
