@@ -56,6 +56,8 @@ COMMANDS = {
     ),
     "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
     "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),
+    "data models": Command("app.data:PackOptions", "app.data:models", "render", "pack 3D models for rendered clips"),
+    "data render": Command("app.data:RenderOptions", "app.data:render", "render", "render clips of 3D models"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Fetches the material of the synthetic composer: five packages of Debian's archive, unpacked without installation.
+"""Fetches the material of synthetic and rendered clips: packages of Debian's archive, unpacked without installation.
 
 Licences differ by picture and are stated in each package's ``usr/share/doc/<package>/copyright``, which is unpacked with it.
 """
@@ -23,6 +23,8 @@ PACKAGES = (
 )
 OBJECTS = Path("usr/share/tuxpaint/stamps")
 BACKGROUNDS = (Path("usr/share/backgrounds"), Path("usr/share/wallpapers"))
+MODELS_PACKAGE = "sweethome3d-furniture"
+MODELS = Path("usr/share/sweethome3d/furniture")
 REMEDY = (
     "the synthetic composer takes any folder of images with transparency and any folder of photographs: name your own, or unpack "
     f"the packages {', '.join(PACKAGES)} by hand (packages.debian.org; a .deb is an ar archive that holds data.tar)"
@@ -31,13 +33,14 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Material:
-    """Folders for :class:`metatrack.data.synth.Composer`."""
+    """Folders for :class:`metatrack.data.synth.Composer`, and of 3D models for :func:`metatrack.data.render.pack`."""
 
     objects: Path
     backgrounds: tuple[Path, ...]
+    models: Path | None = None
 
 
-def fetch_material(out: Path) -> Material:
+def fetch_material(out: Path, *, models: bool = False) -> Material:
     """Downloads and unpacks the packages below ``out``; packages that are there already are not fetched again.
 
     Needs Debian or a descendant and its package lists (``apt-get update``), about 500 MB of disk, no root.
@@ -49,12 +52,12 @@ def fetch_material(out: Path) -> Material:
     out = Path(out).absolute()  # dpkg runs in another folder
     out.mkdir(parents=True, exist_ok=True)
     with alone(out / ".lock", out):
-        for package in PACKAGES:
+        for package in (*PACKAGES, *([MODELS_PACKAGE] if models else [])):
             # A package's own documentation is its mark of completion: it is moved here last (see _unpack).
             if not (out / "usr/share/doc" / package).is_dir():
                 _unpack(package, out)
-    material = Material(out / OBJECTS, tuple(out / path for path in BACKGROUNDS))
-    for folder in (material.objects, *material.backgrounds):
+    material = Material(out / OBJECTS, tuple(out / path for path in BACKGROUNDS), out / MODELS if models else None)
+    for folder in (material.objects, *material.backgrounds, *([out / MODELS] if models else [])):
         if not folder.is_dir():
             raise RuntimeError(f"{folder} is not in the packages that were fetched: their layout has changed; {REMEDY}")
     return material

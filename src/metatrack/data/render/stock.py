@@ -1,0 +1,91 @@
+"""The stock of models and photographs that a renderer draws from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from metatrack.arrays import Rng, UInt8
+from metatrack.data.render.model import Mesh, read_model
+from metatrack.data.render.pack import ModelRow, read_table
+from metatrack.data.synth.files import TRAIN_SHARE, Subset, as_roots
+from metatrack.data.synth.stock import Photographs
+
+KEPT = 96
+"""Models kept in memory."""
+ANIMATED_SHARE = 0.3
+"""Share of the draws that are articulated figures, where there are some: there are few, and they are what cut-outs lack."""
+
+
+def model_key(name: str) -> str:
+    """What the models share that are variants of one: ``Scopia-chair3`` and ``Scopia-chair`` are one, for the split.
+
+    >>> model_key("sweethome3d-Scopia-chair_03"), model_key("quaternius-fish_pack-Fish1")
+    ('sweethome3d-scopia-chair', 'quaternius-fish_pack-fish')
+    """
+    return re.sub(r"[-_ ]*\d*(-\d+)?$", "", name.lower()) or name.lower()
+
+
+def in_models_subset(name: str, subset: Subset) -> bool:
+    """Whether a model belongs to a subset: by a hash of :func:`model_key`, the same on every machine."""
+    if subset == "all":
+        return True
+    digest = hashlib.blake2b(model_key(name).encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") / 2**64 < TRAIN_SHARE) == (subset == "train")
+
+
+class ModelStock:
+    """Models, read when drawn and kept for a while, and photographs.
+
+    Args:
+        models: folder or folders of packed models (:func:`metatrack.data.render.pack.pack`).
+        backgrounds: folder or folders of photographs.
+        subset: the part of either that is used.
+        recolor: share of the squares of photographs whose channels are permuted.
+
+    Raises:
+        FileNotFoundError: a folder does not exist, or holds no table of models.
+        ValueError: a folder holds nothing of this subset.
+    """
+
+    def __init__(self, models: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float) -> None:
+        self.photographs = Photographs(as_roots(backgrounds), subset, recolor)
+        folders = as_roots(models)
+        usable = [
+            (folder / row.file, row)
+            for folder in folders
+            for row in read_table(folder)
+            if row.file is not None and in_models_subset(row.name, subset)
+        ]
+        if not usable:
+            raise ValueError(
+                f"no model of subset {subset!r} in {', '.join(map(str, folders))}; `metatrack data models` makes them"
+            )
+        self.rows: list[ModelRow] = [row for _, row in usable]
+        self.paths = [path for path, _ in usable]
+        self._animated = [i for i, row in enumerate(self.rows) if row.animated]
+        self._rigid = [i for i, row in enumerate(self.rows) if not row.animated]
+        self._kept: OrderedDict[int, Mesh] = OrderedDict()
+
+    def model(self, rng: Rng) -> Mesh:
+        """A random model, drawn the more often the fewer there are of its source."""
+        animated, pick = rng.random() < ANIMATED_SHARE, rng.random()
+        group = self._animated if (animated and self._animated) or not self._rigid else self._rigid
+        return self._read(group[int(pick * len(group))])
+
+    def _read(self, index: int) -> Mesh:
+        if index not in self._kept:
+            while len(self._kept) >= KEPT:
+                self._kept.popitem(last=False)
+            self._kept[index] = read_model(self.paths[index])
+        self._kept.move_to_end(index)
+        return self._kept[index]
+
+    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
+        """See :meth:`metatrack.data.synth.stock.Photographs.square`."""
+        return np.asarray(self.photographs.square(rng, low, high, size, detail))
