@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth more train-lite meta-lite train-paper train-lite-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite train-paper train-lite-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -33,7 +33,7 @@ lint: $(VENV)/dev.stamp  ## ruff: rules and format
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
+pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp $(VENV)/mesa.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## the documentation site, in site/; a link that leads nowhere is an error
@@ -59,6 +59,14 @@ synth: $(VENV)/train.stamp material  ## synthetic clips for training and validat
 	$(BIN)/metatrack data synth $(PICTURES) --out $(DATA)/synth --subset train --clips 2600 --length 8 --seed 1
 	$(BIN)/metatrack data synth $(PICTURES) --out $(DATA)/synth --subset val --clips 500 --length 12 --seed 2
 PICTURES = --objects $(DATA)/material/usr/share/tuxpaint/stamps --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers
+
+render: $(VENV)/render.stamp  ## rendered clips for training, and longer videos for validation
+	$(BIN)/metatrack data material --out $(DATA)/material --models
+	$(BIN)/metatrack data models --folders $(DATA)/material/usr/share/sweethome3d/furniture --source sweethome3d --out $(DATA)/models
+	test ! -d $(MIRROR)/trebeljahr+quaternius-showcase || $(BIN)/python -m tools.collect.models --mirror $(MIRROR) --out $(DATA)/models
+	$(BIN)/metatrack data render $(SCENES) --out $(DATA)/render --subset train --clips 3000 --length 18 --seed 21
+	$(BIN)/metatrack data render $(SCENES) --out $(DATA)/render --subset val --filmed --clips 30 --length 240 --seed 31
+SCENES = --models $(DATA)/models --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers $(wildcard $(DATA)/more/photos)
 
 more:  ## further stills and clips, from public repositories mirrored in $(MIRROR) (tools/collect)
 	$(BIN)/python -m tools.collect.stills --mirror $(MIRROR) --out $(DATA)/more
@@ -141,6 +149,17 @@ $(VENV)/chromium.stamp: $(VENV)/bare.stamp
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1
 	@touch $@
 
+# For the renderer's tests: OpenGL without a display. The same holds here.
+$(VENV)/mesa.stamp: $(VENV)/bare.stamp
+	-@ldconfig -p 2>/dev/null | grep -q libEGL_mesa || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MESA); } >/dev/null 2>&1
+	@touch $@
+MESA = libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri
+
+$(VENV)/render.stamp: $(VENV)/core.stamp $(VENV)/mesa.stamp pyproject.toml
+	$(INSTALL) --editable '.[render]'
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
 	$(INSTALL) --editable '.[dev]'
-	@touch $@ $(VENV)/train.stamp $(VENV)/core.stamp
+	@touch $@ $(VENV)/train.stamp $(VENV)/render.stamp $(VENV)/core.stamp
