@@ -63,7 +63,7 @@ PICTURES = --objects $(DATA)/material/usr/share/tuxpaint/stamps --backgrounds $(
 render: $(VENV)/render.stamp  ## rendered clips for training, and longer videos for validation
 	$(BIN)/metatrack data material --out $(DATA)/material --models
 	$(BIN)/metatrack data models --folders $(DATA)/material/usr/share/sweethome3d/furniture --source sweethome3d --out $(DATA)/models
-	test ! -d $(MIRROR)/trebeljahr+quaternius-showcase || $(BIN)/python -m tools.collect.models --mirror $(MIRROR) --out $(DATA)/models
+	test ! -d $(MIRROR) || $(BIN)/python -m tools.collect.models --mirror $(MIRROR) --out $(DATA)/models
 	$(BIN)/metatrack data render $(SCENES) --out $(DATA)/render --subset train --clips 3000 --length 18 --seed 21
 	$(BIN)/metatrack data render $(SCENES) --out $(DATA)/render --subset val --filmed --clips 30 --length 240 --seed 31
 SCENES = --models $(DATA)/models --backgrounds $(DATA)/material/usr/share/backgrounds $(DATA)/material/usr/share/wallpapers $(wildcard $(DATA)/more/photos)

@@ -323,7 +323,7 @@ def test_fetch_unpacks_each_package_once(tmp_path: Path, monkeypatch: pytest.Mon
             (folder / f"{package}_1.deb").write_bytes(b"")
             return
         tree = folder / command[3]  # the program's own folder is this one: a path of ours must not be relative
-        for part in (material.OBJECTS, *material.BACKGROUNDS, Path("usr/share/doc") / package):
+        for part in (material.OBJECTS, *material.BACKGROUNDS, material.MODELS, Path("usr/share/doc") / package):
             (tree / part).mkdir(parents=True)
             (tree / part / f"{package}.txt").write_text(package)
 
@@ -339,3 +339,6 @@ def test_fetch_unpacks_each_package_once(tmp_path: Path, monkeypatch: pytest.Mon
     calls.clear()
     material.fetch_material(tmp_path)
     assert {package for _, package in calls} == {material.PACKAGES[2]}
+    calls.clear()
+    assert material.fetch_material(tmp_path, models=True).models == tmp_path / material.MODELS
+    assert {package for _, package in calls} == {material.MODELS_PACKAGE}

@@ -54,7 +54,6 @@ class ModelStock:
     """
 
     def __init__(self, models: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float) -> None:
-        self.photographs = Photographs(as_roots(backgrounds), subset, recolor)
         folders = as_roots(models)
         usable = [
             (folder / row.file, row)
@@ -66,6 +65,7 @@ class ModelStock:
             raise ValueError(
                 f"no model of subset {subset!r} in {', '.join(map(str, folders))}; `metatrack data models` makes them"
             )
+        self.photographs = Photographs(as_roots(backgrounds), subset, recolor)
         self.rows: list[ModelRow] = [row for _, row in usable]
         self.paths = [path for path, _ in usable]
         self._animated = [i for i, row in enumerate(self.rows) if row.animated]
