@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from metatrack.bundling.export import HALF_FROM
+from metatrack.bundling.storage import HALF_FROM
 
 
 def round_to_half(module: nn.Module) -> None:

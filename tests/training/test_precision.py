@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
 from metatrack.model.processor import multiplies_bfloat16, onednn_takes  # noqa: E402
+from metatrack.training import precision  # noqa: E402
 from metatrack.training.precision import choose_precision  # noqa: E402
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -74,19 +75,20 @@ def test_auto_takes_what_this_processor_multiplies():
 @pytest.mark.parametrize(
     ("can", "fast", "asked", "began", "name", "why"),
     [
-        (True, True, "auto", None, "bfloat16", "the GPU has instructions for it"),
-        (True, False, "auto", None, "float32", "the GPU has no instructions for bfloat16"),
+        (True, True, "auto", None, "bfloat16", "the processor has instructions for it"),
+        (True, False, "auto", None, "float32", "the processor has no instructions for bfloat16"),
         (True, True, "auto", "float32", "float32", "the interrupted run began with it"),
         (True, False, "auto", "bfloat16", "bfloat16", "the interrupted run began with it"),
-        (False, False, "auto", "bfloat16", "float32", "the GPU has no instructions for bfloat16"),
-        (True, False, "bfloat16", "float32", "bfloat16", "as asked, though the GPU has no instructions for it"),
+        (False, False, "auto", "bfloat16", "float32", "the processor has no instructions for bfloat16"),
+        (True, False, "bfloat16", "float32", "bfloat16", "as asked, though the processor has no instructions for it"),
         (True, True, "float32", "bfloat16", "float32", "as asked"),
     ],
 )
-def test_decisions_for_a_gpu(monkeypatch, can, fast, asked, began, name, why):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: can if including_emulation else fast)
-    chosen = choose_precision(asked, began, "cuda")
-    assert (chosen.name, chosen.why, chosen.device) == (name, why, "cuda")
+def test_decisions(monkeypatch, can, fast, asked, began, name, why):
+    monkeypatch.setattr(precision, "onednn_takes", lambda dtype: can)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
+    chosen = choose_precision(asked, began)
+    assert (chosen.name, chosen.why) == (name, why)
 
 
 def test_autocast_rounds_or_leaves_alone():

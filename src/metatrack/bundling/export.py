@@ -10,16 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from metatrack.arrays import Float32
 from metatrack.bundling.graphs import GraphSpec, graph_specs
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
 from metatrack.bundling.replacing import replacing_bundle
-from metatrack.bundling.storage import store_bytes
+from metatrack.bundling.storage import store_bytes, store_half
 from metatrack.bundling.strip import strip
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
@@ -33,8 +31,6 @@ from metatrack.training.sampling import BoxPair
 
 SMALL = {"box_search.small_size": 191}
 """Small contexts, for a new model with a box head: its graphs take contexts of any size; graphs of older bundles do not."""
-HALF_FROM = 256
-"""Weights of fewer elements stay in float32."""
 
 
 @dataclass(frozen=True)
@@ -149,22 +145,3 @@ def export_graph(spec: GraphSpec, path: Path) -> None:
     strip(model)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
-
-
-def store_half(model: onnx.ModelProto) -> None:
-    """Replaces every large float32 weight by a float16 one and a cast, in place: half the size, the same arithmetic."""
-    graph = model.graph
-    casts = []
-    for i, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < HALF_FROM:
-            continue
-        values = numpy_helper.to_array(tensor).astype(np.float16)
-        if not np.isfinite(values).all():
-            raise ValueError(f"weight {tensor.name} does not fit float16")
-        half = numpy_helper.from_array(values, tensor.name + "_half")
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
-        graph.initializer[i].CopyFrom(half)
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])
-    # Shapes recorded for the float32 initializers are still right, as they are now outputs of the casts.

@@ -1,4 +1,4 @@
-"""The networks as graphs: what goes through each, with which shapes, and which of them may differ from call to call."""
+"""What is exported: a graph each, with which shapes, and which of them may differ from call to call."""
 
 from __future__ import annotations
 
@@ -10,58 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from metatrack.bundling.quantise import EmbedGraph
 from metatrack.geometry import PARTS, SEARCH_SIZE
-from metatrack.model.box import BoxNetwork, locate
-from metatrack.model.learners import Learner, target_kernels
+from metatrack.model.box import BoxNetwork
+from metatrack.model.graphs import AdaptGraph, EmbedGraph, LocateGraph, MatchGraph
+from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork, Readout
-from metatrack.model.meta import SUPPORT, TARGET_KERNELS, adapted_response
-
-
-class MatchGraph(nn.Module):
-    """Equations (1) and (4): features of templates and contexts, and w_target (of no rows before the first update) -> logits."""
-
-    weight: Tensor
-    bias: Tensor
-    gain: Tensor
-    offset: Tensor
-
-    def __init__(self, readout: Readout) -> None:
-        super().__init__()
-        for name, value in readout._asdict().items():
-            self.register_buffer(name, value.detach().clone())
-
-    @property
-    def readout(self) -> Readout:
-        """Of the network."""
-        return Readout(self.weight, self.bias, self.gain, self.offset)
-
-    def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
-        return adapted_response(template, search, self.readout, w_target)
-
-
-class LocateGraph(MatchGraph):
-    """Equation (4) and the box head for n targets: features, w_target of each, sizes -> response, score, sides."""
-
-    def __init__(self, network: BoxNetwork) -> None:
-        super().__init__(network.readout())
-        self.head = network.box
-
-    def forward(  # type: ignore[override]
-        self, template: Tensor, target: Tensor, search: Tensor, w_target: Tensor, size: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return locate(self.head, template, target, search, self.readout, w_target, size)
-
-
-class AdaptGraph(MatchGraph):
-    """Equations (2) and (3): template, M contexts and their labels -> w_target."""
-
-    def __init__(self, readout: Readout, learner: Learner) -> None:
-        super().__init__(readout)
-        self.learner = learner
-
-    def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        return target_kernels(self.learner, template, support[None], labels[None], self.readout)[0]
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 
 
 @dataclass(frozen=True)
@@ -91,7 +45,7 @@ def graph_specs(network: MatchingNetwork, learner: Learner | None) -> Iterator[G
         size, parts = torch.rand(3, 2) * 60 + 30, torch.randn(3, c, PARTS, PARTS)
         yield GraphSpec(
             "locate",
-            LocateGraph(network),
+            LocateGraph(network.readout(), network.box),
             (template, parts, search, torch.randn(3, TARGET_KERNELS, c), size),
             ({0: n}, {0: n}, {0: n, 2: cells, 3: cells}, {0: n, 1: rows}, {0: n}),
         )

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
@@ -16,8 +15,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from metatrack.arrays import Array
+from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
 from metatrack.model.features import LiteTrunk, Trunk, TrunkName
+from metatrack.model.graphs import EmbedGraph
 from metatrack.training.sampling import BoxPair, PairSampler
 
 Feed = Mapping[str, Array]
@@ -33,19 +34,8 @@ def calibration_pairs(sampler: PairSampler, count: int = PAIRS) -> list[BoxPair]
     return [sampler.box_pair(index) for index in range(count)]
 
 
-class EmbedGraph(nn.Module):
-    """uint8 ``(n, s, s, 3)`` -> penultimate features ``(n, C, h, w)``."""
-
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.trunk.embed(crops.permute(0, 3, 1, 2).float())
-
-
 class FoldedEmbedGraph(nn.Module):
-    """The same for a :class:`LiteTrunk`, whose upper level is doubled after its last norm and its neck, not before them.
+    """As :class:`EmbedGraph`, for a :class:`LiteTrunk`, whose upper level is doubled after its last norm and its neck.
 
     All three are linear, so the answer is the same. Norm and neck are folded into one layer, which has a quarter of the cells to
     work on.
@@ -203,15 +193,3 @@ def read_bytes(model: onnx.ModelProto) -> None:
 
 def _only(nodes: Sequence[onnx.NodeProto], kind: str) -> onnx.NodeProto | None:
     return nodes[0] if len(nodes) == 1 and nodes[0].op_type == kind else None
-
-
-def to_float(model: onnx.ModelProto) -> None:
-    """Undoes ``store_half``: every float16 weight and its cast become a float32 weight, in place."""
-    graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in stored]:
-        tensor = stored[node.input[0]]
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        graph.initializer.remove(tensor)
-        graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-        graph.node.remove(node)

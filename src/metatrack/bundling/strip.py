@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
-
-from metatrack.files import write_atomically
-from metatrack.runtime.bundle import CARD, file_facts
 
 NOTES = ("doc_string", "metadata_props")
 """Fields of ONNX messages for people and tools: torch writes the stack of every operator there, with the paths of its files."""
@@ -38,24 +33,3 @@ def _messages(message: Message) -> Iterator[Message]:
         if field.message_type is not None:
             for each in value if not isinstance(value, Message) else (value,):
                 yield from _messages(each)
-
-
-def strip_bundle(folder: Path) -> int:
-    """Strips all graphs of a bundle and writes their new hashes into its card.
-
-    Returns:
-        How many bytes shorter the graphs are.
-    """
-    path = folder / CARD
-    card = json.loads(path.read_text(encoding="utf-8"))
-    saved = 0
-    for name, facts in card["files"].items():
-        file = folder / name
-        model = onnx.load_from_string(file.read_bytes())
-        strip(model)
-        before = file.stat().st_size
-        write_atomically(file, model.SerializeToString())
-        facts |= file_facts(file)
-        saved += before - facts["bytes"]
-    write_atomically(path, json.dumps(card, indent=2) + "\n")
-    return saved

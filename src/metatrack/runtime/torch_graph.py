@@ -6,7 +6,6 @@ It needs the extra ``train``. The weights are read off the bundle's float graphs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,10 +21,8 @@ try:
     import torch
     from torch import Tensor
 
-    from metatrack.model.box import BoxHead, locate
     from metatrack.model.features import center_cells
-    from metatrack.model.learners import Learner, target_kernels
-    from metatrack.model.meta import adapted_response
+    from metatrack.model.graphs import AdaptGraph, EmbedGraph, LocateGraph, MatchGraph
     from metatrack.runtime.torch_slots import BUCKETS, Function, Gpu, Place, Slot, batches
     from metatrack.runtime.torch_weights import Networks, read_networks
 except ModuleNotFoundError as error:
@@ -88,33 +85,25 @@ def torch_graphs(networks: Networks, architecture: Mapping[str, Any], place: Pla
         dtype: in which patches come to the trunk and features go to the heads.
     """
     trunk, readout, head, learner = networks
-
-    def embed(crops: Tensor) -> Tensor:
-        return trunk.embed(crops.permute(0, 3, 1, 2).to(dtype))
+    embed = EmbedGraph(trunk, dtype)
 
     def search(crops: Tensor) -> Tensor:  # only the cells that count leave the GPU
         smaller = (SEARCH_SIZE - crops.shape[1]) // architecture["stride"]
         return center_cells(embed(crops), architecture["search_cells"] - smaller)
 
-    def match(template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:
-        return adapted_response(template.float(), search.float(), readout, w_target)
-
-    def find(
-        head: BoxHead, template: Tensor, parts: Tensor, search: Tensor, w_target: Tensor, size: Tensor
-    ) -> tuple[Tensor, ...]:
-        return locate(head, template.float(), parts.float(), search.float(), readout, w_target, size)
-
-    def adapt(learner: Learner, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        return target_kernels(learner, template, support[None], labels[None], readout)[0]
-
     graphs: dict[str, Graph] = {"embed": TorchGraph("embed", embed, place), "search": TorchGraph("search", search, place)}
     if head is None:
-        graphs["match"] = TorchGraph("match", match, place, dtype)
+        graphs["match"] = TorchGraph("match", _in_float32(MatchGraph(readout)), place, dtype)
     else:
-        graphs["locate"] = TorchGraph("locate", partial(find, head), place, dtype)
+        graphs["locate"] = TorchGraph("locate", _in_float32(LocateGraph(readout, head)), place, dtype)
     if learner is not None:
-        graphs["adapt"] = TorchGraph("adapt", partial(adapt, learner), place)
+        graphs["adapt"] = TorchGraph("adapt", AdaptGraph(readout, learner), place)
     return graphs
+
+
+def _in_float32(graph: Function) -> Function:
+    """A graph that may be given features in half precision; see :func:`prepared`."""
+    return lambda *inputs: graph(*(each.float() for each in inputs))
 
 
 class TorchGraph:

@@ -20,8 +20,9 @@ from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 from metatrack.runtime.bundle import Bundle, BundleError
 
-WHOLE = ("_bytes", "_scale")
-"""What the names of the parts of a matrix in 8 bits end with."""
+HALF, BYTES, SCALE = "_half", "_bytes", "_scale"
+"""What the names of stored weights end with (:mod:`metatrack.bundling.storage`): of one in float16, and of the parts of a matrix
+in 8 bits."""
 
 
 class Networks(NamedTuple):
@@ -157,9 +158,8 @@ def weights(file: Path, data: bytes) -> dict[str, Tensor]:
         file: the graph's, for messages.
         data: what is in it.
 
-    :func:`metatrack.bundling.export.store_half` appends ``_half`` to large ones, and a meta-learner's matrices are in whole
-    numbers and a scale for each row (:mod:`metatrack.bundling.storage`). Where a batch norm was folded into the
-    convolution before it, torch's exporter calls the bias that comes of it ``LAYER.weight_bias``.
+    Where a batch norm was folded into the convolution before it, torch's exporter calls the bias that comes of it
+    ``LAYER.weight_bias``.
 
     Raises:
         BundleError: the file is no ONNX graph.
@@ -169,15 +169,15 @@ def weights(file: Path, data: bytes) -> dict[str, Tensor]:
     except Exception as error:  # protobuf raises its own unrelated class
         raise BundleError(f"{file}: onnx {onnx.__version__} cannot read the graph: {error}") from error
     found = {}
-    arrays = {constant.name: numpy_helper.to_array(constant) for constant in constants if constant.name.endswith(WHOLE)}
+    arrays = {constant.name: numpy_helper.to_array(constant) for constant in constants if constant.name.endswith((BYTES, SCALE))}
     for constant in constants:
-        name = constant.name.removesuffix(WHOLE[0])
+        name = constant.name.removesuffix(BYTES)
         if name != constant.name:
-            scale = arrays[name + WHOLE[1]].astype(np.float32)
+            scale = arrays[name + SCALE].astype(np.float32)
             found[name] = torch.from_numpy(arrays[constant.name].astype(np.float32) * scale[:, None])
         if constant.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
             continue
-        name = constant.name.removesuffix("_half")
+        name = constant.name.removesuffix(HALF)
         if name.endswith(".weight_bias"):
             name = name.removesuffix("weight_bias") + "bias"
         found[name] = torch.from_numpy(numpy_helper.to_array(constant).astype(np.float32))
