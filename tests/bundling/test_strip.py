@@ -27,7 +27,7 @@ def noted(name: str):
     return model
 
 
-@pytest.mark.parametrize("name", ["embed.onnx", "locate.onnx"])
+@pytest.mark.parametrize("name", ["embed.onnx", "match.onnx"])
 def test_notes_go_and_nothing_else(name: str) -> None:
     """Shipped graphs are stripped: with notes and without them again they are what they were."""
     model = noted(name)

@@ -22,7 +22,7 @@ from metatrack.evaluation.run.evaluate import EvaluationError, Workers, carry_ou
 from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.protocols import Protocol
 from metatrack.evaluation.run.store import Store
-from metatrack.evaluation.run.trackers import tracker_specs
+from metatrack.evaluation.run.trackers import tracker_specs, trackers_help
 from metatrack.evaluation.run.worker import Job, Report
 from metatrack.evaluation.score.summary import format_summary, frame_size, tables, write_summary
 
@@ -45,12 +45,7 @@ class EvaluateOptions:
     """Name of the data set."""
     root: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of your copy of it."""
-    trackers: Annotated[str, tyro.conf.arg(metavar="A,B,...")]
-    """Ours: mlt, mlt-paper, mlt-as-printed, mlt-no-adapt, mlt-as-printed-no-adapt, mlt-no-meta. To compare with: siamfc, csk,
-    kcf, dsst, srdcf, meem, tld, ccot-hog, deepsrdcf-lite0, ccot-lite0, cnn-svm-lite0, svm-lite0, hdt-vgg16, csrt, opencv-tld,
-    mil, mosse, medianflow, and nano:FOLDER, vit:FOLDER (of their files). Your own: package.module:factory, or
-    path/of/tracker.json, which says how to start a program, or the folder of a bundle, for our tracker with that model. Each
-    may be renamed: name=..."""
+    trackers: Annotated[str, tyro.conf.arg(metavar="A,B,...", help=trackers_help())]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the results: one data set and one protocol each."""
     set_: SetTexts = ()

@@ -76,13 +76,12 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout
     by_z = slope * dots / (norm_x * norm_z**3)  # (n M, 17, 17)
 
     # The features of the context, gathered by the loss: for each cell u of the template, the sum over p of by_dots[p] a_z[p + u].
-    columns = az.flatten(2)
+    columns = az.flatten(2)  # (n M, C + 1, h w)
     gathered = columns @ scatter(by_dots, k).flatten(2).transpose(1, 2)  # (n M, C + 1, k k)
     ax = ax.flatten(2)  # (n, C + 1, k k)
     gathered = gathered.reshape(n, m, channels + 1, k * k).sum(1)
     cross = gathered @ ax.transpose(1, 2)  # (n, C + 1, C + 1)
     spread = F.conv2d(by_z[:, None], torch.ones_like(by_z[:1, None, :k, :k]), padding=k - 1)  # (n M, 1, h, w)
-    columns = az.flatten(2)  # (n M, C + 1, h w)
     context = ((columns * spread.flatten(2)) @ columns.transpose(1, 2)).reshape(n, m, channels + 1, channels + 1).sum(1)
     own = by_x.reshape(n, m).sum(1)[:, None, None] * (ax @ ax.transpose(1, 2))
     symmetric = cross + cross.transpose(1, 2) - own - context

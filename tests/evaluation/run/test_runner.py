@@ -2,8 +2,6 @@
 
 import json
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,14 +128,11 @@ def test_names(text, name, origin):
     assert trackers.tracker_spec(text) == trackers.TrackerSpec(name, origin)
 
 
-def test_every_name_is_in_the_help_and_in_the_docs():
-    from metatrack.app import evaluate
-
-    source = Path(evaluate.__file__).read_text()
+def test_every_name_is_in_the_docs():
     documented = (REPOSITORY / "docs" / "evaluation.md").read_text()
     for name, named in trackers.NAMED.items():
-        assert re.search(rf"\b{name}\b", source) and f"`{name}" in documented, name
-        assert named.help
+        assert f"`{name}" in documented, f"docs/evaluation.md has no row for the tracker `{name}`"
+        assert named.help and name in trackers.trackers_help()
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,17 @@ NO_SETTINGS: Mapping[str, Any] = {}
 FORMS = "package.module:factory, a bundle's folder, or a JSON file that says how to start a program"
 
 
+def trackers_help() -> str:
+    """What ``--trackers`` takes, for people."""
+    ours = [name for name in NAMED if name.startswith("mlt")]
+    others = [f"{name}:FOLDER" if isinstance(each, Compared) and each.takes_folder else name for name, each in NAMED.items()]
+    return (
+        f"Ours: {', '.join(ours)}. To compare with: {', '.join(name for name in others if name not in ours)} (the folder of their"
+        " files). Your own: package.module:factory, or path/of/tracker.json, which says how to start a program, or the folder of"
+        " a bundle, for our tracker with that model. Each may be renamed: name=..."
+    )
+
+
 @dataclass(frozen=True)
 class TrackerSpec:
     """A tracker by name, cheap to send to another process.
