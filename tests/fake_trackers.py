@@ -75,6 +75,16 @@ class Lingering(Still):
         threading.Timer(0.7, os._exit, [3]).start()
 
 
+def meet():
+    """Appends this process to FAKE_LOG, and waits until FAKE_MEET of them are there."""
+    path = Path(os.environ["FAKE_LOG"])
+    with path.open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    end = time.monotonic() + 600
+    while len(set(path.read_text().split())) < int(os.environ["FAKE_MEET"]) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 class Slow(Offset):
     """Takes FAKE_SLOW seconds a frame, and appends its process to FAKE_LOG for each run that begins.
 
@@ -83,12 +93,7 @@ class Slow(Offset):
 
     def init(self, frame, box):
         super().init(frame, box)
-        path = Path(os.environ["FAKE_LOG"])
-        with path.open("a") as log:
-            log.write(f"{os.getpid()}\n")
-        end = time.monotonic() + 600
-        while len(set(path.read_text().split())) < int(os.environ["FAKE_MEET"]) and time.monotonic() < end:
-            time.sleep(0.01)
+        meet()
 
     def update(self, frame):
         time.sleep(float(os.environ["FAKE_SLOW"]))

@@ -146,6 +146,6 @@ def test_tre(tmp_path: Path) -> None:
     assert len(planned) > 2
     page = Page((report(store) / "index.html").read_text(encoding="utf-8"))
     assert "TRE: 1 tracker" in page.text and "0.952" in page.text
-    store.boxes_file(planned[-1]).unlink()  # one run is missing, so the sequence is not finished
+    store.file("boxes", planned[-1]).unlink()  # one run is missing, so the sequence is not finished
     with pytest.raises(Problem, match="no finished result of x"):
         report(store)

@@ -89,7 +89,6 @@ class TimedGraph:
     part: str
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
-        """See :class:`metatrack.runtime.graph.Graph`."""
         with self.clock.part(self.part):
             return self.graph.run(feeds)
 

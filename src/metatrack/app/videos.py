@@ -168,12 +168,10 @@ class BatchFolder(WorkFolder):
     """
 
     def file(self, kind: str, unit: Unit) -> Path:
-        """See :meth:`WorkFolder.file`."""
         suffix = {"errors": ".txt", "videos": ".json"}.get(kind, ".csv")
         return self.root / kind / f"{unit.sequence}{suffix}"
 
     def is_done(self, unit: Unit) -> bool:
-        """See :meth:`WorkFolder.is_done`."""
         return self.file("videos", unit).is_file()
 
     def facts(self, unit: Unit) -> dict[str, Any] | None:
@@ -213,7 +211,6 @@ class Videos(Job):
     """The tables have the column ``time``."""
 
     def attempt(self, unit: Unit, item: ListedVideo, send: Send) -> Tracked | NoResult:
-        """See :meth:`Job.attempt`."""
         try:
             return self._track(item, Progress(unit, send))
         except Problem as problem:
@@ -261,7 +258,6 @@ class Videos(Job):
             return Tracked(table.read_bytes(), facts, ended)
 
     def keep(self, unit: Unit, came_to: Tracked | NoResult) -> Report:
-        """See :meth:`Job.keep`."""
         if isinstance(came_to, Tracked) and came_to.ended is None:
             write_atomically(self.folder.file("boxes", unit), came_to.table)
             write_atomically(self.folder.file("videos", unit), as_json(came_to.facts))
@@ -281,7 +277,6 @@ class Videos(Job):
         return Path(item.source) if scheme_of(item.source) is None and Path(item.source).exists() else None
 
     def unfitness(self, unit: Unit) -> str | None:
-        """See :meth:`Job.unfitness`."""
         try:
             if self.model.identity() != self.identity:
                 return "its model differs from the driver's; install the same metatrack and model on every machine"

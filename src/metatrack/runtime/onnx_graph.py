@@ -25,7 +25,6 @@ class OnnxGraph:
         self.path, self._session = path, session
 
     def run(self, feeds: Mapping[str, Array]) -> list[Float32]:
-        """See :class:`metatrack.runtime.graph.Graph`."""
         answer: list[Float32] = self._session.run(None, feeds)
         return answer
 

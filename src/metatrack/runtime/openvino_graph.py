@@ -68,7 +68,6 @@ class OpenVinoGraph:
         self._lock = Lock()  # a request answers one call at a time
 
     def run(self, feeds: Mapping[str, Array]) -> list[Float32]:
-        """See :class:`metatrack.runtime.graph.Graph`."""
         n = len(next(iter(feeds.values())))
         with self._lock:
             if not self._batched or n == 1:

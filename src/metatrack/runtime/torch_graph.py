@@ -124,7 +124,6 @@ class TorchGraph:
         self.slots: dict[tuple[tuple[int, ...], ...], Slot] = {}
 
     def run(self, feeds: Mapping[str, Array]) -> list[Float32]:
-        """See :class:`metatrack.runtime.graph.Graph`."""
         arrays = [feeds[name] for name in self.inputs]
         cut = [name in self.batched for name in self.inputs]
         total = len(feeds[self.batched[0]]) if self.batched else 0

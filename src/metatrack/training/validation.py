@@ -85,7 +85,6 @@ class Autocast:
         self._graph, self._precision = graph, precision
 
     def run(self, feeds: Mapping[str, Array]) -> Seq[Float32]:
-        """See :class:`metatrack.runtime.graph.Graph`."""
         with self._precision.autocast():
             return self._graph.run(feeds)
 

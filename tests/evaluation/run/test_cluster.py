@@ -281,7 +281,7 @@ def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
     said = [it._end(next(iter(it.tasks)), {"a": sequence}) for _ in range(cluster.TRIES)]
     assert [report.kind for report in said] == ["frames"] * (cluster.TRIES - 1) + ["failed"]
     assert "the machines on which it ran died" in said[-1].reason and not it.tasks
-    assert "the machine is gone" in store.error_file(unit).read_text()
+    assert "the machine is gone" in store.file("errors", unit).read_text()
 
 
 def test_machines_that_cannot_be_used(tmp_path) -> None:

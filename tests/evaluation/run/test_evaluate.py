@@ -145,10 +145,10 @@ def test_a_failure_is_tried_again_and_forgotten_once_it_succeeds(root: Path, tmp
     unit = Unit("perfect", "a", 1, 0, 6)
     store.write_error(unit, "KeyError: x", "Traceback ...")
     moment = store.now()
-    os.utime(store.error_file(unit), (moment - 10, moment - 10))
+    os.utime(store.file("errors", unit), (moment - 10, moment - 10))
     job = worker.Runs(store, moment, {"perfect": spec("Perfect"), "broken": spec("Broken")}, {})
     assert worker.do(job, unit, sequence, print).kind == "done"
-    assert not store.error_file(unit).exists() and store.is_done(unit)
+    assert not store.file("errors", unit).exists() and store.is_done(unit)
     # one that failed since the evaluation began, in another process, is not
     broken = Unit("broken", "a", 1, 0, 6)
     assert worker.do(job, broken, sequence, print).reason == "KeyError: 'no such state'"
@@ -224,7 +224,7 @@ def test_results_are_kept_exactly(tmp_path: Path) -> None:
     boxes = np.array([(1 / 3, -2.5e-7, np.pi, 1e6), (np.nan, np.nan, np.nan, np.nan)])
     assert not store.is_done(unit)
     store.write(unit, boxes, [0.25, 1e-9])
-    assert store.is_done(unit) and store.boxes_file(unit).name == "a_03.txt"
+    assert store.is_done(unit) and store.file("boxes", unit).name == "a_03.txt"
     np.testing.assert_array_equal(store.read_boxes(unit), boxes)
     assert store.read_seconds(unit).tolist() == [0.25, 1e-9]
     longer = unit._replace(frames=3)  # the data were changed: made again

@@ -250,11 +250,11 @@ def test_results_are_not_mixed(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     store = bring(root, out, tmp_path / "T")
     bring(root, out, tmp_path / "T")  # the same once more does no harm
-    before = store.boxes_file(Unit("T", "a", 1, 0, 5)).read_bytes()
+    before = store.file("boxes", Unit("T", "a", 1, 0, 5)).read_bytes()
     write_txt(tmp_path / "T" / "a.txt", boxes(5) + 1)
     with pytest.raises(Problem, match="name them anew: --tracker NAME"):
         bring(root, out, tmp_path / "T")
-    assert store.boxes_file(Unit("T", "a", 1, 0, 5)).read_bytes() == before
+    assert store.file("boxes", Unit("T", "a", 1, 0, 5)).read_bytes() == before
     bring(root, out, tmp_path / "T", tracker="T2")
     assert list(scores(store)) == ["T", "T2"]
     with pytest.raises(Problem, match="another evaluation .protocol: 'tre', now 'ope'"):

@@ -167,7 +167,7 @@ def carry_out(
         with (workers or Processes)(job, jobs) as crew:
             for report in crew.run(todo, items):
                 if report.kind == "failed":
-                    failures[report.unit] = Failure(report.unit, report.reason, job.folder.error_file(report.unit))
+                    failures[report.unit] = Failure(report.unit, report.reason, job.folder.file("errors", report.unit))
                 watch(report)
     return [failures[unit] for unit in units if unit in failures]
 

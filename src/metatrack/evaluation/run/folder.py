@@ -63,18 +63,15 @@ class WorkFolder(ABC):
         """True if the unit is this process's until the block ends, False if another is at work on it."""
         return claim(self._lock("~".join(self.file("errors", unit).relative_to(self.root).with_suffix("").parts[1:])))
 
-    def error_file(self, unit: Unit) -> Path:
-        """Where the unit's error is, if it failed."""
-        return self.file("errors", unit)
-
     def write_error(self, unit: Unit, reason: str, details: str) -> Failure:
         """Notes that a unit failed: one line, and the traceback."""
-        write_atomically(self.error_file(unit), f"{reason}\n\n{details}".encode())
-        return Failure(unit, reason, self.error_file(unit))
+        path = self.file("errors", unit)
+        write_atomically(path, f"{reason}\n\n{details}".encode())
+        return Failure(unit, reason, path)
 
     def failure_since(self, unit: Unit, moment: float) -> Failure | None:
         """The unit's error, if it was written at or after a moment (of :meth:`now`)."""
-        path = self.error_file(unit)
+        path = self.file("errors", unit)
         try:
             if path.stat().st_mtime < moment:
                 return None

@@ -157,18 +157,10 @@ class Store(WorkFolder):
             "give another folder, or the tracker another name: name=...",
         )
 
-    def boxes_file(self, unit: Unit) -> Path:
-        """Where the unit's boxes are."""
-        return self.file("boxes", unit)
-
-    def seconds_file(self, unit: Unit) -> Path:
-        """Where the unit's times are."""
-        return self.file("seconds", unit)
-
     def is_done(self, unit: Unit) -> bool:
         """Whether a result with a row per frame is there; one of another length was made on other data and is made again."""
         try:
-            with self.boxes_file(unit).open("rb") as file:
+            with self.file("boxes", unit).open("rb") as file:
                 return sum(1 for _ in file) == unit.frames
         except FileNotFoundError:
             return False
@@ -176,15 +168,15 @@ class Store(WorkFolder):
     def write(self, unit: Unit, boxes: npt.ArrayLike, seconds: npt.ArrayLike | None) -> None:
         """Stores a result: ``(n, 4)`` boxes and ``(n,)`` seconds (None: not known); it replaces an earlier one and its error."""
         if seconds is None:
-            self.seconds_file(unit).unlink(missing_ok=True)
+            self.file("seconds", unit).unlink(missing_ok=True)
         else:
             times = "".join(f"{value:.9f}\n" for value in np.asarray(seconds, np.float64).tolist())
-            write_atomically(self.seconds_file(unit), times.encode())
+            write_atomically(self.file("seconds", unit), times.encode())
         rows = np.asarray(boxes, np.float64).tolist()
         # repr is the shortest text that reads back as the same number: scores made from files equal those made in memory.
         text = "".join(",".join(repr(float(value)) for value in row) + "\n" for row in rows)
-        write_atomically(self.boxes_file(unit), text.encode())
-        self.error_file(unit).unlink(missing_ok=True)
+        write_atomically(self.file("boxes", unit), text.encode())
+        self.file("errors", unit).unlink(missing_ok=True)
 
     def read_boxes(self, unit: Unit) -> Float64:
         """``(n, 4)`` boxes of a unit that is done.
@@ -192,7 +184,7 @@ class Store(WorkFolder):
         Raises:
             ValueError: the file does not hold a row of four numbers per frame.
         """
-        path = self.boxes_file(unit)
+        path = self.file("boxes", unit)
         boxes = parse_rows(read_text(path), path, infinite=True)
         if len(boxes) != unit.frames:
             raise ValueError(
@@ -202,7 +194,7 @@ class Store(WorkFolder):
 
     def read_seconds(self, unit: Unit) -> Float64:
         """``(n,)`` seconds; empty where there are none, as for results that come from elsewhere."""
-        path = self.seconds_file(unit)
+        path = self.file("seconds", unit)
         if not path.is_file():
             return np.empty(0)
         return parse_rows(read_text(path), path, columns=(1,))[:, 0]

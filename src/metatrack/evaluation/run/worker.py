@@ -109,7 +109,6 @@ class Runs(Job):
     """Of the trackers, where the evaluation was called."""
 
     def attempt(self, unit: Unit, item: Sequence, send: Send) -> Boxes | NoResult:
-        """See :meth:`Job.attempt`."""
         progress = Progress(unit, send)
 
         def box(size: tuple[int, int]) -> Box:
@@ -125,7 +124,6 @@ class Runs(Job):
             return failed(error)
 
     def keep(self, unit: Unit, came_to: Boxes | NoResult) -> Report:
-        """See :meth:`Job.keep`."""
         if isinstance(came_to, NoResult):
             self.folder.write_error(unit, *came_to)
             return Report("failed", unit, reason=came_to.reason)
@@ -138,7 +136,6 @@ class Runs(Job):
         return first if first.is_file() else None
 
     def unfitness(self, unit: Unit) -> str | None:
-        """See :meth:`Job.unfitness`."""
         name = unit.tracker
         try:
             if self.trackers[name].identity() != self.identities[name]:

@@ -39,7 +39,7 @@ class Scored(NamedTuple):
     tracker: str
     sequence: Sequence
     runs: list[tuple[int, Float64]]
-    """As :func:`read_runs` gives them."""
+    """Of each run the index of its first frame, and its boxes ``(n, 4)``."""
     measured: Measured
     row: Row
 
@@ -69,18 +69,9 @@ def scored(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> Iterator
     for (tracker, name), group in groupby(units, lambda unit: (unit.tracker, unit.sequence)):
         done = list(group)
         if all(store.is_done(unit) for unit in done):
-            sequence, runs = by_name[name], read_runs(store, done)
+            sequence, runs = by_name[name], [(unit.start, store.read_boxes(unit)) for unit in done]
             measured = measure(sequence, runs, convention, frame_size(store, sequence))
             yield Scored(tracker, sequence, runs, measured, score_measured(sequence, measured, read_fps(store, done)))
-
-
-def read_runs(store: Store, runs: Seq[Unit]) -> list[tuple[int, Float64]]:
-    """Of each run of a sequence the index of its first frame, and its boxes ``(n, 4)``; all must be done.
-
-    Raises:
-        ValueError: a file does not hold a row of four numbers per frame.
-    """
-    return [(unit.start, store.read_boxes(unit)) for unit in runs]
 
 
 def read_fps(store: Store, runs: Seq[Unit]) -> float:
