@@ -18,7 +18,10 @@ from metatrack.hints import hint
 
 
 class Command(NamedTuple):
-    """Where a command is: ``module:Options`` and ``module:run``, what it needs, and a line of help."""
+    """Where a command is: ``module:Options`` and ``module:run``, what it needs, and a line of help.
+
+    ``run(options)`` returns the exit code, or raises a :class:`Problem`: what a person can put right, in one line.
+    """
 
     options: str
     run: str

@@ -70,11 +70,7 @@ class BatchOptions:
 
 
 def run(options: BatchOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the list cannot be used, or no process can be started.
-    """
+    """Runs the command; returns the exit code."""
     jobs, workers = chosen_workers(options.jobs, options.ray, "metatrack batch", here=usable_cores())
     folder, model = BatchFolder(options.out), Ours(options.model, options.adapt, "")
     with user_input():

@@ -149,11 +149,7 @@ def measure(tracker: TimedTracker, frames: Sequence[Image], box: Box, parts: Seq
 
 
 def run(options: BenchOptions) -> int:
-    """Measures and prints; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Measures and prints; returns the exit code."""
     if options.frames < 2 or options.repeats < 1:
         raise Problem(f"--frames {options.frames} --repeats {options.repeats}: at least 2 frames and 1 repeat are needed")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # before the run's own work

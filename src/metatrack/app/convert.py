@@ -42,11 +42,7 @@ class ConvertOptions:
 
 
 def run(options: ConvertOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used, or the output not be written.
-    """
+    """Runs the command; returns the exit code."""
     with user_input(ModuleNotFoundError):
         chosen = format_named(options.to)
         check_new(options.out, chosen, options.source)

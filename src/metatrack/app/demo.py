@@ -45,11 +45,7 @@ def demo_clip() -> Iterator[tuple[Path, list[BoxRow]]]:
 
 
 def run(options: DemoOptions) -> int:
-    """Runs the demo; returns the exit code.
-
-    Raises:
-        Problem: the model or the folder cannot be used.
-    """
+    """Runs the demo; returns the exit code."""
     with user_input():
         tracker = MultiTracker(options.model, options.adapt)
         options.out.mkdir(parents=True, exist_ok=True)

@@ -66,11 +66,7 @@ class EvaluateOptions:
 
 
 def run(options: EvaluateOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used, or no process can be started.
-    """
+    """Runs the command; returns the exit code."""
     jobs, workers = chosen_workers(options.jobs, options.ray, "metatrack evaluate", here=1)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where people keep the module of their own tracker

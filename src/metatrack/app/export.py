@@ -50,11 +50,7 @@ class ExportOptions:
 
 
 def run(options: ExportOptions) -> int:
-    """Exports; returns the exit code.
-
-    Raises:
-        Problem: the weights or the card cannot be used.
-    """
+    """Exports; returns the exit code."""
     info = read_card_info(options.card)
     check_folder(options.out)
     # What torch raises for a file that is none of its own, or of another network.

@@ -37,11 +37,7 @@ class ExportResultsOptions:
 
 
 def run(options: ExportResultsOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Runs the command; returns the exit code."""
     check_first_pixel(options.first_pixel)
     status = 0
     with user_input():

@@ -44,11 +44,7 @@ class FrameOptions:
 
 
 def run(options: FrameOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: there is no such frame, or the picture cannot be written.
-    """
+    """Runs the command; returns the exit code."""
     if options.out.suffix.lower() != ".png":
         raise Problem(f"{options.out} does not end in .png; name the picture first.png, say")
     with user_input():

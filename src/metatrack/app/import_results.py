@@ -50,11 +50,7 @@ class ImportOptions:
 
 
 def run(options: ImportOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Runs the command; returns the exit code."""
     check_first_pixel(options.first_pixel)
     with user_input():
         name = data_set(options.dataset)

@@ -60,11 +60,7 @@ class ImportDataOptions:
 
 
 def run(options: ImportDataOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: nothing can be imported.
-    """
+    """Runs the command; returns the exit code."""
     if options.every < 1:
         raise Problem(f"--every {options.every}: at least 1 is needed")
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):

@@ -18,11 +18,7 @@ class ModelsOptions:
 
 
 def run(_: ModelsOptions) -> int:
-    """Prints the table; returns the exit code.
-
-    Raises:
-        Problem: there is no model, or one is damaged.
-    """
+    """Prints the table; returns the exit code."""
     names = shipped_models()
     if not names:
         raise Problem("no model is inside this installation; install the package again", INCOMPLETE)

@@ -59,11 +59,7 @@ class ReportOptions:
 
 
 def run(options: ReportOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Runs the command; returns the exit code."""
     with needs_extra("plot", "metatrack report"):
         import matplotlib  # noqa: F401
     parse_frames(options.frames)

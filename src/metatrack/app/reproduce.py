@@ -59,11 +59,7 @@ class ReproduceOptions:
 
 
 def run(options: ReproduceOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Runs the command; returns the exit code."""
     with needs_extra("plot", "metatrack reproduce"):
         import matplotlib  # noqa: F401
     if options.frames < 1:

@@ -247,11 +247,7 @@ def _drawn(step: Step, several: bool) -> Image:
 
 
 def run(options: TrackOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: the input cannot be used.
-    """
+    """Runs the command; returns the exit code."""
     first = [parse_box(text) for text in options.box if text != PICK]  # before a source is opened, which may take its time
     for text in options.correct:
         parse_correction(text)

@@ -25,20 +25,12 @@ C = TypeVar("C", bound=RunConfig)
 
 
 def matching(config: MatchingConfig) -> int:
-    """Trains the matching network; returns the exit code.
-
-    Raises:
-        Problem: the data, the folder or a setting cannot be used.
-    """
+    """Trains the matching network; returns the exit code."""
     return _train(train_matching, config)
 
 
 def meta(config: MetaConfig) -> int:
-    """Trains the meta-learner; returns the exit code.
-
-    Raises:
-        Problem: the data, the weights, the folder or a setting cannot be used.
-    """
+    """Trains the meta-learner; returns the exit code."""
     return _train(train_meta, config)
 
 
@@ -67,11 +59,7 @@ class AverageOptions:
 
 
 def average(options: AverageOptions) -> int:
-    """Averages; returns the exit code.
-
-    Raises:
-        Problem: a file cannot be used, or the networks are of different form.
-    """
+    """Averages; returns the exit code."""
     with user_input():
         print(f"mean of {len(options.weights)} runs: {average_weights(options.weights, options.out)}")
     return 0
@@ -92,11 +80,7 @@ class ProbeOptions:
 
 
 def probe(options: ProbeOptions) -> int:
-    """Prints what was measured, as JSON, and the line that ``metatrack models`` shows of it; returns the exit code.
-
-    Raises:
-        Problem: the model has no meta-learner, or the data cannot be used.
-    """
+    """Prints what was measured, as JSON, and the line that ``metatrack models`` shows of it; returns the exit code."""
     with user_input():
         bundle = open_bundle(options.model)
         model, networks = load_model(options.model), read_networks(bundle)

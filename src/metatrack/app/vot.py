@@ -38,11 +38,7 @@ class VotOptions:
 
 
 def run(options: VotOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: it was started by hand, the model cannot be used, or the other side asked for what cannot be done.
-    """
+    """Runs the command; returns the exit code."""
     port = os.environ.get("TRAX_SOCKET", "")
     if not port and sys.stdin.isatty():
         raise Problem("metatrack vot is started by VOT's toolkit, not by hand; docs/evaluation.md shows the trackers.ini for it")
