@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import re
 import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -71,6 +73,17 @@ def write_atomically(path: str | Path, data: bytes | str | UInt8) -> None:
     content = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else data.tobytes()
     with replacing(path) as part, part.open("xb") as file:
         file.write(content)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    r"""Rows as a CSV file has them, the head among them; None is an empty cell.
+
+    >>> csv_text([("name", "score"), ("a, b", None)])
+    'name,score\n"a, b",\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def take_place(part: Path, path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
@@ -26,7 +24,7 @@ from metatrack.evaluation.run.evaluate import EvaluationError, carry_out
 from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.trackers import Ours
 from metatrack.evaluation.run.worker import Report
-from metatrack.files import write_atomically
+from metatrack.files import csv_text, write_atomically
 from metatrack.runtime.processor import usable_cores
 
 SHOWN = 10
@@ -105,11 +103,8 @@ def write_summary(folder: BatchFolder, videos: Sequence[ListedVideo], units: Seq
         "frames": sum(row.get("frames", 0) for row in rows),
         "results": rows,
     }
-    text = io.StringIO()
-    table = csv.DictWriter(text, FIELDS, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_atomically(folder.root / "summary.csv", text.getvalue())
+    table = csv_text([FIELDS, *([row.get(field) for field in FIELDS] for row in rows)])
+    write_atomically(folder.root / "summary.csv", table)
     write_atomically(folder.root / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 

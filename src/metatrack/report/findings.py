@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from metatrack.arrays import Float64
 from metatrack.data.datasets import attribute_titles
 from metatrack.data.sequence import Sequence
@@ -157,10 +159,9 @@ class Findings:
     def worst_first(self) -> list[Sequence]:
         """The sequences by the focus' AUC, the lowest first; those it has no score for come last."""
 
-        def key(sequence: Sequence) -> tuple[bool, float]:
+        def key(sequence: Sequence) -> float:
             finding = self.entry(self.focus).findings.get(sequence.name)
-            score = finding.row.auc if finding else float("nan")
-            return (score != score, 0.0 if score != score else score)
+            return float(np.nan_to_num(finding.row.auc if finding else np.nan, nan=2.0))
 
         return sorted(self.sequences, key=key)
 
@@ -195,7 +196,9 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
         raise ValueError(f"{store.root} holds no finished result of {focus!r}; name another tracker")
     entries = [Entry(t, "imported" in identities.get(t, {}), findings) for t, findings in found.items() if findings]
     everything = Group("", "", tuple(sequence.name for sequence in sequences if sequence.name in shown))
-    entries.sort(key=lambda entry: (not entry.complete(everything), -_or_zero(entry.table(everything).mean("auc")), entry.name))
+    entries.sort(
+        key=lambda entry: (not entry.complete(everything), -np.nan_to_num(entry.table(everything).mean("auc")), entry.name)
+    )
     return Findings(
         data_set=store.data_set,
         protocol=store.protocol,
@@ -215,7 +218,3 @@ def _finding(result: Scored, convention: Convention) -> Finding:
         boxes=settle(result.sequence, *result.runs[0])[0],
         start=result.runs[0][0],
     )
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if value != value else value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 import re
 from collections.abc import Iterable
@@ -12,6 +10,8 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Literal
 
+from metatrack.evaluation.score.summary import known_or_none
+from metatrack.files import csv_text
 from metatrack.report.diagnosis import TITLES, Loss
 from metatrack.report.findings import METRIC_TITLES, Findings, Group
 
@@ -258,57 +258,47 @@ def to_html(grid: ReportTable, colors: dict[str, str] | None = None) -> str:
 def overall_csv(findings: Findings) -> str:
     """Means, lower and upper ends of the intervals, frames per second."""
     ends = [f"{metric}{end}" for metric in findings.metrics for end in ("", "_low", "_high")]
-    head = ["tracker", "imported", "sequences", "of", *ends, "fps"]
-    lines: list[list[object]] = []
+    lines: list[list[object]] = [["tracker", "imported", "sequences", "of", *ends, "fps"]]
     for entry in findings.entries:
         table = entry.table(findings.everything)
         scores = [value for metric in findings.metrics for value in (table.mean(metric), *table.interval(metric))]
         of = len(findings.sequences)
-        lines.append([entry.name, int(entry.imported), len(table.rows), of, *map(_full, scores), _full(table.fps)])
-    return _csv(head, lines)
+        lines.append(
+            [entry.name, int(entry.imported), len(table.rows), of, *map(known_or_none, scores), known_or_none(table.fps)]
+        )
+    return csv_text(lines)
 
 
 def attributes_csv(findings: Findings) -> str:
     """A line for each attribute and tracker."""
-    lines: list[list[object]] = []
+    lines: list[list[object]] = [["attribute", "title", "tracker", "sequences", "of", *findings.metrics]]
     for group in findings.attributes:
         for entry in findings.entries:
             table = entry.table(group)
-            scores = [_full(table.mean(metric)) for metric in findings.metrics]
+            scores = [known_or_none(table.mean(metric)) for metric in findings.metrics]
             lines.append([group.key, group.title, entry.name, len(table.rows), len(group.sequences), *scores])
-    return _csv(["attribute", "title", "tracker", "sequences", "of", *findings.metrics], lines)
+    return csv_text(lines)
 
 
 def sequences_csv(findings: Findings) -> str:
     """A line for each sequence and tracker, with the parts of the loss."""
-    lines: list[list[object]] = []
+    parts = [f"loss_{part}" for part in Loss._fields]
+    head = ["sequence", "attributes", "frames", "tracker", *findings.metrics, "fps", *parts]
+    lines: list[list[object]] = [head]
     for sequence in findings.sequences:
         for entry in findings.entries:
             if (finding := entry.findings.get(sequence.name)) is not None:
                 values = [*(getattr(finding.row, metric) for metric in findings.metrics), finding.row.fps, *finding.loss]
                 attributes = " ".join(sorted(sequence.attributes))
-                lines.append([sequence.name, attributes, len(sequence), entry.name, *map(_full, values)])
-    parts = [f"loss_{part}" for part in Loss._fields]
-    return _csv(["sequence", "attributes", "frames", "tracker", *findings.metrics, "fps", *parts], lines)
+                lines.append([sequence.name, attributes, len(sequence), entry.name, *map(known_or_none, values)])
+    return csv_text(lines)
 
 
 def diagnosis_csv(findings: Findings) -> str:
     """The mean loss of each tracker."""
     losses = [(entry, entry.mean_loss(findings.everything)) for entry in findings.entries]
-    lines: list[list[object]] = [[entry.name, _full(sum(loss)), *map(_full, loss)] for entry, loss in losses]
-    return _csv(["tracker", "loss", *Loss._fields], lines)
-
-
-def _csv(head: Seq[str], lines: Seq[Seq[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(lines)
-    return text.getvalue()
-
-
-def _full(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    lines = [[entry.name, *map(known_or_none, (sum(loss), *loss))] for entry, loss in losses]
+    return csv_text([("tracker", "loss", *Loss._fields), *lines])
 
 
 def all_tables(findings: Findings) -> dict[str, str]:

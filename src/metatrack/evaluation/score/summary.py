@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -17,7 +15,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import FORMAT, Store, Unit
 from metatrack.evaluation.score import metrics
 from metatrack.evaluation.score.scores import CONVENTIONS, METRICS, Convention, Measured, Row, Table, measure, score_measured
-from metatrack.files import write_atomically
+from metatrack.files import csv_text, write_atomically
 from metatrack.typed import read_json
 
 TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
@@ -109,7 +107,10 @@ def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) ->
         "trackers": {table.tracker: _tracker(table, names) for table in scored},
     }
     speed = {
-        table.tracker: {"fps": _number(table.fps), "sequences": {row.sequence: _number(row.fps) for row in table.rows}}
+        table.tracker: {
+            "fps": known_or_none(table.fps),
+            "sequences": {row.sequence: known_or_none(row.fps) for row in table.rows},
+        }
         for table in scored
     }
     write_atomically(store.root / "summary.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
@@ -122,7 +123,7 @@ def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
     scores = {}
     for metric in METRICS:
         low, high = table.interval(metric)
-        scores[metric] = {"mean": _number(table.mean(metric)), "low": _number(low), "high": _number(high)}
+        scores[metric] = {"mean": known_or_none(table.mean(metric)), "low": known_or_none(low), "high": known_or_none(high)}
     attributes = [row.attributes for row in table.rows]
     by_attribute: dict[str, dict[str, Any]] = {}
     for metric in ("auc", "precision"):
@@ -137,19 +138,16 @@ def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
 
 
 def _scores(row: Row) -> dict[str, float | None]:
-    return {metric: _number(getattr(row, metric)) for metric in METRICS}
+    return {metric: known_or_none(getattr(row, metric)) for metric in METRICS}
 
 
 def _csv(scored: Seq[Table]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["tracker", "sequence", "frames", *METRICS])
+    lines: list[list[object]] = [["tracker", "sequence", "frames", *METRICS]]
     for table in scored:
-        means: Mapping[str, float | None] = {metric: _number(table.mean(metric)) for metric in METRICS}
-        writer.writerow([table.tracker, MEAN, sum(row.frames for row in table.rows), *means.values()])
-        for row in table.rows:
-            writer.writerow([table.tracker, row.sequence, row.frames, *_scores(row).values()])
-    return text.getvalue()
+        means = [known_or_none(table.mean(metric)) for metric in METRICS]
+        lines.append([table.tracker, MEAN, sum(row.frames for row in table.rows), *means])
+        lines += [[table.tracker, row.sequence, row.frames, *_scores(row).values()] for row in table.rows]
+    return csv_text(lines)
 
 
 def tracker_order(store: Store) -> list[str]:
@@ -188,6 +186,6 @@ def _text(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _number(value: float) -> float | None:
+def known_or_none(value: float) -> float | None:
     """For JSON and CSV, which know no NaN."""
     return None if math.isnan(value) else value
