@@ -10,7 +10,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Literal
 
-from metatrack.evaluation.score.summary import known_or_none
+from metatrack.evaluation.score.summary import or_none
 from metatrack.files import csv_text
 from metatrack.report.diagnosis import TITLES, Loss
 from metatrack.report.findings import METRIC_TITLES, Findings, Group
@@ -263,9 +263,7 @@ def overall_csv(findings: Findings) -> str:
         table = entry.table(findings.everything)
         scores = [value for metric in findings.metrics for value in (table.mean(metric), *table.interval(metric))]
         of = len(findings.sequences)
-        lines.append(
-            [entry.name, int(entry.imported), len(table.rows), of, *map(known_or_none, scores), known_or_none(table.fps)]
-        )
+        lines.append([entry.name, int(entry.imported), len(table.rows), of, *map(or_none, scores), or_none(table.fps)])
     return csv_text(lines)
 
 
@@ -275,7 +273,7 @@ def attributes_csv(findings: Findings) -> str:
     for group in findings.attributes:
         for entry in findings.entries:
             table = entry.table(group)
-            scores = [known_or_none(table.mean(metric)) for metric in findings.metrics]
+            scores = [or_none(table.mean(metric)) for metric in findings.metrics]
             lines.append([group.key, group.title, entry.name, len(table.rows), len(group.sequences), *scores])
     return csv_text(lines)
 
@@ -290,14 +288,14 @@ def sequences_csv(findings: Findings) -> str:
             if (finding := entry.findings.get(sequence.name)) is not None:
                 values = [*(getattr(finding.row, metric) for metric in findings.metrics), finding.row.fps, *finding.loss]
                 attributes = " ".join(sorted(sequence.attributes))
-                lines.append([sequence.name, attributes, len(sequence), entry.name, *map(known_or_none, values)])
+                lines.append([sequence.name, attributes, len(sequence), entry.name, *map(or_none, values)])
     return csv_text(lines)
 
 
 def diagnosis_csv(findings: Findings) -> str:
     """The mean loss of each tracker."""
     losses = [(entry, entry.mean_loss(findings.everything)) for entry in findings.entries]
-    lines = [[entry.name, *map(known_or_none, (sum(loss), *loss))] for entry, loss in losses]
+    lines = [[entry.name, *map(or_none, (sum(loss), *loss))] for entry, loss in losses]
     return csv_text([("tracker", "loss", *Loss._fields), *lines])
 
 

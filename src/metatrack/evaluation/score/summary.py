@@ -108,8 +108,8 @@ def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) ->
     }
     speed = {
         table.tracker: {
-            "fps": known_or_none(table.fps),
-            "sequences": {row.sequence: known_or_none(row.fps) for row in table.rows},
+            "fps": or_none(table.fps),
+            "sequences": {row.sequence: or_none(row.fps) for row in table.rows},
         }
         for table in scored
     }
@@ -123,7 +123,7 @@ def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
     scores = {}
     for metric in METRICS:
         low, high = table.interval(metric)
-        scores[metric] = {"mean": known_or_none(table.mean(metric)), "low": known_or_none(low), "high": known_or_none(high)}
+        scores[metric] = {"mean": or_none(table.mean(metric)), "low": or_none(low), "high": or_none(high)}
     attributes = [row.attributes for row in table.rows]
     by_attribute: dict[str, dict[str, Any]] = {}
     for metric in ("auc", "precision"):
@@ -138,13 +138,13 @@ def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
 
 
 def _scores(row: Row) -> dict[str, float | None]:
-    return {metric: known_or_none(getattr(row, metric)) for metric in METRICS}
+    return {metric: or_none(getattr(row, metric)) for metric in METRICS}
 
 
 def _csv(scored: Seq[Table]) -> str:
     lines: list[list[object]] = [["tracker", "sequence", "frames", *METRICS]]
     for table in scored:
-        means = [known_or_none(table.mean(metric)) for metric in METRICS]
+        means = [or_none(table.mean(metric)) for metric in METRICS]
         lines.append([table.tracker, MEAN, sum(row.frames for row in table.rows), *means])
         lines += [[table.tracker, row.sequence, row.frames, *_scores(row).values()] for row in table.rows]
     return csv_text(lines)
@@ -186,6 +186,6 @@ def _text(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def known_or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
     """For JSON and CSV, which know no NaN."""
     return None if math.isnan(value) else value
