@@ -196,9 +196,8 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
         raise ValueError(f"{store.root} holds no finished result of {focus!r}; name another tracker")
     entries = [Entry(t, "imported" in identities.get(t, {}), findings) for t, findings in found.items() if findings]
     everything = Group("", "", tuple(sequence.name for sequence in sequences if sequence.name in shown))
-    entries.sort(
-        key=lambda entry: (not entry.complete(everything), -np.nan_to_num(entry.table(everything).mean("auc")), entry.name)
-    )
+    scores = {entry.name: float(np.nan_to_num(entry.table(everything).mean("auc"))) for entry in entries}
+    entries.sort(key=lambda entry: (not entry.complete(everything), -scores[entry.name], entry.name))
     return Findings(
         data_set=store.data_set,
         protocol=store.protocol,
