@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from metatrack.hints import hint, listed
 from metatrack.report.filmstrip import Strip, strip
 from metatrack.report.findings import Findings, find
 from metatrack.report.page import Contents, html_page, markdown
-from metatrack.report.plots import all_plots
+from metatrack.report.plots import Plot, all_plots
 from metatrack.report.style import LineStyle, line_styles
 from metatrack.report.tables import all_tables
 
@@ -216,11 +216,21 @@ def _strips(
 
 def _write(out: Path, contents: Contents) -> None:
     write_atomically(out / "index.html", html_page(contents).encode())  # first: by it a report is known, also one that was killed
-    for name, text in all_tables(contents.findings).items():
-        write_atomically(out / "tables" / name, text.encode())
-    for plot in contents.plots:
-        write_atomically(out / "plots" / f"{plot.name}.svg", plot.svg)
-        write_atomically(out / "plots" / f"{plot.name}.png", plot.png)
+    write_tables(out / "tables", contents.findings)
+    write_plots(out / "plots", contents.plots)
     for name, made in contents.strips.items():
         write_atomically(out / "filmstrips" / f"{name}.jpg", made.jpeg)
     write_atomically(out / "report.md", markdown(contents).encode())
+
+
+def write_tables(folder: Path, findings: Findings) -> None:
+    """All tables, in every form."""
+    for name, text in all_tables(findings).items():
+        write_atomically(folder / name, text)
+
+
+def write_plots(folder: Path, plots: Iterable[Plot]) -> None:
+    """Plots, in both forms."""
+    for plot in plots:
+        write_atomically(folder / f"{plot.name}.svg", plot.svg)
+        write_atomically(folder / f"{plot.name}.png", plot.png)

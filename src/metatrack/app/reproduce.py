@@ -11,7 +11,7 @@ import tyro
 
 from metatrack.app import evaluate, import_results
 from metatrack.app.problem import Problem, needs_extra, user_input
-from metatrack.app.report import require_our_page
+from metatrack.app.report import require_our_page, write_plots, write_tables
 from metatrack.data.datasets import only
 from metatrack.data.otb import otb_targets, read_otb
 from metatrack.data.sequence import Sequence
@@ -24,7 +24,6 @@ from metatrack.report.findings import find
 from metatrack.report.page import remarks
 from metatrack.report.section4 import Comparison, Entrant, Models
 from metatrack.report.section4_page import Figures, draw, html_page
-from metatrack.report.tables import all_tables
 
 
 @dataclass(frozen=True)
@@ -169,11 +168,8 @@ def notes(comparison: Comparison, sequences: list[Sequence]) -> list[str]:
 
 
 def _write(out: Path, comparison: Comparison, figures: Figures, said: list[str]) -> None:
-    for plot in figures.plots():
-        write_atomically(out / "figures" / f"{plot.name}.svg", plot.svg)
-        write_atomically(out / "figures" / f"{plot.name}.png", plot.png)
+    write_plots(out / "figures", figures.plots())
     for scene in figures.figure7:
         write_atomically(out / "figures" / f"figure-7-{scene.strip.sequence}.jpg", scene.strip.jpeg)
-    for name, text in all_tables(comparison.here).items():
-        write_atomically(out / "tables" / name, text.encode())
+    write_tables(out / "tables", comparison.here)
     write_atomically(out / "index.html", html_page(comparison, figures, said).encode())
