@@ -100,6 +100,23 @@ def take_place(part: Path, path: Path) -> None:
     os.replace(part, path)
 
 
+def require_size(path: Path, most: int, what: str) -> None:
+    """Refuses a file from outside that is too large to be what it should be, before it is read.
+
+    Args:
+        path: the file.
+        most: bytes.
+        what: it should be, as in "200 bytes are no such text file".
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is too large.
+    """
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes are no {what}; at most {most} are read")
+
+
 def natural_order(name: str | Path) -> tuple[list[str | int], str]:
     """A key by which names are sorted as people count: numbers by value, case ignored. Of a path, its last part.
 

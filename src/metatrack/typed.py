@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
+from metatrack.files import require_size
 from metatrack.hints import hint
 
 T = TypeVar("T")
@@ -59,9 +60,7 @@ def read_json(path: str | Path, kind: type[T], *, open_keys: bool = False, most:
         ValueError: it is no JSON, or does not hold what it must.
     """
     path = Path(path)
-    size = path.stat().st_size
-    if size > most:
-        raise ValueError(f"{path}: {size} bytes are no such JSON file; at most {most} are read")
+    require_size(path, most, "such JSON file")
     return parse_json(path.read_bytes(), kind, str(path), open_keys=open_keys)
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metatrack.convert.tracks import MOST_BYTES, Mark, Tracks, Video, collect, require_size, size_of
-from metatrack.files import replacing
+from metatrack.convert.tracks import MOST_BYTES, Mark, Tracks, Video, collect, size_of
+from metatrack.files import replacing, require_size
 from metatrack.geometry import Box
 from metatrack.typed import parse_json
 
@@ -28,7 +28,7 @@ def read_arrow(path: Path, video: Video) -> Tracks:
     import pyarrow.feather
     import pyarrow.parquet
 
-    require_size(path, 4 * MOST_BYTES)
+    require_size(path, 4 * MOST_BYTES, "file of boxes")
     try:
         if path.suffix.lower() == ".parquet":
             rows = pyarrow.parquet.read_metadata(path).num_rows  # known before anything is unpacked

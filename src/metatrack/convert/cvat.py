@@ -12,9 +12,9 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from metatrack.convert.tracks import Mark, Row, Track, Tracks, Video, collect, filled, require_size
+from metatrack.convert.tracks import MOST_BYTES, Mark, Row, Track, Tracks, Video, collect, filled
 from metatrack.data.numbers import finite_number, whole_number
-from metatrack.files import write_atomically
+from metatrack.files import require_size, write_atomically
 from metatrack.geometry import Box
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
@@ -111,7 +111,7 @@ def read_cvat(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read, or is not of this kind; the message names the line.
     """
-    require_size(path)
+    require_size(path, MOST_BYTES, "file of boxes")
     reader = _Reader(path)
     reader.read()
     facts = reader.facts

@@ -8,10 +8,10 @@ from __future__ import annotations
 import configparser
 from pathlib import Path
 
-from metatrack.convert.tracks import LABEL, Mark, Tracks, Video, collect, require_size
+from metatrack.convert.tracks import LABEL, MOST_BYTES, Mark, Tracks, Video, collect
 from metatrack.data.numbers import whole_number
 from metatrack.data.rows import parse_rows, read_text
-from metatrack.files import write_atomically
+from metatrack.files import require_size, write_atomically
 from metatrack.geometry import Box
 
 CLASSES = (
@@ -32,7 +32,7 @@ def read_mot(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read, or a line is not as it should be.
     """
-    require_size(path)
+    require_size(path, MOST_BYTES, "file of boxes")
     rows = parse_rows(read_text(path), path, columns=(6, 7, 8, 9, 10))
     truth = rows.shape[1] in (8, 9)
     listed, unfit = [], 0

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from metatrack.arrays import Float64
-from metatrack.convert.tracks import LABEL, Mark, Row, Track, Tracks, Video, collect, require_size
+from metatrack.convert.tracks import LABEL, MOST_BYTES, Mark, Row, Track, Tracks, Video, collect
 from metatrack.data.rows import read_text
 from metatrack.evaluation.score.formats import read_trajectories, write_got10k, write_json, write_lasot, write_mat, write_txt
 from metatrack.evaluation.score.imports import FIRST_PIXEL
 from metatrack.evaluation.score.records import Trajectory
-from metatrack.files import natural_order, write_atomically
+from metatrack.files import natural_order, require_size, write_atomically
 from metatrack.geometry import Box
 
 TRACKER = "metatrack"
@@ -160,7 +160,7 @@ def _rows(files: Iterable[Path], first: Float64) -> list[Row]:
     """What result files state; a row without area is a frame without box, as some toolkits write it."""
     rows: list[Row] = []
     for order, file in enumerate(sorted(files, key=natural_order), 1):
-        require_size(file)
+        require_size(file, MOST_BYTES, "file of boxes")
         runs = read_trajectories(file)
         if len(runs) != 1:
             raise ValueError(f"{file} holds {len(runs)} runs (of TRE or SRE); a file of one run is needed")

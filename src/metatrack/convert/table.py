@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from metatrack.convert.tracks import LABEL, Mark, Row, Tracks, Video, collect, require_size
+from metatrack.convert.tracks import LABEL, MOST_BYTES, Mark, Row, Tracks, Video, collect
 from metatrack.data.numbers import finite_number, whole_number
 from metatrack.data.rows import decode_text, refused_table
-from metatrack.files import replacing, write_atomically
+from metatrack.files import replacing, require_size, write_atomically
 from metatrack.geometry import Box
 from metatrack.typed import parse_json
 from metatrack.video.sink import HEADER, HEADER_WITH_IDS, BoxWriter
@@ -29,7 +29,7 @@ def read_csv(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read, or a line is not as it should be; the message names both.
     """
-    require_size(path)
+    require_size(path, MOST_BYTES, "file of boxes")
     text = decode_text(path.read_bytes(), path)
     killed = text.startswith((",".join(HEADER), ",".join(HEADER_WITH_IDS))) and not text.endswith("\n")
     reader = csv.DictReader(io.StringIO(text.rpartition("\n")[0] if killed else text, newline=""))
@@ -85,7 +85,7 @@ def read_jsonl(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: as :func:`read_csv`.
     """
-    require_size(path)
+    require_size(path, MOST_BYTES, "file of boxes")
     lines = path.read_bytes().split(b"\n")
     stated = (parse_json(line, TableLine, f"{path}, line {n}", open_keys=True) for n, line in enumerate(lines, 1) if line.strip())
     rows = [

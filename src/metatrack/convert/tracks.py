@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from metatrack.geometry import MOST_PIXELS, Box
@@ -210,15 +209,3 @@ def inside_frame(box: Box, size: tuple[int, int]) -> Box | None:
     left, top = max(0, box.x), max(0, box.y)
     w, h = min(size[0], box.x + box.w) - left, min(size[1], box.y + box.h) - top
     return Box(left, top, w, h) if w > 0 and h > 0 else None
-
-
-def require_size(path: Path, most: int = MOST_BYTES) -> None:
-    """Refuses a file that is too large to be one of boxes.
-
-    Raises:
-        OSError: it is not there.
-        ValueError: it is too large.
-    """
-    size = path.stat().st_size
-    if size > most:
-        raise ValueError(f"{path}: {size} bytes are no file of boxes; at most {most} are read")

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from metatrack.arrays import Float64
+from metatrack.files import require_size
 
 MOST_BYTES = 32 << 20
 """A larger file is no text of a benchmark: the largest there is has 2 MB."""
@@ -28,9 +29,7 @@ def read_text(path: Path) -> str:
         OSError: it cannot be read.
         ValueError: it is too large, or not in UTF-8.
     """
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"{path}: {size} bytes are no such text file; at most {MOST_BYTES} are read")
+    require_size(path, MOST_BYTES, "such text file")
     return decode_text(path.read_bytes(), path)
 
 

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from metatrack.files import require_size
 from metatrack.runtime.card import parse_card
 from metatrack.runtime.graph_file import MOST_BYTES, check_graph
 
@@ -95,11 +96,12 @@ def _unreadable(path: Path, error: OSError) -> BundleError:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BundleError(f"{path}: {path.stat().st_size} bytes are no graph of a tracker; at most {MOST_BYTES} are read")
+        require_size(path, MOST_BYTES, "graph of a tracker")
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise BundleError(str(error)) from error
 
 
 def sha256(path: Path) -> str:

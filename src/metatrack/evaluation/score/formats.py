@@ -24,7 +24,7 @@ from metatrack.data.otb import OtbTarget
 from metatrack.data.rows import decode_text, parse_rows
 from metatrack.evaluation.score.mat import read_mat
 from metatrack.evaluation.score.records import Trajectory, boxes_of, trajectories
-from metatrack.files import write_atomically
+from metatrack.files import require_size, write_atomically
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv")
 MAX_BYTES = 16 * 2**20
@@ -50,9 +50,7 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 
 
 def _content(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ValueError(f"{path}: {size} bytes is no result file; at most {MAX_BYTES} are read")
+    require_size(path, MAX_BYTES, "result file")
     return path.read_bytes()
 
 
