@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from metatrack.compared.process import ProcessSettings, ProcessTracker, parse_answer, read_settings
-from metatrack.evaluation.run.evaluate import evaluate, plan
+from metatrack.evaluation.run.evaluate import plan
 from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import tracker_spec
 from tests.compared.programs import BOX, FRAME, LINES, posix
+from tests.evaluation.helpers import evaluate
 from tests.fake_trackers import make_sequence
 
 

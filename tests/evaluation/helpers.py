@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence as Seq
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import numpy.typing as npt
 import metatrack
 from metatrack.data.otb import otb_targets
 from metatrack.data.sequence import Sequence
+from metatrack.evaluation.run.evaluate import carry_out, runs
+from metatrack.evaluation.run.folder import Failure, Unit
+from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.evaluation.score.imports import ImportedRun, ResultSource, load_results
 from metatrack.evaluation.score.scores import Convention, Row, measure, score_measured
@@ -27,6 +31,12 @@ SCORES = ("summary.json", "summary.csv")
 
 def spec(name: str) -> TrackerSpec:
     return TrackerSpec(name.lower(), f"{FAKES}:{name}")
+
+
+def evaluate(
+    store: Store, trackers: Seq[TrackerSpec], units: Seq[Unit], sequences: Seq[Sequence], jobs: int = 1, **more: Any
+) -> list[Failure]:
+    return carry_out(runs(store, trackers), units, {each.name: each for each in sequences}, jobs, **more)
 
 
 def command(root: Path, out: Path, trackers: str, *more: str) -> list[str]:

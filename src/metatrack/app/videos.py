@@ -251,7 +251,7 @@ class Videos(Job):
                 "row": video.row(),
                 "frames": counts.frames,
                 "targets": len(video.targets),
-                **counts.scores()._asdict(),
+                **counts.facts(),
                 "size": list(source.size),
                 "seconds": round(time.perf_counter() - begin, 3),
             }
@@ -285,17 +285,6 @@ class Videos(Job):
         return None
 
 
-class Scores(NamedTuple):
-    """What the scores of a video say."""
-
-    lost_frames: int
-    """Frames in which a target was lost."""
-    first_lost: int | None
-    """The first of them."""
-    mean_score: float
-    lowest_score: float
-
-
 class _Counts:
     """Sums over the frames of a video."""
 
@@ -314,6 +303,12 @@ class _Counts:
             self.total += result.score
             self.lowest = min(self.lowest, result.score)
 
-    def scores(self) -> Scores:
-        seen = max(self.scores_seen, 1)
-        return Scores(self.lost, self.first, round(self.total / seen, 4), round(min(self.lowest, 1.0), 4))
+    def facts(self) -> dict[str, Any]:
+        """Of the scores: frames in which a target was lost, the first of them, the mean score and the lowest."""
+        mean, lowest = self.total / max(self.scores_seen, 1), min(self.lowest, 1.0)
+        return {
+            "lost_frames": self.lost,
+            "first_lost": self.first,
+            "mean_score": round(mean, 4),
+            "lowest_score": round(lowest, 4),
+        }

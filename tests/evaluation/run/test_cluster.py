@@ -22,13 +22,14 @@ import pytest
 import metatrack
 from metatrack.app.videos import BatchFolder, Videos, read_list
 from metatrack.data.plain import read_plain
-from metatrack.evaluation.run.evaluate import EvaluationError, carry_out, evaluate, plan
+from metatrack.evaluation.run.evaluate import EvaluationError, carry_out, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import Ours, TrackerSpec
 from metatrack.evaluation.run.worker import Boxes, NoResult, Runs
 from metatrack.evaluation.score.summary import tables, write_summary
 from metatrack.video import VideoWriter
 from tests.conftest import REPOSITORY, Scene
+from tests.evaluation.helpers import evaluate
 from tests.fake_batch import SlowVideos
 from tests.fake_trackers import make_sequence
 

@@ -18,10 +18,10 @@ from metatrack.app.evaluate import EvaluationProgress
 from metatrack.claims import claim
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run import worker
-from metatrack.evaluation.run.evaluate import Workers, evaluate, plan
+from metatrack.evaluation.run.evaluate import Workers, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.score.summary import tables, write_summary
-from tests.evaluation.helpers import FAKES, PATHS, SCORES, command, contents, finish, spec, start, wait_for
+from tests.evaluation.helpers import FAKES, PATHS, SCORES, command, contents, evaluate, finish, spec, start, wait_for
 from tests.fake_trackers import make_sequence
 
 

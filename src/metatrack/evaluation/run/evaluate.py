@@ -93,37 +93,6 @@ def check_starts(protocol: Name, sequences: Seq[Sequence]) -> None:
         )
 
 
-def evaluate(
-    store: Store,
-    trackers: Seq[TrackerSpec],
-    units: Seq[Unit],
-    sequences: Seq[Sequence],
-    jobs: int = 1,
-    watch: Callable[[Report], None] = lambda report: None,
-    workers: Callable[[Job, int], Workers] | None = None,
-) -> list[Failure]:
-    """Does the units, as far as they are not done yet, and returns those without a result, in their order.
-
-    Units that failed in an earlier evaluation are tried again. Returns when every unit is done or has failed, by this evaluation
-    or by another one that works on the same folder. Call it under ``if __name__ == "__main__":`` in a script: processes are
-    spawned.
-
-    Args:
-        store: the folder.
-        trackers: those of the units.
-        units: of :func:`plan`.
-        sequences: those of the units.
-        jobs: units that are run at once. Speed is only meaningful with 1.
-        watch: told each report of the workers, and "done" for what was done before.
-        workers: makes those that do the work, given the job and ``jobs``; None are processes of this machine.
-
-    Raises:
-        ValueError: the folder's results were made by another tracker of the same name.
-        EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
-    """
-    return carry_out(runs(store, trackers), units, {each.name: each for each in sequences}, jobs, watch, workers)
-
-
 def runs(store: Store, trackers: Seq[TrackerSpec]) -> Runs:
     """The job of an evaluation that begins now; the folder notes what its trackers are.
 
@@ -145,16 +114,21 @@ def carry_out(
     watch: Callable[[Report], None] = lambda report: None,
     workers: Callable[[Job, int], Workers] | None = None,
 ) -> list[Failure]:
-    """Does the units of any job, as :func:`evaluate` does those of an evaluation.
+    """Does the units, as far as they are not done yet, and returns those without a result, in their order.
+
+    Units that failed in an earlier call are tried again. Returns when every unit is done or has failed, by this call or by
+    another one that works on the same folder. Call it under ``if __name__ == "__main__":`` in a script: processes are spawned.
 
     Args:
-        job: what is done.
-        units: those of the job; what is done already is told to ``watch`` alone.
+        job: what is done: :func:`runs`, for an evaluation.
+        units: those of the job: of :func:`plan`.
         items: what they are done on, by ``unit.sequence``.
-        jobs, watch, workers: see :func:`evaluate`.
+        jobs: units that are run at once. Speed is only meaningful with 1.
+        watch: told each report of the workers, and "done" for what was done before.
+        workers: makes those that do the work, given the job and ``jobs``; None are processes of this machine.
 
     Raises:
-        EvaluationError: see :func:`evaluate`.
+        EvaluationError: worker processes die before they do anything, or a cluster cannot be used.
     """
     failures: dict[Unit, Failure] = {}
     todo: list[Unit] = []
