@@ -282,7 +282,7 @@ def sequences_csv(findings: Findings) -> str:
     """A line for each sequence and tracker, with the parts of the loss."""
     parts = [f"loss_{part}" for part in Loss._fields]
     head = ["sequence", "attributes", "frames", "tracker", *findings.metrics, "fps", *parts]
-    lines: list[list[object]] = [head]
+    lines: list[list[object]] = [[*head]]
     for sequence in findings.sequences:
         for entry in findings.entries:
             if (finding := entry.findings.get(sequence.name)) is not None:
