@@ -65,6 +65,14 @@ def test_the_table_names_every_room() -> None:
     assert set(allowed()) == rooms
 
 
+def test_the_map_has_every_module() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## One line per module", 1)[1].split("\n## ")[0]
+    )
+    unknown = [name for name in MODULES if room(name) and not re.search(rf"\b{name.rpartition('.')[2]}\b", section)]
+    assert set(unknown) <= {"metatrack.__main__"} | {name for name in MODULES if ".synth." in name}
+
+
 def test_what_a_room_may_import_stands_above_it() -> None:
     order = list(allowed())
     for name, may in allowed().items():
