@@ -101,7 +101,6 @@ class CCOT(Follower[CcotTarget]):
         return OneBlock(HOG(HOG_CELL))
 
     def learn_first(self, target: Target) -> CcotTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         settings = self.settings
         wanted = settings.area * math.sqrt(target.height * target.width)
         scale = wanted / min(max(wanted, settings.sides[0]), settings.sides[1])
@@ -123,7 +122,6 @@ class CCOT(Follower[CcotTarget]):
         return model
 
     def follow(self, model: CcotTarget, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         settings = self.settings
         n = model.joint.size
         factors = scale_factors(settings.scales, settings.scale_step)

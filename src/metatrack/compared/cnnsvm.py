@@ -154,7 +154,6 @@ class CNNSVM(Follower[CnnSvmTarget]):
         return file_hashes(lite0_file(LAYER), GRADIENT)
 
     def learn_first(self, target: Target) -> CnnSvmTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         given = target.box
         rng = np.random.default_rng(self._seed)
         around = surroundings(target.image, given)
@@ -174,7 +173,6 @@ class CNNSVM(Follower[CnnSvmTarget]):
         return model
 
     def follow(self, model: CnnSvmTarget, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         around = surroundings(image, model.box)
         corners = sample_places(around, model.box, model.rng)
         vectors = network().features(around.crops(corners))

@@ -120,7 +120,6 @@ class DSST(Follower[ScaleModel]):
         return {"opencv": cv2.__version__}
 
     def learn_first(self, target: Target) -> ScaleModel:
-        """See :class:`metatrack.compared.follower.Follower`."""
         base = (max(1, int(target.height)), max(1, int(target.width)))
         window = (max(4, math.floor(base[0] * (1 + PADDING))), max(4, math.floor(base[1] * (1 + PADDING))))
         shrink = min(1.0, math.sqrt(SCALE_AREA / (base[0] * base[1])))
@@ -143,7 +142,6 @@ class DSST(Follower[ScaleModel]):
         return ScaleModel(view, *_filters(view, target.image))
 
     def follow(self, model: ScaleModel, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         view = model.view
         response = model.translation.respond(_translation_sample(view, image))
         down, right, score = peak(np.fft.irfft2(response, s=view.window))

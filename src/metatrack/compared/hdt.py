@@ -83,7 +83,6 @@ class HDT(Follower[HdtTarget]):
         return {"sha256": {vgg_path().name: VGG_SHA256}}
 
     def learn_first(self, target: Target) -> HdtTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         image, row, column, height, width, _ = target
         window = window_size(height, width, image.shape[:2])
         cells = (window[0] // CELL, window[1] // CELL)
@@ -95,7 +94,6 @@ class HDT(Follower[HdtTarget]):
         return model
 
     def follow(self, model: HdtTarget, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         shape, weights = model.hann.shape, model.hedge.weights
         samples = self._samples(model, image)
         responses = np.stack(

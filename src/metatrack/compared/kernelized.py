@@ -85,7 +85,6 @@ class KernelTracker(Follower[KernelModel]):
         """Features of a grey patch: ``(H, W)`` to ``(C, H // cell, W // cell)``."""
 
     def learn_first(self, target: Target) -> KernelModel:
-        """See :class:`metatrack.compared.follower.Follower`."""
         settings = self.settings
         height, width = target.height, target.width
         shrink = 2 if math.sqrt(height * width) >= HALVED_FROM else 1
@@ -109,7 +108,6 @@ class KernelTracker(Follower[KernelModel]):
         return KernelModel(view, x, self._solve(view, x))
 
     def follow(self, model: KernelModel, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         settings = self.settings
         view = model.view
         # The response at all shifts: equation (9) of 2012, (22) of 2015.

@@ -118,7 +118,6 @@ class MEEM(Follower[MeemTarget]):
     """
 
     def learn_first(self, target: Target) -> MeemTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         image, (x, y, width, height) = target.image, target.box
         shrink = 1.0
         if max(width, height) > LONG_SIDE and image.shape[1] > FRAME_WIDTH:
@@ -134,7 +133,6 @@ class MEEM(Follower[MeemTarget]):
         return model
 
     def follow(self, model: MeemTarget, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         model.frame += 1
         if model.frame % SNAPSHOT_EVERY == 0:
             now = model.experts[-1]

@@ -113,7 +113,6 @@ class SRDCF(Follower[SrdcfTarget]):
         return HOG(view.cell)
 
     def learn_first(self, target: Target) -> SrdcfTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         view = self.view(target)
         place = TargetPlace.of(target, view.scale)
         place.limits = scale_limits((view.side, view.side), place.base, target.image.shape[:2], SCALE_STEP)
@@ -131,7 +130,6 @@ class SRDCF(Follower[SrdcfTarget]):
         return SrdcfTarget(place, view, features, fade, labels, penalty, energy, right, solved)
 
     def follow(self, model: SrdcfTarget, image: Image) -> Found:
-        """See :class:`metatrack.compared.follower.Follower`."""
         factors = scale_factors(SCALES, SCALE_STEP)
         responses = np.einsum("ndhw,dhw->nhw", samples(model, image, factors), model.filter)  # sum_l X^l f^l
         peaks = highest(responses, model.hann.shape[1])

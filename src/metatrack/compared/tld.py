@@ -92,7 +92,6 @@ class TLD(Follower[TldTarget]):
         return {"opencv": cv2.__version__}
 
     def learn_first(self, target: Target) -> TldTarget:
-        """See :class:`metatrack.compared.follower.Follower`."""
         image, first = grey(target.image), target.box
         grid = make_grid(target.width, target.height, image.shape)
         rng = np.random.default_rng(self._seed)
