@@ -5,7 +5,6 @@ Licences differ by picture and are stated in each package's ``usr/share/doc/<pac
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess  # noqa: S404 - apt-get and dpkg are programs; no shell is involved
 import tempfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metatrack.claims import alone
+from metatrack.files import take_place
 
 PACKAGES = (
     "tuxpaint-stamps-default",
@@ -77,9 +77,9 @@ def _unpack(package: str, out: Path) -> None:
         files = [path.relative_to(tree) for path in tree.rglob("*") if path.is_symlink() or not path.is_dir()]
         for path in (path for path in files if not path.is_relative_to(documents)):
             (out / path.parent).mkdir(parents=True, exist_ok=True)
-            os.replace(tree / path, out / path)
+            take_place(tree / path, out / path)
         (out / documents).mkdir(parents=True, exist_ok=True)
-        os.replace(tree / documents / package, out / documents / package)
+        take_place(tree / documents / package, out / documents / package)
 
 
 def _program(name: str) -> str:
