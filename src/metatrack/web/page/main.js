@@ -151,6 +151,8 @@ function showFrame() {
   $("clock").textContent = seconds === null ? "" : `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(2).padStart(5, "0")}`;
   $("first").disabled = $("previous").disabled = live || state.frame === 0;
   $("last").disabled = $("next").disabled = live || state.frame >= frames - 1;
+  $("previous-key").disabled = nextKey(-1) < 0;
+  $("next-key").disabled = nextKey(1) < 0;
   $("hint").textContent = hint();
   $("stage").setAttribute("aria-label", `Picture, frame ${state.frame} of ${frames}, ${state.targets.length} targets`);
 }
@@ -235,7 +237,7 @@ function setTheme(theme) {
   emit("theme");
 }
 
-for (const event of ["frame", "targets", "draft"]) on(event, showFrame);
+for (const event of ["frame", "targets", "boxes", "draft"]) on(event, showFrame);
 for (const event of ["boxes", "targets"]) on(event, showSpans);
 on("open", async (id) => { try { await open(id); } catch (error) { complain(error); await home(); } });
 on("change", change);
