@@ -13,7 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import PIL.Image
-
 from tests.web.browser import Page, Server, chromium
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
