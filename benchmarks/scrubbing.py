@@ -20,7 +20,12 @@ import av
 import numpy as np
 from tests.web.browser import Page, Server, chromium
 
+from metatrack.images import encode_image
 from metatrack.video.seek import open_seekable
+from metatrack.web.settings import Limits
+from metatrack.web.store import ProjectStore
+from metatrack.web.thumbnails import SHARE, ThumbnailFile, thumbnail_width
+from metatrack.web.worker import THUMBNAIL_QUALITY
 
 LOOP = 500
 """Frames that are encoded; the video repeats them."""
@@ -69,6 +74,17 @@ def scrub(page: Page, count: int, frames: int, rng: np.random.Generator) -> list
     return found
 
 
+def fill(folder: Path, video: Path, count: int) -> None:
+    """Makes the first thumbnails of the one project here: on a machine that is never idle, the server would wait for long."""
+    store = ProjectStore(folder)
+    (project,) = store.projects()
+    store.close()
+    room = (Limits().thumbnails << 20) // SHARE
+    file = ThumbnailFile(folder / "thumbnails" / project.id)
+    for _, image in open_seekable(video).walk(len(file), count - 1, thumbnail_width(project, room)):
+        file.append(encode_image(image, ".jpg", quality=THUMBNAIL_QUALITY))
+
+
 def first_box(page: Page) -> tuple[float, float]:
     """Milliseconds from the request of a tracking to the first box behind the drawn one, and frames shown a second."""
     page.state("page.emit('go', 0)")
@@ -96,6 +112,7 @@ def main() -> None:
     parser.add_argument("--key", type=int, default=250, help="frames between two key frames")
     parser.add_argument("--video", type=Path, help="in place of one that is made")
     parser.add_argument("--wait", type=float, default=600.0, help="seconds for thumbnails; then those that are there are taken")
+    parser.add_argument("--fill", type=int, default=0, help="thumbnails to make at once, for a machine that is never idle")
     parser.add_argument("--count", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +126,11 @@ def main() -> None:
             opened = time.monotonic() - begin
             total = int(page.state("page.state.project.frames"))
             before = scrub(page, options.count, total, rng)
+            if options.fill:
+                server.kill()
+                fill(server.folder, video, options.fill)
+                browser.get(server.start(video))
+                page.until("page.state.project && pictures.shown.bitmap", "it does not open again")
             while (ready := int(page.state("page.state.project.thumbnails"))) < total and time.monotonic() < begin + options.wait:
                 time.sleep(1.0)
             made = time.monotonic() - begin

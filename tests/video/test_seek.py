@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,27 @@ def test_backwards_with_little_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     video = open_seekable(path)
     assert all(np.array_equal(image, frames[number]) for number, image in video.walk(69, 0))
     video.close()
+
+
+def test_frames_are_let_go_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the garbage collector: it comes by rarely where little else is made, and a frame is megabytes."""
+    path = tmp_path / "b-frames.mp4"
+    write(path, *KINDS["b-frames.mp4"])
+    monkeypatch.setattr("metatrack.video.seek.KEPT_BYTES", 0)
+    gc.collect()
+    gc.disable()
+    try:
+        video = open_seekable(path)
+        for _ in video.walk(0, 69, 64):
+            pass
+        held = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+        with open_source(path) as source:
+            for _ in source:
+                pass
+        after = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert held < 12 and after < held + 6
 
 
 def test_cut_video_gives_what_is_left(tmp_path: Path) -> None:

@@ -41,17 +41,17 @@ def chromium(downloads: Path, size: tuple[int, int] = (1280, 900)) -> Any:
 
 
 class Server:
-    """``metatrack app``, to be killed and started again."""
+    """``metatrack app``, to be killed and started again; ``python`` is what Python is given for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, 0
+    def __init__(self, folder: Path, python: tuple[str, ...] = ("-m", "metatrack")) -> None:
+        self.folder, self.port, self.python = folder, 0, python
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, *videos: Path) -> str:
         """Starts it; the address that it prints."""
         words = ["app", *map(str, videos), "--folder", str(self.folder), "--port", str(self.port), "--no-browser"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "metatrack", *words],
+            [sys.executable, *self.python, *words],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

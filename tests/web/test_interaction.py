@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -256,6 +257,37 @@ for (const node of document.querySelectorAll('body *')) {
 }
 return found;
 """
+
+
+def test_the_camera(tmp_path: Path) -> None:
+    """The server's camera, for which a video stands in: drawn on while it runs, recorded, and then a project like any other."""
+    clip = write_clip(tmp_path / "camera.mp4", 400, SIZE)
+    code = (
+        f"from metatrack.web.projects import Studio; Studio.camera.__defaults__ = ({str(clip)!r},);"
+        "from metatrack.start import main; raise SystemExit(main())"
+    )
+    server, browser = Server(tmp_path / "projects", ("-c", code)), chromium(tmp_path, (1000, 900))
+    page = Page(browser)
+    try:
+        browser.get(server.start())
+        page.until("document.querySelector('#cameras button')", "no camera is offered")
+        browser.find_element("css selector", "#cameras button").click()
+        page.until("page.state.project?.live && pictures.shown.bitmap && page.state.frame > 3", "the camera shows nothing")
+        frame = page.state("page.state.frame")
+        page.drag(Scene(size=SIZE).box(frame))
+        page.until("page.state.targets.length === 1", "nothing can be drawn on it")
+        boxes = "page.column(1)?.kind.filter((kind) => kind === page.TRACKED).length"
+        page.until(f"{boxes} > 3", "nothing is followed")
+        page.press("pause")
+        page.until("page.state.project && !page.state.project.live && page.state.project.frames > 5", "it is not recorded")
+        count = page.state("page.state.project.frames")
+        assert page.state(f"{boxes}") > 3
+        page.state("page.emit('go', 2)")
+        page.goes_to(2)
+        assert 5 < count <= 400 and page.find("scrub").get_attribute("max") == str(count - 1)
+    finally:
+        browser.quit()
+        server.kill()
 
 
 def test_a_page_that_does_not_read_slows_no_tracking(page: Page, opened: tuple[Page, Server]) -> None:

@@ -261,26 +261,36 @@ class _Ledger:
         return min((out for pts, out in self._inside.items() if self.first is not None and pts > self.first), default=math.inf)
 
 
-def upright(frame: VideoFrame, converter: VideoReformatter, width: int = 0) -> Image:
-    """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory, turned and mirrored as its display matrix says.
+class Upright:
+    """Turns frames of one video into pictures as they are shown; one for all of its frames, since each would have threads.
 
-    A phone held upright writes pictures that lie on their side, and a matrix. Quarter turns and mirror images are applied;
-    any other angle is left as it is.
-
-    Args:
-        frame: as it comes out of the decoder.
-        converter: one for all frames of a video. A frame that is converted without one makes its own, with threads, and holds it.
-        width: make it smaller where it would be wider than that; 0 leaves its size.
+    A phone held upright writes pictures that lie on their side, and a display matrix. Quarter turns and mirror images are
+    applied, any other angle is left as it is. The matrix is read once for each angle that occurs: a frame that was asked for its side data
+    is part of a circle of references, and stays in memory until the garbage collector comes by.
     """
-    turned, across, down = _orientation(frame)
-    wide, high = _smaller(frame.width, frame.height, width, turned)
-    plain = converter.reformat(frame, wide, high, format="rgb24", interpolation=Interpolation.AREA if wide else None)
-    pixels = plain.to_ndarray()
-    if turned:
-        pixels = pixels.transpose(1, 0, 2)
-    pixels = pixels[::down, ::across]
-    # A frame that is RGB already may still serve the decoder as a reference: never hand out its memory.
-    return np.array(pixels) if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
+
+    def __init__(self) -> None:
+        self._converter = VideoReformatter()
+        self._known: dict[int, tuple[bool, int, int]] = {}
+
+    def __call__(self, frame: VideoFrame, width: int = 0) -> Image:
+        """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory.
+
+        Args:
+            frame: as it comes out of the decoder.
+            width: make it smaller where it would be wider than that; 0 leaves its size.
+        """
+        if frame.rotation not in self._known:
+            self._known[frame.rotation] = _orientation(frame)
+        turned, across, down = self._known[frame.rotation]
+        wide, high = _smaller(frame.width, frame.height, width, turned)
+        how = Interpolation.AREA if wide else None
+        pixels = self._converter.reformat(frame, wide, high, format="rgb24", interpolation=how).to_ndarray()
+        if turned:
+            pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels[::down, ::across]
+        # A frame that is RGB already may still serve the decoder as a reference: never hand out its memory.
+        return np.array(pixels) if frame.format.name == "rgb24" else np.ascontiguousarray(pixels)
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:

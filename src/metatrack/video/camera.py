@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from metatrack.geometry import Image
 from metatrack.opencv import require_opencv
 from metatrack.video._av import has_format
-from metatrack.video._decode import upright
+from metatrack.video._decode import Upright
 from metatrack.video.errors import DamagedSourceError, SourceError
 
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
@@ -58,11 +57,11 @@ def open_camera(index: int, start: int, end: int | None) -> Camera:
 
 
 def _by_pyav(container: Any) -> Generator[Image, None, None]:
-    converter = VideoReformatter()  # one for all: each of its own would have threads
+    upright = Upright()
     with container:
         try:
             for frame in container.decode(video=0):
-                yield upright(frame, converter)
+                yield upright(frame)
         except (av.FFmpegError, OSError):
             return
 

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import av
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import image_files, read_image, resize
-from metatrack.video._decode import Decoder, upright
+from metatrack.video._decode import Decoder, Upright
 from metatrack.video.errors import SourceError
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class SeekableVideo:
         self._decoder = Decoder(str(path.resolve()), str(path))
         self._container, self._stream = self._decoder.container, self._decoder.stream
         self._stream.thread_type = "AUTO"
-        self._converter = VideoReformatter()
+        self._upright = Upright()
         self._kept: OrderedDict[int, VideoFrame] = OrderedDict()
         self._run: Iterator[VideoFrame] | None = None  # decoding goes on from here
         self._next = 0  # number of the frame that it delivers next
@@ -230,7 +229,7 @@ class SeekableVideo:
             SourceError: the video is damaged there.
             ValueError: there is no frame of that number.
         """
-        return upright(self._frame(_within(number, self.count)), self._converter, width)
+        return self._upright(self._frame(_within(number, self.count)), width)
 
     def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
         """See :class:`Seekable`.
@@ -243,7 +242,7 @@ class SeekableVideo:
         _within(first, self.count), _within(last, self.count)
         if last >= first:
             for number in range(first, last + 1):
-                yield number, upright(self._frame(number), self._converter, width)
+                yield number, self._upright(self._frame(number), width)
             return
         room = max(2, self._room() - NEIGHBOURS)
         while first >= last:
@@ -252,7 +251,7 @@ class SeekableVideo:
             for number in range(begin, first + 1):
                 self._frame(number)
             for number in range(first, begin - 1, -1):
-                yield number, upright(self._frame(number), self._converter, width)
+                yield number, self._upright(self._frame(number), width)
             first = begin - 1
 
     def close(self) -> None:

@@ -20,14 +20,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from av.video.reformatter import VideoReformatter
-
 from metatrack.files import natural_order
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import IMAGE_SUFFIXES, image_files, is_image_name, read_image
 from metatrack.video._av import SCHEMES, seconds
-from metatrack.video._decode import Decoder, upright
+from metatrack.video._decode import Decoder, Upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
@@ -243,11 +241,11 @@ def _open_video(
 
 
 def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot, None, None]:
-    converter = VideoReformatter()
+    upright = Upright()
     with decoder.container:
         for number, frame in enumerate(decoder.frames()):
             if number >= start:
-                yield Shot(upright(frame, converter), seconds(frame, decoder.stream))
+                yield Shot(upright(frame), seconds(frame, decoder.stream))
             if number + 1 == end:
                 break
         else:
