@@ -272,7 +272,10 @@ def test_the_camera(tmp_path: Path) -> None:
         browser.get(server.start())
         page.until("document.querySelector('#cameras button')", "no camera is offered")
         browser.find_element("css selector", "#cameras button").click()
-        page.until("page.state.project?.live && pictures.shown.bitmap && page.state.frame > 3", "the camera shows nothing")
+        page.until("page.state.project?.live && page.state.project.width && page.state.frame > 3", "the camera shows nothing")
+        width = page.state("page.state.project.width")
+        assert width == SIZE[1] and place(page, width, 0)[0] - place(page, 0, 0)[0] > 200, "the whole picture is shown"
+        page.until("pictures.shown.bitmap", "no picture comes")
         frame = page.state("page.state.frame")
         page.drag(Scene(size=SIZE).box(frame))
         page.until("page.state.targets.length === 1", "nothing can be drawn on it")

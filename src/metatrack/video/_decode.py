@@ -265,8 +265,8 @@ class Upright:
     """Turns frames of one video into pictures as they are shown; one for all of its frames, since each would have threads.
 
     A phone held upright writes pictures that lie on their side, and a display matrix. Quarter turns and mirror images are
-    applied, any other angle is left as it is. The matrix is read once for each angle that occurs: a frame that was asked for its side data
-    is part of a circle of references, and stays in memory until the garbage collector comes by.
+    applied, any other angle is left as it is. The matrix is read once for each angle that occurs: a frame that was asked for
+    its side data is part of a circle of references, and stays in memory until the garbage collector comes by.
     """
 
     def __init__(self) -> None:

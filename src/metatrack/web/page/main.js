@@ -18,6 +18,7 @@ let events = null, playing = 0, gone = false;
 async function load(id) {
   const [project, boxes] = await Promise.all([ask("GET", `projects/${id}`), ask("GET", `projects/${id}/boxes`)]);
   const again = state.project?.id === id;
+  const resized = again && (state.project.width !== project.width || state.project.height !== project.height);
   state.project = project;
   state.targets = project.targets;
   clearBoxes();
@@ -33,6 +34,7 @@ async function load(id) {
   state.following ||= project.live;
   emit("targets");
   emit("boxes");
+  if (resized) fit(); // a camera says its size when it has started
   go(state.frame, { same: true });
 }
 

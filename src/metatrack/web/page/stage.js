@@ -66,6 +66,7 @@ export function refresh(preview = false) {
 // --- drawing
 
 export const redraw = once(() => {
+  canvas.parentElement.classList.toggle("fitted", view.fitted);
   const ratio = devicePixelRatio;
   const [wide, high] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
   if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
@@ -150,7 +151,7 @@ function toDraw(event) {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!state.project || !shown.bitmap) return;
+  if (!state.project?.width || !shown.bitmap) return;
   canvas.focus({ preventScroll: true });
   canvas.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, event);

@@ -49,14 +49,27 @@ function columns(draw) {
   }
 }
 
+/** Calls `draw(left, width, what)` for columns side by side of which `what(first, last)` says the same, so that no seams are seen. */
+function runs(what, draw) {
+  let run = null;
+  columns((left, width, first, last) => {
+    const now = what(first, last);
+    if (run?.now === now) { run.width = left + width - run.left; return; }
+    if (run?.now) draw(run.left, run.width, run.now);
+    run = { now, left, width };
+  });
+  if (run?.now) draw(run.left, run.width, run.now);
+}
+
+const any = (values, first, last) => values.subarray(first, last + 1).some(Boolean);
+
 function curve(inks) {
   const found = column(state.selected);
   if (!found) return;
-  columns((left, width, first, last) => {
-    for (let frame = first; frame <= last; frame++) {
-      if (found.lost[frame]) { context.globalAlpha = 0.35; context.fillStyle = inks.lost; context.fillRect(left, 2, width + 0.5, CURVE); context.globalAlpha = 1; return; }
-    }
-  });
+  context.globalAlpha = 0.35;
+  context.fillStyle = inks.lost;
+  runs((first, last) => any(found.lost, first, last), (left, width) => context.fillRect(left, 2, width, CURVE));
+  context.globalAlpha = 1;
   context.strokeStyle = inks.curve;
   context.lineWidth = 1.6;
   context.lineJoin = "round";
@@ -80,17 +93,14 @@ function lane(target, top, inks) {
   if (!found) return;
   const chosen = target.id === state.selected;
   context.globalAlpha = target.hidden ? 0.3 : 1;
-  columns((left, width, first, last) => {
-    let any = 0, lost = 0, absent = 0;
-    for (let frame = first; frame <= last; frame++) {
-      any |= found.kind[frame];
-      lost |= found.lost[frame];
-      absent |= found.kind[frame] === ABSENT;
-    }
-    if (!any) return;
-    context.fillStyle = lost ? inks.lost : absent ? inks.absent : target.color;
-    const high = absent && !lost ? 3 : chosen ? 9 : 6;
-    context.fillRect(left, top + (LANE - high) / 2, width + 0.5, high);
+  const what = (first, last) => {
+    if (!any(found.kind, first, last)) return null;
+    return any(found.lost, first, last) ? "lost" : found.kind.subarray(first, last + 1).includes(ABSENT) ? "absent" : "seen";
+  };
+  runs(what, (left, width, kind) => {
+    context.fillStyle = kind === "seen" ? target.color : inks[kind];
+    const high = kind === "absent" ? 3 : chosen ? 9 : 6;
+    context.fillRect(left, top + (LANE - high) / 2, width, high);
   });
   context.fillStyle = inks.ink;
   columns((left, width, first, last) => {

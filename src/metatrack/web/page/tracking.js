@@ -70,7 +70,7 @@ whenClicked("film", async () => showFilm(await ask("POST", path("/video"))));
 whenClicked("show-export", async () => {
   const { formats } = await ask("GET", "projects");
   $("formats").replaceChildren(...formats.map(({ name, title }) => {
-    const link = element("a", { className: "button", href: `/api/${path(`/exports/${name}`)}`, download: "" }, title);
+    const link = element("a", { className: "button", href: `/api/${path(`/exports/${name}`)}`, download: "" }, element("b", {}, name), element("span", {}, title));
     link.dataset.format = name;
     return element("li", {}, link);
   }));
