@@ -51,7 +51,10 @@ def main() -> None:
             shoot(page, "tutorial-draw", (1280, 860))
             page.press("track-on")
             page.until("page.state.job?.done > 20", "nothing is tracked")
+            progress = "document.getElementById('progress-text').style.visibility"
+            browser.execute_script(f"{progress} = 'hidden'")  # how fast this machine was says nothing of others
             shoot(page, "tutorial-track", (1280, 860))
+            browser.execute_script(f"{progress} = ''")
             ended(page)
             page.state("page.emit('go', 30)")
             page.goes_to(30)
