@@ -58,11 +58,12 @@ def main() -> None:
             ended(page)
             page.state("page.emit('go', 30)")
             page.goes_to(30)
-            page.drag((0, 0, 9, 5), begin=(200, 150))  # moves the box by hand
+            x, y, w, h = page.state("['x', 'y', 'w', 'h'].map((side) => page.boxAt(1, 30)[side])")
+            page.drag((x + w / 2, y + h / 2, 6, 9), begin=(x + w / 2, y + h / 2))  # moves the box by hand
             page.until("page.kindAt(1, 30) === page.KEY", "no key frame is set")
             shoot(page, "tutorial-correct", (1280, 860))
             page.press("undo")
-            page.until("page.kindAt(1, 30) === page.TRACKED", "nothing is undone")
+            page.until("page.kindAt(1, 30) === page.TRACKED", "the correction is not taken back")
             page.state("page.emit('go', 0)")
             page.goes_to(0)
             page.press("new-target")
