@@ -10,20 +10,22 @@ import struct
 from pathlib import Path
 
 import cv2
-import moderngl
 import numpy as np
 import pytest
 
-from metatrack.cli import main
-from metatrack.data.clips import MadeClip
-from metatrack.data.got10k import read_got10k
-from metatrack.data.render import NoOpenGLError, RenderConfig, Renderer, pack, read_table
-from metatrack.data.render.gltf import ACTION_RATE, read_figure
-from metatrack.data.render.model import read_model
-from metatrack.data.render.stage import Stage
-from metatrack.data.render.stock import in_models_subset
-from metatrack.data.synth import write_clips
-from metatrack.geometry import context_side
+moderngl = pytest.importorskip("moderngl", reason="the renderer needs the render extra")
+pytest.importorskip("trimesh", reason="the renderer needs the render extra")
+
+from metatrack.cli import main  # noqa: E402
+from metatrack.data.clips import MadeClip  # noqa: E402
+from metatrack.data.got10k import read_got10k  # noqa: E402
+from metatrack.data.render import NoOpenGLError, RenderConfig, Renderer, pack, read_table  # noqa: E402
+from metatrack.data.render.gltf import ACTION_RATE, read_figure  # noqa: E402
+from metatrack.data.render.model import read_model  # noqa: E402
+from metatrack.data.render.stage import Stage  # noqa: E402
+from metatrack.data.render.stock import in_models_subset  # noqa: E402
+from metatrack.data.synth import write_clips  # noqa: E402
+from metatrack.geometry import context_side  # noqa: E402
 
 PLAIN = RenderConfig(distractors=0, clutter=0, occluded=0, wrapped=0, lighting=0, shadows=0, degrade=0)
 """The target alone, in its own colours."""
