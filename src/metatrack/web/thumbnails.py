@@ -131,11 +131,12 @@ class Thumbnails:
         if reach * project.width * project.height < WORTH or room == 0 or project.id in self._given_up:
             return
         with self._lock:
-            if self._making == project.id:
+            file = self._files.get(project.id) or ThumbnailFile(self._folder / project.id)
+            self._files[project.id] = file
+            if self._making == project.id or len(file) >= project.frames:
                 return
             before, self._making = self._thread, project.id
             self._make_room(project.id, room)
-            file = self._files.setdefault(project.id, ThumbnailFile(self._folder / project.id))
             self._thread = threading.Thread(
                 target=self._make, args=(project, source, file, room, before), name="metatrack-thumbnails", daemon=True
             )
@@ -180,8 +181,7 @@ class Thumbnails:
         if before is not None:
             before.join()
         try:
-            if len(file) < project.frames:
-                self._fill(project, source, file, room)
+            self._fill(project, source, file, room)
         except (ChildError, OSError, ValueError):
             self._given_up.add(project.id)
         finally:
