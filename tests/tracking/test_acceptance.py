@@ -128,3 +128,42 @@ def test_what_is_accepted_is_no_worse_on_the_first_frame_nor_in_the_mean_of_the_
     found = accepted([np.full((32, 1), i) for i in (1, 2)], np.zeros((0, 1)), scorer, samples)
     good = [i for i in (1, 2) if heights[i][0] >= 1 and np.mean(np.array(heights[i][1:count]) - 1) >= 0]
     assert (int(found[0, 0]) if len(found) else None) == (good[0] if good else None)
+
+
+def test_kernels_are_judged_by_frames_that_they_were_not_made_of(scene):
+    """The memory holds six frames: four make kernels, and what the others say counts."""
+    seen = {}
+
+    def noted(template, support, labels):
+        seen["makers"] = support
+        return np.full((32, template.shape[1]), 1.2)
+
+    tracker = Tracker(learning("lite", noted), settings={**EVERY, "update_interval": 12})
+    tracker.init(scene.frame(0), scene.box(0))
+    for i in range(1, 12):
+        tracker.update(scene.frame(i))
+    memory = tracker.started.adaptation.memory
+    assert len(memory.samples) == 6
+    makers, others = memory.choose(4), memory.others(4)
+    assert len(others) == 2
+    assert not {id(each) for each in makers} & {id(each) for each in others}
+    assert max(each.doubt for each in makers) <= min(each.doubt for each in others)
+    tracker.update(scene.frame(12))
+    tracker.update(scene.frame(13))
+    assert (np.sort(seen["makers"].mean((1, 2, 3))) == np.sort([each.features.mean() for each in makers])).all()
+
+
+def test_a_target_that_is_not_seen_is_looked_for_without_kernels(scene):
+    """They are dropped with the first frame that does not show it, and made anew once it is seen again."""
+    rows = {}
+    for forget in (True, False):
+        tracker = Tracker(sharpening("lite", *[1.2] * 9), settings={**EVERY, "update_forgets": forget})
+        tracker.init(scene.frame(0), scene.box(0))
+        rows[forget] = []
+        for i in range(1, 22):
+            seen = not 6 <= i < 9
+            tracker.update(scene.frame(i) if seen else np.full_like(scene.frame(i), 90))
+            rows[forget].append(len(tracker.started.w_target))
+    assert rows[False][4:] == [32] * 17
+    assert rows[True][4:8] == [32, 0, 0, 0]
+    assert rows[True][-1] == 32

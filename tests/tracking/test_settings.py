@@ -19,7 +19,13 @@ from metatrack.tracking.settings import FLAT, GROUPS
 
 OTHER = {
     **{"pyramid": "template", "search_wider": False, "size_limits": (0.5, 2.0), "near_size": 191, "update_threshold": 0.5},
-    **{"update_choice": "peak", "update_keeps_first": True, "update_accepts": False, "window_form": "product"},
+    **{
+        "update_choice": "peak",
+        "update_keeps_first": True,
+        "update_accepts": False,
+        "update_forgets": False,
+        "window_form": "product",
+    },
 }
 """Values that are not the defaults, of the settings for which a little more or less is none."""
 

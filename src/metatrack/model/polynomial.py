@@ -50,9 +50,9 @@ class PolynomialLearner(nn.Module):
         change = self.inverse @ (delta * (delta.square().mean((1, 2), keepdim=True) + TINY).rsqrt())
         change = self.basis @ (change + change.transpose(1, 2)) @ self.basis.T  # (n, C, C)
         change = 2 * change * (change.square().sum((1, 2), keepdim=True) + TINY).rsqrt()
-        power = self.directions.expand(len(delta), -1, -1)
-        kernels = torch.zeros_like(power)
-        for factor in self.powers:
-            power = power @ change
-            kernels = kernels + factor * power
+        terms = [self.directions @ change]
+        for _ in range(1, DEGREE):
+            terms.append(terms[-1] @ change)
+        # In products whose other factor is δ's: what an exporter could fold, a bundle would not hold under its name.
+        kernels = (self.powers @ torch.stack(terms).flatten(1)).reshape(terms[0].shape)
         return kernels @ self.out

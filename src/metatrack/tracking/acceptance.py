@@ -45,8 +45,9 @@ def accepted(candidates: Iterable[Float32], none: Float32, scorer: Scorer, sampl
     """The first kernels that do no harm, or none.
 
     Kernels are held against none, equation (4) against equation (1), on contexts whose features are there: the margin must not
-    be less on the first frame, the only one whose target is given, nor in the mean of the later ones. Kernels made of what a
-    tracker follows that has slipped off its target raise the margin there, and lower it on the first frame.
+    be less on the first frame, the only one whose target is given, nor in the mean of the later ones, which kernels should not
+    have been made from: those they suit in any case. Kernels made of what a tracker follows that has slipped off its target
+    raise the margin there, and lower it on the first frame.
 
     Args:
         candidates: kernels ``(32, C)``, the best first.
@@ -61,6 +62,6 @@ def accepted(candidates: Iterable[Float32], none: Float32, scorer: Scorer, sampl
         if len(kernels) == 0:
             continue
         gain = margins(scorer(features, kernels), places) - plain
-        if gain[0] >= 0 and gain[1:].mean() >= 0:
+        if gain[0] >= 0 and gain[1:].sum() >= 0:
             return kernels
     return none

@@ -42,8 +42,15 @@ class AdaptationSettings(Checked):
     keep_first: bool = False
     """The first frame, the only one whose target is given, is always among the samples. The paper's is False."""
     accept: bool = True
-    """New kernels are taken only if the target stands out with them no less than without, on the first frame and on the samples;
-    else the last ones are, if that holds of them, or none. The paper takes all: False."""
+    """New kernels are taken only if the target stands out with them no less than without, on the first frame and on frames that
+    they were not made from; else the last ones are, if that holds of them, or none. The paper takes all: False."""
+    forget: bool = True
+    """A target that is not seen, or lost, is looked for without kernels, and new ones are made once it is seen again: kernels
+    tell it from what was around it, and elsewhere raise the score of what is not the target. The paper keeps them: False."""
+
+    def held_back(self, support: int) -> int:
+        """Samples that kernels are judged by and not made from: half as many as they are made from, where they are judged."""
+        return (support + 1) // 2 if self.accept else 0
 
 
 @dataclass
@@ -78,17 +85,18 @@ class Adaptation:
             pending, self.pending = self.pending, None
             self.w_target = self._result(pending)
 
+    def forget(self, none: Float32) -> None:
+        """Goes back to no kernels ``(0, C)``, and drops what the next ones would be made of."""
+        self.w_target, self.pending = none, None
+        self.memory.clear()
+
     def _work(self, model: Model, template: Float32, scorer: Scorer, settings: AdaptationSettings) -> partial[Float32]:
         """What is to be done in the background, with all that it takes: the target goes on meanwhile."""
         given = [] if self.first is None else [self.first]
         first = given if settings.keep_first else []
-        samples = first + self.memory.choose(model.support - len(first))
-        support = np.stack([sample.features for sample in samples])
-        places = np.array([sample.displacement for sample in samples])
-        y = labels(places, model.response_cells, settings.radius)
-        if not (settings.accept and given):
-            return partial(model.adapt, template, support, y)
-        judged = given + self.memory.choose(len(self.memory.samples))
+        chosen = self.memory.choose(model.support - len(first))
+        support, y = _given(model, first + chosen, settings)
+        judged = given + self.memory.others(len(chosen)) if settings.accept and given else []
         return partial(_judged, model, template, support, y, self.w_target, scorer, judged)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,8 +112,21 @@ class Adaptation:
             raise RuntimeError(f"adapting at frame {self.begun} failed: {type(error).__name__}: {error}") from error
 
 
+def _given(model: Model, samples: list[Sample], settings: AdaptationSettings) -> tuple[Float32, Float32]:
+    """What the meta-learner is given of samples: their features and labels."""
+    places = np.array([sample.displacement for sample in samples])
+    return np.stack([sample.features for sample in samples]), labels(places, model.response_cells, settings.radius)
+
+
 def _judged(
-    model: Model, template: Float32, support: Float32, y: Float32, last: Float32, scorer: Scorer, judged: list[Sample]
+    model: Model,
+    template: Float32,
+    support: Float32,
+    y: Float32,
+    last: Float32,
+    scorer: Scorer,
+    judged: list[Sample],
 ) -> Float32:
-    """New kernels, or the last ones, or none: see :func:`accepted`."""
-    return accepted((model.adapt(template, support, y), last), model.no_kernels, scorer, judged)
+    """New kernels, or the last ones, or none: see :func:`accepted`; without samples to judge by, the new ones."""
+    kernels = model.adapt(template, support, y)
+    return accepted((kernels, last), model.no_kernels, scorer, judged) if judged else kernels

@@ -38,6 +38,7 @@ FLAT = {
     "update_keeps_first": "adaptation.keep_first",
     "update_counts_from": "adaptation.count_from",
     "update_accepts": "adaptation.accept",
+    "update_forgets": "adaptation.forget",
     "lost_below": "judging.lost_below",
     "unseen_below": "redetection.below",
     "search_wider": "redetection.enabled",
@@ -68,7 +69,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "redetection": {"enabled": False, "below": 0.0},
         "adaptation": {
             **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
-            **{"choice": "sigmoid", "keep_first": False, "accept": False},
+            **{"choice": "sigmoid", "keep_first": False, "accept": False, "forget": False},
         },
     },
 }

@@ -105,7 +105,7 @@ class Tracker:
             center,
             first_size=(center.w, center.h),
             appearance=self.searcher.appearance(patches, center),
-            adaptation=Adaptation(self.model.no_kernels, Memory(max(1, self.model.support), self.settings.adaptation.choice)),
+            adaptation=self._adaptation(),
         )
         if self.adapt and (self.settings.adaptation.keep_first or self.settings.adaptation.accept):
             context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
@@ -145,6 +145,8 @@ class Tracker:
         target.frame += 1  # t
         self.remember_distractors(found, score)
         state = self._moved(found, patches, score)
+        if self.settings.adaptation.forget and self._sought(score):
+            target.adaptation.forget(self.model.no_kernels)
         state, final = self._redetected(patches, score) or (state, score)
         self.remember(features, found, score)  # z[t] into the memory z_T
         target.center = state  # s[t]
@@ -153,6 +155,10 @@ class Tracker:
         if not lost:
             self.searcher.follow(target, patches, final)
         return Result(from_center(target.center), final, lost)
+
+    def _adaptation(self) -> Adaptation:
+        settings, support = self.settings.adaptation, max(1, self.model.support)
+        return Adaptation(self.model.no_kernels, Memory(support + settings.held_back(support), settings.choice))
 
     def contexts(self, patches: Patches) -> UInt8:
         """The contexts z to search, around the last state: ``(n, s, s, 3)``."""
