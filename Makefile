@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite train-paper train-lite-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite meta-paper train-paper train-lite-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -84,11 +84,19 @@ train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, 
 	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
 	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
 
-meta-lite: $(VENV)/train.stamp  ## lite with another meta-learner: features of 6,685 targets, polynomial form
-	$(BIN)/python -m tools.meta.features --list configs/meta.json --photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images \
-		--out $(DATA)/meta-features
-	$(BIN)/python -m tools.meta.learn --features $(DATA)/meta-features --val-mix configs/meta-held.json --form polynomial --apart 0.1 \
-		--out $(RUNS)/lite-polynomial
+meta-lite: $(VENV)/train.stamp  ## lite with another meta-learner: features of thousands of targets, polynomial form
+	$(call META,lite)
+
+meta-paper: $(VENV)/train.stamp  ## paper with such a meta-learner
+	$(call META,paper)
+
+define META
+	$(BIN)/python -m tools.meta.held --segments $(DATA)/BSDS500/BSDS500/data --out $(DATA)/held
+	$(BIN)/python -m tools.meta.features --model $(1) --list configs/meta.json --out $(DATA)/meta-features-$(1) \
+		--photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images
+	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(1) --val-mix configs/meta-held.json --form polynomial \
+		--apart 0.1 --out $(RUNS)/$(1)-polynomial
+endef
 
 train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper

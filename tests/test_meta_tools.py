@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
-from tools.meta import features, learn  # noqa: E402
+from tools.meta import features, held, learn  # noqa: E402
 
+from metatrack.bundling.learner import replace_learner  # noqa: E402
+from metatrack.data.got10k import read_stills  # noqa: E402
+from metatrack.model.learners import make_learner  # noqa: E402
+from metatrack.model.matching import Readout  # noqa: E402
 from metatrack.model.mixing import MixingLearner  # noqa: E402
 from metatrack.runtime.bundle import open_bundle  # noqa: E402
 from metatrack.runtime.load import load_model  # noqa: E402
@@ -56,12 +61,12 @@ def test_what_is_kept_is_what_the_tracker_sees(made):
     readout = read_networks(open_bundle("lite")).readout
     kept = learn.Features(made / "features", readout)
     batch = kept.batch(np.arange(len(kept.places)), np.random.default_rng(0))
-    plain = learn.response(batch, readout, None)
+    plain = learn.response(batch, readout, None)[:, :, 0]
     model = load_model("lite", 1, "float32")
     n, q = plain.shape[:2]
     again = [
         model.locate(
-            np.repeat(batch.template[i : i + 1].numpy(), q, 0),
+            np.repeat(batch.template[i].numpy(), q, 0),
             np.zeros((q, 128, 7, 7), np.float32),
             batch.search[i].numpy(),
             np.zeros((q, 0, 128), np.float32),
@@ -70,7 +75,7 @@ def test_what_is_kept_is_what_the_tracker_sees(made):
         for i in range(n)
     ]
     assert np.abs(np.stack(again) - plain.numpy()).max() < 0.3  # 8 bits
-    none = learn.response(batch, readout, torch.zeros(n, 32, 128))
+    none = learn.response(batch, readout, torch.zeros(n, 32, 128))[:, :, 0]
     assert torch.allclose(plain, none, atol=1e-5)
 
 
@@ -91,3 +96,109 @@ def test_training_goes_on_and_its_bundle_differs_in_the_meta_learner_alone(made,
     assert isinstance(learner, MixingLearner)
     assert new.card["adaptation"]["targets"] == 4
     assert new.card["training"]["matching"] == old.card["training"]["matching"]
+
+
+def test_a_search_over_scales_has_templates_at_three(made):
+    """What is kept of each of them gives the response that the tracker has with it."""
+    entries = [{"name": "video", "kind": "video", "path": "videos", "most": 2}]
+    (made / "paper.json").write_text(json.dumps([*entries, {**entries[0], "name": "held", "held_out": True}]))
+    out = made / "features-paper"
+    features.main(features.Options(list=made / "paper.json", photographs=(made / "photos",), out=out, model="paper"))
+    readout = read_networks(open_bundle("paper")).readout
+    kept = learn.Features(out, readout)
+    batch = kept.batch(np.arange(2), np.random.default_rng(0))
+    assert batch.template.shape[:2] == (2, 3)
+    plain, model = learn.response(batch, readout, None), load_model("paper", 1, "float32")
+    for i in range(2):
+        again = model.match(batch.template[i].numpy(), batch.search[i].numpy(), model.no_kernels)
+        assert np.abs(again - plain[i].numpy()).max() < 0.3  # 8 bits
+    options = learn.Options(features=out, val_mix=made / "val.json", out=made / "unused")
+    alike = batch._replace(dots=batch.dots[:, :, :1].expand(-1, -1, 3, -1, -1), energy_x=batch.energy_x[:, :1].expand(-1, 3))
+    right, wrong = (learn.losses(learn.response(each, readout, None), each, options, True).mean() for each in (batch, alike))
+    assert right < wrong  # templates that are all alike tell no scales apart
+    learner = learn.new_learner(kept, "polynomial")
+    loss = learn.objective(learner, batch, readout, learn.Options(**{**vars(options), "failing": 3.0}), 1)
+    loss.backward()
+    assert all(torch.isfinite(each.grad).all() for each in learner.parameters())
+    found = learn.measured(learner.eval(), learn.Features(out, readout, "held"), options)
+    assert found["targets"] == 2
+    assert 0 <= found["fails_without"][0] <= 1
+
+
+def test_what_kernels_repair_and_break_is_counted(monkeypatch):
+    """Of four contexts, the plain response fails in the first two; kernels repair one of them, and break one of the others."""
+    grid, k = torch.zeros(1, 4, 23, 23), 2
+    here, there = (11, 11), (3, 3)
+
+    class Kept:
+        places = [0]
+        readout = Readout(torch.zeros(1, 1), torch.zeros(1), torch.tensor(1.0), torch.tensor(0.0))
+
+        def batch(self, chosen, rng):
+            empty = torch.zeros
+            plain = self.scores(first=(there, there, here, here))
+            place = empty(1, 4, 2)
+            return learn.Batch(
+                empty(1, 1, 1, k, k),
+                empty(1, 1, 1),
+                empty(1, 4, 1, 24, 24),
+                empty(1, 4, 1, 23, 23),
+                empty(1, 1),
+                empty(1, 4, 23, 23),
+                plain,
+                place,
+            )
+
+        def scores(self, first):
+            maps = grid.clone()
+            for i, (row, column) in enumerate(first):
+                maps[0, i, row, column] = 5
+            return maps
+
+    def told(batch, readout, w_target):
+        found = torch.zeros(1, 4, 1, 23, 23)
+        if w_target is not None:
+            found[0, 0, 0, here[0], here[1]] = 9
+            found[0, 2, 0, there[0], there[1]] = 9
+        return found
+
+    def bank(delta):
+        return torch.ones(1, 32, 1)
+
+    bank.balanced = True
+    monkeypatch.setattr(learn, "response", told)
+    result = learn.measured(bank, Kept(), learn.Options(*[Path()] * 3))
+    assert (result["fails_without"][0], result["fails_with"][0]) == (0.5, 0.5)
+    assert (result["repaired"][0], result["broken"][0]) == (0.5, 0.5)
+
+
+def test_the_largest_segment_that_could_be_a_target_is_held_out(tmp_path):
+    savemat = pytest.importorskip("scipy.io").savemat
+    labels = np.zeros((200, 300), np.uint16)
+    labels[20:60, 30:80] = 1
+    labels[100:160, 100:170] = 2  # larger
+    labels[0:190, 200:300] = 3  # touches the border
+    labels[150:152, 20:90] = 4  # a line
+    assert held.target_box(labels) == (100, 100, 70, 60)
+    assert held.target_box(np.zeros((50, 50), int)) is None
+    for part in ("images", "groundTruth"):
+        (tmp_path / part / "val").mkdir(parents=True)
+    drawn = np.empty((1, 1), object)
+    drawn[0, 0] = {"Segmentation": labels}
+    savemat(tmp_path / "groundTruth" / "val" / "a.mat", {"groundTruth": drawn})
+    Image.fromarray(np.zeros((200, 300, 3), np.uint8)).save(tmp_path / "images" / "val" / "a.jpg")
+    held.main(held.HeldOptions(segments=tmp_path, out=tmp_path / "held"))
+    (still,) = read_stills(tmp_path / "held")
+    assert still.boxes.tolist() == [[100, 100, 70, 60]]
+
+
+@pytest.mark.parametrize("form", ["mixing", "polynomial"])
+def test_a_bundle_gives_the_meta_learner_back(form, tmp_path):
+    torch.manual_seed(0)
+    bundle, learner = open_bundle("lite"), make_learner(form, 128, 96)
+    for parameter in learner.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    replace_learner(bundle, learner.eval(), {"training": {}, "adaptation": {"sentence": ""}}, tmp_path / "made")
+    again = read_networks(open_bundle(tmp_path / "made")).learner.state_dict()
+    for name, value in learner.state_dict().items():
+        assert torch.allclose(again[name], value, rtol=1e-3, atol=1e-3), name  # matrices are kept in half precision

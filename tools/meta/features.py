@@ -38,13 +38,22 @@ NOISE, SLIPPED = 0.3, 0.1
 """Standard deviation, in cells, of the place that an early context is labelled with, and the share that is up to 4 cells off."""
 
 
+MAPPED = ("queries", "delta")
+"""Arrays that are large, each in a file of its own, which training maps instead of reading it."""
+
+
+def mapped(shard: Path, name: str) -> Path:
+    """Where such an array of a shard is."""
+    return shard.with_suffix(f".{name}.npy")
+
+
 @dataclass(frozen=True)
 class Options:
     """Makes the features of a list of targets; repeated, it goes on."""
 
     list: Path
-    """JSON list of ``{"name", "kind", "path", "held_out", "repeat", "most", "what", "licence"}``, see :func:`items`; paths start
-    from its folder. What and licence are for the card."""
+    """JSON list of ``{"name", "kind", "path", "held_out", "repeat", "most", "views", "what", "licence"}``, see :func:`items`.
+    Paths start from its folder; views are the numbers of early and of later contexts; what and licence are for the card."""
     photographs: tuple[Path, ...]
     """Folders of photographs for cut-outs and for what lies behind a frame's border."""
     out: Path
@@ -53,21 +62,23 @@ class Options:
     """Whose trunk and last layer."""
     balanced: bool = True
     """The gradient is of the balanced loss (6); False: of the plain mean."""
+    most: int | None = None
+    """Targets of each entry of the list, at most."""
 
 
 def items(entry: dict[str, Any], base: Path) -> Iterator[Item]:
     """Targets of one entry: folders of videos, ``boxes.csv`` of stills, PNG files with transparency, or photographs."""
-    root = base / entry["path"]
+    root, counts = base / entry["path"], entry.get("views", (SUPPORT, QUERIES))
     if entry["kind"] == "still":
         with (root / "boxes.csv").open(newline="") as rows:
             for row in csv.DictReader(rows):
-                yield Item(row["file"], "still", root / row["file"], tuple(float(row[key]) for key in "xywh"))
+                yield Item(row["file"], "still", root / row["file"], tuple(float(row[key]) for key in "xywh"), *counts)
         return
     pattern = {"video": "*/groundtruth.txt", "cutout": "**/*.png", "region": "**/*.jp*g"}[entry["kind"]]
     for path in sorted(root.glob(pattern)) + (sorted(root.glob("**/*.JPEG")) if entry["kind"] == "region" else []):
         place = path.parent if entry["kind"] == "video" else path
         for repeat in range(entry.get("repeat", 1)):
-            yield Item(f"{place.relative_to(root)}#{repeat}", entry["kind"], place)
+            yield Item(f"{place.relative_to(root)}#{repeat}", entry["kind"], place, (), *counts)
 
 
 class Embedder:
@@ -89,31 +100,31 @@ class Embedder:
         model = self.model
         features = torch.from_numpy(np.concatenate([model.search(part) for part in np.array_split(views.contexts, 2)]))
         if model.has_boxes:
-            template, parts = model.appearance(views.template[None], views.size[None])
+            template, parts = model.appearance(views.templates, views.size[None])
         else:
-            template, parts = model.template(views.template[None]), None
+            template, parts = model.template(views.templates), None
         x, places = torch.from_numpy(template), torch.from_numpy(views.displacements)
-        noise = np.where(rng.random((SUPPORT, 1)) < SLIPPED, rng.uniform(-4, 4, (SUPPORT, 2)), rng.normal(0, NOISE, (SUPPORT, 2)))
-        y = label_map(places[:SUPPORT] + torch.from_numpy(noise).float(), cells=model.response_cells)
-        early = [(features[None, i : i + 1], y[None, i : i + 1]) for i in range(SUPPORT)]
-        one = [loss_gradient(x, *each, self.readout, self.balanced)[0] for each in early]
-        late = features[SUPPORT:]
+        n, late = views.early, features[views.early :]
+        noise = np.where(rng.random((n, 1)) < SLIPPED, rng.uniform(-4, 4, (n, 2)), rng.normal(0, NOISE, (n, 2)))
+        y = label_map(places[:n] + torch.from_numpy(noise).float(), cells=model.response_cells)
+        early = [(features[None, i : i + 1], y[None, i : i + 1]) for i in range(n)]
+        one = [loss_gradient(x[:1], *each, self.readout, self.balanced)[0] for each in early]
         phi_x, phi_z = (project(a, self.readout.weight, self.readout.bias) for a in (x, late))
         energy = F.avg_pool2d(phi_z.square().sum(1, keepdim=True), x.shape[-1], stride=1)[:, 0] * x.shape[-1] ** 2
-        correction = np.zeros((QUERIES, model.response_cells, model.response_cells), np.float32)
+        correction = np.zeros((len(late), model.response_cells, model.response_cells), np.float32)
         if parts is not None:
-            own = [np.repeat(a, QUERIES, axis=0) for a in (template, parts, views.size[None])]
-            maps = model.locate(own[0], own[1], late.numpy(), np.zeros((QUERIES, 0, model.channels), np.float32), own[2])
+            own = [np.repeat(a, len(late), axis=0) for a in (template, parts, views.size[None])]
+            maps = model.locate(own[0], own[1], late.numpy(), np.zeros((len(late), 0, model.channels), np.float32), own[2])
             correction = maps.logits - maps.response
         scale = late.abs().amax((0, 2, 3)).clamp(min=1e-6) / 127
         return {
-            "template": template[0].astype(np.float16),
+            "template": template.astype(np.float16),
             "delta": torch.stack(one).numpy(),
             "queries": (late / scale[:, None, None]).round().to(torch.int8).numpy(),
             "scale": scale.numpy(),
-            "displacements": views.displacements[SUPPORT:],
-            "dots": gather(products(phi_x.expand(QUERIES, *phi_x.shape[1:]), phi_z)).numpy(),
-            "energy_x": phi_x.square().sum().numpy(),
+            "displacements": views.displacements[n:],
+            "dots": np.stack([gather(products(each.expand(len(late), *each.shape), phi_z)).numpy() for each in phi_x], axis=1),
+            "energy_x": phi_x.square().sum((1, 2, 3)).numpy(),
             "energy_z": energy.numpy(),
             "correction": correction,
             "balanced": self.balanced,
@@ -132,12 +143,13 @@ def main(options: Options) -> None:
     for entry in entries:
         targets = list(items(entry, options.list.parent))
         np.random.default_rng(5).shuffle(targets)
-        targets = targets[: entry.get("most")]
+        targets = targets[: entry.get("most")][: options.most]
         for first in range(0, len(targets), SHARD):
             split = "held" if entry.get("held_out") else "train"
             path = options.out / f"{split}-{entry['name']}-{first // SHARD:04d}.npz"
             if not path.exists():
-                _shard(embedder, ViewMaker(photographs, embedder.reach), targets[first : first + SHARD], path)
+                maker = ViewMaker(photographs, embedder.reach, scales=not embedder.model.has_boxes)
+                _shard(embedder, maker, targets[first : first + SHARD], path)
 
 
 def _shard(embedder: Embedder, maker: ViewMaker, targets: list[Item], path: Path) -> None:
@@ -151,8 +163,10 @@ def _shard(embedder: Embedder, maker: ViewMaker, targets: list[Item], path: Path
     if rows:
         part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        for name in MAPPED:
+            np.save(mapped(path, name), arrays.pop(name))
         np.savez(part, name=np.array(names), **arrays)
-        os.replace(part, path)
+        os.replace(part, path)  # last: a shard whose file is there is whole
     print(f"{path.name}: {len(rows)} targets", flush=True)
 
 

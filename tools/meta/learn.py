@@ -28,10 +28,11 @@ from metatrack.model.shifts import gather
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.load import load_model
 from metatrack.runtime.torch_weights import read_networks
+from metatrack.training.losses import scale_contrast
 from metatrack.training.mix import load_mix
-from metatrack.training.probe import probe, sentence
+from metatrack.training.probe import interval, probe, sentence
 from metatrack.version import code_version
-from tools.meta.features import SOURCES
+from tools.meta.features import MAPPED, SOURCES, mapped
 
 NEAR, FAR = 4.0, 16.0
 """Squared distances in cells: within the first a place is the target's, beyond the second it is another's."""
@@ -63,6 +64,10 @@ class Options:
     """Of matrices."""
     rank: float = 0.5
     """Weight of the rank loss against the logistic one."""
+    scales: float = 0.5
+    """Weight of the contrast between right and wrong scales, for a model that searches at three."""
+    failing: float = 0.0
+    """What a context whose highest logit lies elsewhere without kernels counts more than another."""
     swapped: float = 0.1
     """Weight of own kernels against another target's."""
     apart: float = 0.0
@@ -73,16 +78,18 @@ class Options:
     """So many of the targets alone, for a curve over their number; 0 is all."""
     seed: int = 0
     """Of weights and batches."""
+    probe: int = 400
+    """Held-out targets of the probe, at most; 0 leaves it out, and what is measured on held-out features is all."""
 
 
 class Batch(NamedTuple):
     """n targets with q later contexts each."""
 
-    template: Tensor  # (n, C, k, k)
+    template: Tensor  # (n, s, C, k, k), at the right scale and perhaps at wrong ones
     delta: Tensor  # (n, K, C)
     search: Tensor  # (n, q, C, h, w)
-    dots: Tensor  # (n, q, r, r), correlation of equation (1)
-    energy_x: Tensor  # (n,)
+    dots: Tensor  # (n, q, s, r, r), correlation of equation (1)
+    energy_x: Tensor  # (n, s)
     energy_z: Tensor  # (n, q, r, r)
     correction: Tensor  # (n, q, r, r), of a box head
     displacements: Tensor  # (n, q, 2)
@@ -101,15 +108,18 @@ class Features:
     Args:
         folder: of ``train-*.npz``.
         readout: of the matching network.
+        split: train, or held for targets that are kept for measuring.
     """
 
-    def __init__(self, folder: Path, readout: Readout) -> None:
-        files = sorted(folder.glob("train-*.npz"))
+    def __init__(self, folder: Path, readout: Readout, split: str = "train") -> None:
+        files = sorted(file for file in folder.glob(f"{split}-*.npz") if ".part" not in file.name)
         if not files:
-            raise ValueError(f"{folder} holds no train-*.npz: run tools.meta.features first")
+            raise ValueError(f"{folder} holds no {split}-*.npz: run tools.meta.features first")
         self.readout = readout
         self.shards: list[Mapping[str, Any]] = [_unpacked(file) for file in files]
-        self.data = _data(folder, Counter(file.name[6:-9] for file, shard in zip(files, self.shards) for _ in shard["template"]))
+        self.data = _data(
+            folder, Counter(file.name[len(split) + 1 : -9] for file, shard in zip(files, self.shards) for _ in shard["template"])
+        )
         self.balanced = bool(self.shards[0]["balanced"][0])
         self.places = [(s, i) for s, shard in enumerate(self.shards) for i in range(len(shard["template"]))]
         weights = np.array([VIDEO_WEIGHT if "video" in files[s].name else 1.0 for s, _ in self.places])
@@ -138,55 +148,99 @@ def _data(folder: Path, counts: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def _unpacked(file: Path) -> dict[str, Any]:
-    """Arrays of a file; the features beside it as a file of their own, which is mapped."""
+    """Arrays of a shard; what is large is mapped."""
     with np.load(file) as shard:
-        arrays = {name: shard[name] for name in shard.files if name != "queries"}
-        mapped = file.with_suffix(".queries.npy")
-        if not mapped.exists():
-            np.save(mapped, shard["queries"])
-    return {**arrays, "queries": np.load(mapped, mmap_mode="r")}
+        arrays = {name: shard[name] for name in shard.files}
+    return arrays | {name: np.load(mapped(file, name), mmap_mode="r") for name in MAPPED}
 
 
 def response(batch: Batch, readout: Readout, w_target: Tensor | None) -> Tensor:
-    """Equation (4), or (1): ``(n, q, r, r)`` logits."""
-    dots, energy_x, energy_z = batch.dots, batch.energy_x[:, None, None, None], batch.energy_z
+    """Equation (4), or (1): ``(n, q, s, r, r)`` logits."""
+    dots, energy_x, energy_z = batch.dots, batch.energy_x[:, None, :, None, None], batch.energy_z[:, :, None]
     if w_target is not None:
         n, q, _, h, w = batch.search.shape
-        k, r = batch.template.shape[-1], h - batch.template.shape[-1] + 1
-        x = torch.matmul(w_target, batch.template.flatten(2))  # (n, 32, k k)
+        s, k = batch.template.shape[1], batch.template.shape[-1]
+        x = torch.matmul(w_target[:, None], batch.template.flatten(3))  # (n, s, 32, k k)
         z = torch.matmul(w_target[:, None], batch.search.flatten(3))  # (n, q, 32, h w)
-        products = torch.matmul(x.transpose(1, 2)[:, None], z).reshape(n * q, k * k, h, w)
-        dots = dots + gather(products).reshape(n, q, r, r)
-        energy_x = energy_x + x.square().sum((1, 2))[:, None, None, None]
+        products = torch.matmul(x.transpose(2, 3)[:, None], z[:, :, None]).reshape(n * q * s, k * k, h, w)
+        dots = dots + gather(products).reshape(dots.shape)
+        energy_x = energy_x + x.square().sum((2, 3))[:, None, :, None, None]
         window = F.avg_pool2d(z.square().sum(2).reshape(n * q, 1, h, w), k, stride=1) * k**2
-        energy_z = energy_z + window.reshape(n, q, r, r)
+        energy_z = energy_z + window.reshape(n, q, 1, *dots.shape[-2:])
     cosine = dots / ((energy_x + EPSILON).sqrt() * (energy_z + EPSILON).sqrt())
     return readout.gain * cosine + readout.offset
 
 
-def losses(logits: Tensor, batch: Batch, rank: float, balanced: bool) -> Tensor:
-    """Equation (6), and the softplus of everything else's soft maximum less the target's: ``(n, q)``."""
-    n, q, r, _ = logits.shape
-    places, flat = batch.displacements.flatten(0, 1), logits.flatten(0, 1)
-    logistic = logistic_loss(flat, label_map(places, cells=r), balanced)
-    away, scores = squared_distance(places, r), flat + batch.correction.flatten(0, 1)
+def peaks(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The target's highest logit, and the soft maximum of everything else's, a box head's correction with them: ``(n, q)``."""
+    away = squared_distance(batch.displacements.flatten(0, 1), logits.shape[-1])
+    scores = (logits[:, :, 0] + batch.correction).flatten(0, 1)
     here = scores.masked_fill(away > NEAR, -1e4).amax((1, 2))
     elsewhere = (2 * scores.masked_fill(away <= FAR, -1e4)).logsumexp((1, 2)) / 2
-    return (logistic + rank * F.softplus(elsewhere - here)).reshape(n, q)
+    return here.reshape(logits.shape[:2]), elsewhere.reshape(logits.shape[:2])
+
+
+def losses(logits: Tensor, batch: Batch, options: Options, balanced: bool) -> Tensor:
+    """Equation (6), the softplus of everything else's soft maximum less the target's, and the contrast of scales: ``(n, q)``."""
+    n, q, s, r, _ = logits.shape
+    right, y = logits[:, :, 0].flatten(0, 1), label_map(batch.displacements.flatten(0, 1), cells=r)
+    here, elsewhere = peaks(logits, batch)
+    total = logistic_loss(right, y, balanced).reshape(n, q) + options.rank * F.softplus(elsewhere - here)
+    for i in range(1, s):
+        wrong = scale_contrast(right, logits[:, :, i].flatten(0, 1), y).reshape(n, q)
+        total = total + options.scales / (s - 1) * wrong
+    return total
 
 
 def objective(learner: Learner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
     """Own kernels' loss, and what it costs not to be better than another target's kernels and than none."""
-    kernels, how = learner(batch.delta), (options.rank, learner.balanced)
-    own = losses(response(batch, readout, bounded(kernels, batch.template, readout)), batch, *how)
+    kernels, template, how = learner(batch.delta), batch.template[:, 0], (options, learner.balanced)
+    own = losses(response(batch, readout, bounded(kernels, template, readout)), batch, *how)
     one = batch.first()
-    others = bounded(kernels.roll(shift, 0), batch.template, readout)
+    others = bounded(kernels.roll(shift, 0), template, readout)
     swapped = losses(response(one, readout, others), one, *how)[:, 0]
-    none = losses(response(batch, readout, None), batch, *how)
+    plain = response(batch, readout, None)
+    none, (here, elsewhere) = losses(plain, batch, *how), peaks(plain, batch)
+    weight = 1 + options.failing * (elsewhere > here)
     contrast = F.softplus((own[:, 0] - swapped.clamp(max=2)) / 0.1 + 0.5).mean()
-    worse = F.softplus((own - none) / 0.1).mean()
+    worse = (weight * F.softplus((own - none) / 0.1)).sum() / weight.sum()
     alike = F.normalize(kernels.flatten(1)) @ F.normalize(kernels.roll(shift, 0).flatten(1)).T
-    return own.mean() + options.swapped * contrast + options.none * worse + options.apart * alike.diagonal().mean()
+    mean = (weight * own).sum() / weight.sum()
+    return mean + options.swapped * contrast + options.none * worse + options.apart * alike.diagonal().mean()
+
+
+@torch.no_grad()
+def measured(learner: Learner, held: Features, options: Options) -> dict[str, Any]:
+    """On held-out targets with doubles pasted beside them: own kernels against another target's and none, as in training.
+
+    Returns:
+        Means with intervals over the targets: of which share own kernels have the lower loss, and by how much; of the contexts,
+        the share whose highest logit lies elsewhere without kernels and with own ones; of those that fail without, the share
+        that kernels repair, and of the others the share that they break.
+    """
+    rng, rows = np.random.default_rng(0), []
+    for first in range(0, len(held.places), options.batch):
+        batch = held.batch(np.arange(first, min(first + options.batch, len(held.places))), rng)
+        kernels = bounded(learner(batch.delta), batch.template[:, 0], held.readout)
+        found = []
+        for w_target in (None, kernels, kernels.roll(1, 0)):
+            logits = response(batch, held.readout, w_target)
+            here, elsewhere = peaks(logits, batch)
+            found.append((losses(logits, batch, options, learner.balanced), elsewhere > here))
+        rows.append([torch.stack(each).double().numpy() for each in zip(*found, strict=True)])
+    loss, fails = (np.concatenate(each, axis=1) for each in zip(*rows, strict=True))  # each (3, targets, contexts)
+    none, own, swapped = loss.mean(-1)
+    before, after = fails[0] > 0, fails[1] > 0
+    return {
+        "targets": len(held.places),
+        "own_better_than_swapped": interval(own < swapped, rng),
+        "own_better_than_none": interval(own < none, rng),
+        "loss_gain": interval(none - own, rng),
+        "fails_without": interval(before.mean(1), rng),
+        "fails_with": interval(after.mean(1), rng),
+        "repaired": interval(~after[before], rng) if before.any() else None,
+        "broken": interval(after[~before], rng) if (~before).any() else None,
+    }
 
 
 def new_learner(features: Features, form: str) -> Learner:
@@ -198,7 +252,7 @@ def new_learner(features: Features, form: str) -> Learner:
 
 
 def train(features: Features, options: Options) -> Learner:
-    """Trains, with a checkpoint every 100 batches beside the features."""
+    """Trains, with a checkpoint every 100 batches beside the bundle's folder."""
     torch.manual_seed(options.seed)
     learner = new_learner(features, options.form)
     optimizer = torch.optim.AdamW(learner.parameters(), options.lr, weight_decay=options.weight_decay)
@@ -210,7 +264,7 @@ def train(features: Features, options: Options) -> Learner:
     among = np.random.default_rng(1).permutation(number)[: options.targets or number]
     shares = features.shares[among] / features.shares[among].sum()
     checkpoint, start, settings = (
-        options.features / f"checkpoint-{options.form}.pt",
+        options.out.with_name(f"{options.out.name}.checkpoint.pt"),
         0,
         {k: str(v) for k, v in asdict(options).items()},
     )
@@ -249,9 +303,14 @@ def main(options: Options) -> None:
     kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
     replace_learner(bundle, learner, {**kept, "adaptation": {"sentence": ""}}, options.out)
     last = readout.weight.numpy(), readout.bias.numpy()
-    summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), 400).summary()
-    replace_learner(bundle, learner, {**kept, "adaptation": {**summary, "sentence": sentence(summary)}}, options.out)
-    print(sentence(summary))
+    summary: dict[str, Any] = {"sentence": ""}
+    if options.probe:
+        summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), options.probe).summary()
+        summary["sentence"] = sentence(summary)
+    if any(options.features.glob("held-*.npz")):
+        summary["doubles"] = measured(learner, Features(options.features, readout, "held"), options)
+    replace_learner(bundle, learner, {**kept, "adaptation": summary}, options.out)
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

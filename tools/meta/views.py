@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, context_side
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
+from metatrack.training.sampling import WRONG_SCALE
 
 SUPPORT, QUERIES = 3, 3
 """Contexts that give the gradient, and contexts that the loss is taken over."""
@@ -32,15 +33,18 @@ class Item(NamedTuple):
     kind: Kind
     path: Path  # of an image; of a folder in GOT-10k's layout for a video
     box: tuple[float, ...] = ()  # x, y, w, h, for a still
+    early: int = SUPPORT  # contexts that give the gradient
+    late: int = QUERIES  # contexts that the loss is taken over
 
 
 class Views(NamedTuple):
     """One target."""
 
-    template: UInt8  # (127, 127, 3)
+    templates: UInt8  # (1 or 3, 127, 127, 3); the second and third show less and more of what surrounds the target
     size: npt.NDArray[np.float32]  # (2,), of the target in the template, in its pixels
-    contexts: UInt8  # (SUPPORT + QUERIES, 255, 255, 3)
-    displacements: npt.NDArray[np.float32]  # (SUPPORT + QUERIES, 2), in cells
+    contexts: UInt8  # (n, 255, 255, 3), the early ones first
+    displacements: npt.NDArray[np.float32]  # (n, 2), in cells
+    early: int
 
 
 @dataclass
@@ -63,9 +67,18 @@ class Distractor:
         middle = EXEMPLAR_SIZE // 2
         warp = np.asarray(cv2.getRotationMatrix2D((middle, middle), self.angle, self.zoom), np.float64)
         warp[:, 2] = warp[:, 2] + place - middle
-        alpha = cv2.warpAffine(soft, warp, (SEARCH_SIZE, SEARCH_SIZE))[..., None]
-        patch = np.clip(cv2.warpAffine(self.patch, warp, (SEARCH_SIZE, SEARCH_SIZE)) * self.gain, 0, 255)
-        return np.asarray(context * (1 - alpha) + patch * alpha, np.uint8)
+        # Only the ellipse's surroundings: most of a context stays as it is.
+        reach = 0.6 * self.zoom * float(self.size.max()) + 2
+        left, top = np.maximum(place - reach, 0).astype(int)
+        right, bottom = np.minimum(place + reach + 1, SEARCH_SIZE).astype(int)
+        warp[:, 2] -= left, top
+        side = (int(right - left), int(bottom - top))
+        alpha = cv2.warpAffine(soft, warp, side)[..., None]
+        patch = np.clip(cv2.warpAffine(self.patch, warp, side) * self.gain.astype(np.float32), 0, 255)
+        result = context.copy()
+        around = result[top:bottom, left:right]
+        around[:] = around * (1 - alpha) + patch * alpha
+        return result
 
 
 class ViewMaker:
@@ -74,10 +87,11 @@ class ViewMaker:
     Args:
         photographs: what lies behind cut-outs, and behind a frame's border.
         reach: largest displacement of the target in a later context, in pixels.
+        scales: for a search at three scales, templates at two wrong ones beside the right one.
     """
 
-    def __init__(self, photographs: list[Path], reach: float) -> None:
-        self.photographs, self.reach = photographs, reach
+    def __init__(self, photographs: list[Path], reach: float, scales: bool = False) -> None:
+        self.photographs, self.reach, self.scales = photographs, reach, scales
         self.earlier: list[tuple[UInt8, npt.NDArray[np.float64]]] = []
 
     def views(self, item: Item, rng: Rng) -> Views | None:
@@ -90,18 +104,22 @@ class ViewMaker:
         if still or rng.random() < 0.15:
             drawn = replace(drawn, rotation=float(rng.choice([15, 30, 50])), stretch=0.15 if still else drawn.stretch)
         warp = drawn.warp(rng)
-        template = drawn.color(drawn.cut(first, 1.0, np.zeros(2), EXEMPLAR_SIZE, warp), rng)
+        factors = [1.0]
+        if self.scales:
+            wrong = math.exp(rng.uniform(*(math.log(factor) for factor in WRONG_SCALE)))
+            factors += [1 / wrong, wrong]
+        templates = [drawn.color(drawn.cut(first, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng) for factor in factors]
         distractors = self._distractors(rng)
         beyond = self._photograph(rng) if rng.random() < 0.5 else None
         contexts, displacements = [], []
         for i, view in enumerate(later):
-            context, shift = self._context(drawn, view, i >= SUPPORT, still, distractors, beyond, rng)
+            context, shift = self._context(drawn, view, i >= item.early, still, distractors, beyond, rng)
             contexts.append(context)
             displacements.append(shift / 8)
         plain = drawn.cut(first, 1.0, np.zeros(2), EXEMPLAR_SIZE, np.eye(2))
         self.earlier = [*self.earlier[-REMEMBERED + 1 :], (plain, apparent_size(first, np.eye(2)))]
         size = apparent_size(first, warp).astype(np.float32)
-        return Views(template, size, np.stack(contexts), np.array(displacements, np.float32))
+        return Views(np.stack(templates), size, np.stack(contexts), np.array(displacements, np.float32), item.early)
 
     def _context(
         self,
@@ -146,22 +164,22 @@ class ViewMaker:
     def _scenes(self, item: Item, rng: Rng) -> tuple[View, list[View], bool] | None:
         """First view, the further ones, and whether all are of one picture."""
         if item.kind == "video":
-            return _of_video(item.path, rng)
+            return _of_video(item, rng)
         if item.kind == "cutout":
-            return self._of_cutout(item.path, rng)
+            return self._of_cutout(item, rng)
         image = read(item.path)
         x, y, w, h = item.box if item.kind == "still" else region(image, rng)
         view = View(image, x + w / 2, y + h / 2, w, h)
-        return view, [view] * (SUPPORT + QUERIES), True
+        return view, [view] * (item.early + item.late), True
 
-    def _of_cutout(self, path: Path, rng: Rng) -> tuple[View, list[View], bool] | None:
+    def _of_cutout(self, item: Item, rng: Rng) -> tuple[View, list[View], bool] | None:
         """The cut-out on one photograph, and later on others."""
-        cutout = read_cutout(path)
+        cutout = read_cutout(item.path)
         if cutout is None:
             return None
         behind = [self._photograph(rng) for _ in range(3)]
         early = laid_on(cutout, behind[0])
-        return early, [early] * SUPPORT + [laid_on(cutout, behind[rng.integers(3)]) for _ in range(QUERIES)], True
+        return early, [early] * item.early + [laid_on(cutout, behind[rng.integers(3)]) for _ in range(item.late)], True
 
     def _photograph(self, rng: Rng) -> UInt8:
         """A square part of a photograph, ``(SIDE, SIDE, 3)``."""
@@ -174,18 +192,18 @@ class ViewMaker:
         return np.asarray(cv2.resize(image[y : y + side, x : x + side], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _of_video(folder: Path, rng: Rng) -> tuple[View, list[View], bool] | None:
+def _of_video(item: Item, rng: Rng) -> tuple[View, list[View], bool] | None:
     """Template and early contexts from one end of the clip, later ones from the rest."""
-    rows = [[float(v) for v in line.split(",")] for line in (folder / "groundtruth.txt").read_text().split()]
-    frames = sorted(folder.glob("*.jpg"))
+    rows = [[float(v) for v in line.split(",")] for line in (item.path / "groundtruth.txt").read_text().split()]
+    frames = sorted(item.path.glob("*.jpg"))
     known = [(frame, box) for frame, box in zip(frames, rows, strict=False) if min(box[2:]) > 2]
-    if len(known) < SUPPORT + 2:
+    if len(known) < item.early + 2:
         return None
     order = np.arange(len(known))[:: -1 if rng.random() < 0.4 else 1]
     cut = max(2, int(len(known) * rng.uniform(0.25, 0.5)))
     first = order[rng.integers(0, max(1, cut // 2))]
-    support = rng.choice(order[:cut], SUPPORT, replace=cut < SUPPORT)
-    queries = rng.choice(order[cut:], QUERIES, replace=len(known) - cut < QUERIES)
+    support = rng.choice(order[:cut], item.early, replace=cut < item.early)
+    queries = rng.choice(order[cut:], item.late, replace=len(known) - cut < item.late)
 
     def view(i: int) -> View:
         path, (x, y, w, h) = known[i]
