@@ -84,10 +84,10 @@ train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, 
 	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
 	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
 
-meta-lite: $(VENV)/train.stamp  ## lite with another meta-learner: features of thousands of targets, polynomial form
+meta-lite: $(VENV)/dev.stamp  ## lite with another meta-learner: features of thousands of targets, polynomial form
 	$(call META,lite)
 
-meta-paper: $(VENV)/train.stamp  ## paper with such a meta-learner
+meta-paper: $(VENV)/dev.stamp  ## paper with such a meta-learner
 	$(call META,paper)
 
 define META
