@@ -106,7 +106,8 @@ class ViewMaker:
         warp = drawn.warp(rng)
         factors = [1.0]
         if self.scales:
-            wrong = math.exp(rng.uniform(*(math.log(factor) for factor in WRONG_SCALE)))
+            low, high = (math.log(factor) for factor in WRONG_SCALE)
+            wrong = math.exp(rng.uniform(low, high))
             factors += [1 / wrong, wrong]
         templates = [drawn.color(drawn.cut(first, factor, np.zeros(2), EXEMPLAR_SIZE, warp), rng) for factor in factors]
         distractors = self._distractors(rng)
