@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite meta-paper train-paper train-lite-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -106,6 +106,10 @@ train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, thr
 	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid
 	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite-pyramid/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
+
+train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from the shipped paper's trunk; not shipped
+	$(TRAIN) matching --trunk paper --kernels 128 --init paper --iterations 1500 --lr 2e-4 --validate-every 1500 \
+		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/paper-no-meta
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
