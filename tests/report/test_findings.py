@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -88,7 +89,10 @@ def test_incomplete_trackers_are_not_ranked(tmp_path: Path) -> None:
     assert [cell.mark for cell in by_sequence.rows[0]] == ["", "second", "second", "best"]  # on a all three have a result
     assert "Means of part are over fewer" in by_sequence.note and tables.diagnosis(findings).rows[2][0].small == "1 of 2"
     assert len(sequence_grid(sequences[1], findings).rows) == 2
-    page = (report(store) / "index.html").read_text(encoding="utf-8")
+    made_report = report(store)
+    legend = re.findall(r"(one|two|part) \[", (made_report / "plots" / "success.svg").read_text(encoding="utf-8"))
+    assert list(dict.fromkeys(legend)) == ["one", "two", "part"]  # though the last has the best mean, over one sequence
+    page = (made_report / "index.html").read_text(encoding="utf-8")
     assert "Without any result, and so left out: none." in page and "The lowest AUC of one first." in page  # by name after none
     with pytest.raises(Problem, match="no finished result of 'none'; name another"):
         report(store, tracker="none")

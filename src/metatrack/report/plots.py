@@ -139,6 +139,8 @@ def curve_plot(
 ) -> Plot:
     """Success or precision of all trackers on a group: the legend is ordered by the score in it.
 
+    Those that lack sequences of the group come last: their means are over others.
+
     Args:
         findings: the evaluation.
         styles: of each tracker.
@@ -150,7 +152,8 @@ def curve_plot(
     """
     curve, thresholds = CURVES[kind], THRESHOLDS[CURVES[kind].curve]
     scored = [(entry.table(group).mean(curve.metric), entry) for entry in findings.entries]
-    scored = sorted(((score, entry) for score, entry in scored if not math.isnan(score)), key=lambda pair: -pair[0])
+    scored = [(score, entry) for score, entry in scored if not math.isnan(score)]
+    scored.sort(key=lambda pair: (not pair[1].complete(group), -pair[0]))
     title = title or _title(findings, curve, group)
     labels = [_label(score, entry, group, speed) for score, entry in scored]
     size = (4.4, 2.75) if group.key else (4.8, 3.2)  # inches: small, so that words stay legible on a telephone
