@@ -1,0 +1,110 @@
+"""``python -m tools.pseudo.finish --out DIR``: of all that was labelled the split ``train``, its tables, and contact sheets.
+
+What ``sources.toml`` refuses stays out, and so do people beyond their cap. The sheets show every trajectory of ``train``, eight
+frames each; with ``--all`` those that are refused too.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from metatrack.files import write_atomically
+from metatrack.images import read_image, write_image
+from metatrack.video.overlay import draw, filmstrip
+from tools.collect.sources import read_sources, replace_rows
+from tools.pseudo.material import TABLE, Source
+
+COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence", "clean"]
+SHOWN, ROWS = 8, 14
+"""Frames of a trajectory, and trajectories of a sheet."""
+
+
+@dataclass(frozen=True)
+class FinishOptions:
+    """Writes the split train of what was labelled."""
+
+    out: Path
+    """Folder that tools.pseudo.make wrote."""
+    all: bool = False
+    """Show what is refused as well."""
+
+
+def kept(source: Source, names: list[str]) -> dict[str, str]:
+    """Classes of the trajectories that stay, by name: all but the refused ones and people beyond their cap."""
+    refused = {name for group in source.refused.values() for name in group}
+    found: dict[str, str] = {}
+    for name in names:
+        if name not in refused:
+            found[name] = "person" if name in source.people else "object"
+    people = [name for name, class_ in found.items() if class_ == "person"]
+    return {name: class_ for name, class_ in found.items() if name not in people[source.people_cap :]}
+
+
+def trajectories(records: Path) -> tuple[dict[str, tuple[str, int]], Counter[str]]:
+    """Of a source's records: path of the clip and frames of each trajectory, and how many targets ended in which way."""
+    found: dict[str, tuple[str, int]] = {}
+    ends: Counter[str] = Counter()
+    for path in sorted(records.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        ends["clips"] += 1
+        ends["seconds"] += round(record["seconds"])
+        for target in record["targets"]:
+            ends[f"{target['found']}: {target['why'] or 'accepted'}"] += 1
+            if "name" in target:
+                found[target["name"]] = (record["path"], target["frames"])
+    return found, ends
+
+
+def sheets(folders: list[Path], out: Path, name: str) -> None:
+    """Contact sheets of trajectories, ``<name>-<n>.png``, in place of older ones."""
+    for old in out.glob(f"{name}-*.png"):
+        old.unlink()
+    for n in range(0, len(folders), ROWS):
+        shown, captions = [], []
+        for folder in folders[n : n + ROWS]:
+            boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",", ndmin=2)
+            for k in np.linspace(0, len(boxes) - 1, SHOWN).astype(int):
+                shown.append(draw(read_image(folder / f"{k + 1:08d}.jpg"), boxes[k])[50:280, 50:280])
+                captions.append(f"{folder.name[-26:]} {k}")
+        write_image(out / f"{name}-{n // ROWS}.png", filmstrip(shown, columns=SHOWN, captions=captions, height=150))
+
+
+def main(options: FinishOptions) -> None:
+    """Writes the split, ``meta.csv``, ``accepted.csv`` (how the targets of each source ended) and the sheets."""
+    train, everything, ended = options.out / "train", options.out / "all", []
+    train.mkdir(exist_ok=True)
+    for name, source in read_sources(TABLE, Source).items():
+        found, ends = trajectories(options.out / "records" / name)
+        classes = kept(source, list(found))
+        for folder in train.glob(f"{name}_*"):
+            if folder.name not in classes:
+                shutil.rmtree(folder)
+        for each in classes:
+            if not (train / each / "groundtruth.txt").exists():
+                shutil.copytree(everything / each, train / each, dirs_exist_ok=True)
+        clean = str(int(source.clean))
+        rows = [
+            [each, source.repository, found[each][0], class_, str(found[each][1]), source.licence, clean]
+            for each, class_ in classes.items()
+        ]
+        replace_rows(options.out / "meta.csv", COLUMNS, rows, lambda row, own=f"{name}_": row[0].startswith(own))  # type: ignore[misc]
+        sheets([everything / each for each in (found if options.all else classes)], options.out / "sheets", name)
+        frames = sum(found[each][1] for each in classes)
+        print(f"{name}: {ends['clips']} clips, {len(found)} labelled, {len(classes)} kept, {frames} frames")
+        ended += [[name, end, str(count)] for end, count in sorted(ends.items())] + [[name, "kept", str(len(classes))]]
+    with (options.out / "meta.csv").open(newline="", encoding="utf-8") as file:
+        total = list(csv.DictReader(file))
+    write_atomically(options.out / "accepted.csv", "".join(",".join(row) + "\n" for row in [["source", "end", "count"], *ended]))
+    print(f"in all {len(total)} trajectories, {sum(int(row['frames']) for row in total)} frames")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(FinishOptions))
