@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more train-lite meta-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more pseudo train-lite meta-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -74,6 +74,10 @@ more:  ## further stills and clips, from public repositories mirrored in $(MIRRO
 	$(BIN)/metatrack data synth --objects $(DATA)/more/cutouts --backgrounds $(DATA)/more/photos $(DATA)/material/usr/share/backgrounds \
 		$(DATA)/material/usr/share/wallpapers --out $(DATA)/synth-photos --subset train --clips 1500 --length 8 --seed 11
 MIRROR ?= mirror
+
+pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo SEGMENTER=isnet.onnx HELD="frames of benchmarks"
+	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --segmenter $(SEGMENTER) --held $(HELD) --out $(DATA)/pseudo
+	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
 # The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
 train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, their mean, and its meta-learner

@@ -72,7 +72,7 @@ def clips(source: Source, repository: Repository) -> list[str]:
 
 def label(path: str) -> str:
     """A clip's name in the names of its trajectories."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", path.rsplit(".", 1)[0])[-40:].strip("-")
+    return re.sub(r"[^A-Za-z0-9]+", "-", path.rsplit(".", 1)[0].removeprefix("docs/assets/"))[-40:].strip("-")
 
 
 def sampled(data: bytes, panel: tuple[float, float, float, float]) -> list[Image]:
