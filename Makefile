@@ -173,7 +173,7 @@ $(VENV)/mesa.stamp: $(VENV)/bare.stamp
 MESA = libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri
 
 $(VENV)/render.stamp: $(VENV)/core.stamp $(VENV)/mesa.stamp pyproject.toml
-	$(INSTALL) --editable '.[render]'
+	$(INSTALL) --editable '.[render,opencv]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml

@@ -152,6 +152,8 @@ def models(options: PackOptions) -> int:
     Raises:
         Problem: a folder cannot be used, or a package is missing.
     """
+    with needs_extra("opencv", "metatrack data models"):
+        import metatrack.data.synth  # noqa: F401 - what needs OpenCV alone, so that the message names the right extra
     with needs_extra("render", "metatrack data models"):
         from metatrack.data.render.pack import pack
 
@@ -175,9 +177,10 @@ def render(options: RenderOptions) -> int:
     Raises:
         Problem: a folder or a number cannot be used, a package is missing, or there is no OpenGL.
     """
+    with needs_extra("opencv", "metatrack data render"):
+        from metatrack.data.synth import write_clips
     with needs_extra("render", "metatrack data render"):
         from metatrack.data.render import FILMED, NoOpenGLError, RenderConfig, Renderer
-        from metatrack.data.synth import write_clips
 
     split = options.split or ("train" if options.subset == "all" else options.subset)
     with user_input(NoOpenGLError):

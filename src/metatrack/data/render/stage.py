@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import moderngl
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, UInt8
@@ -139,8 +140,6 @@ class _Gl:
     def __init__(self) -> None:
         # The order of sums in Mesa's threads does not matter, but processes are what fills the cores here.
         os.environ.setdefault("LP_NUM_THREADS", "0")
-        import moderngl
-
         try:
             self.context = moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type] # its stub is wrong
         except Exception as error:  # noqa: BLE001 - glcontext raises plain Exception where EGL is missing
