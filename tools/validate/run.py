@@ -7,6 +7,7 @@ keeps what was found, a table a clip, and ``--against`` compares with what anoth
 from __future__ import annotations
 
 import csv
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ RIGHT, MISSED = 0.5, 0.1
 """Overlap above which a box is right, and under which it misses."""
 WRONG_SIZE = 1.4
 """Ratio of sizes (roots of areas) from which a box in place is wrong in size."""
+DRAWS = 2000
+"""Of a bootstrap over clips."""
 SURE = 0.3
 """Score from which a tracker claims to see its target."""
 MEASURES = (
@@ -59,6 +62,8 @@ class RunOptions:
     """Folder that keeps what was found."""
     against: Path | None = None
     """Such a folder, of another call, to compare with."""
+    jobs: int = 1
+    """Processes, one thread each."""
 
 
 def follow(tracker: Tracker, video: Video) -> Float64:
@@ -129,7 +134,10 @@ def line(name: str, own: dict[str, Float64], other: dict[str, Float64] | None) -
                 low, high = bootstrap_interval(change, rng)
                 text += f" ({change.mean():+.3f} [{low:+.3f}, {high:+.3f}])"
         else:
-            text = f"{_share(counts):.3f}" + ("" if other is None else f" ({_share(other[measure]):.3f})")
+            draws = counts[rng.integers(len(counts), size=(DRAWS, len(counts)))].sum(1)
+            low, high = np.percentile(draws[:, 0] / np.maximum(draws[:, 1], 1), (2.5, 97.5))
+            text = f"{_share(counts):.3f} [{low:.3f}, {high:.3f}]"
+            text += "" if other is None else f" ({_share(other[measure]):.3f})"
         cells.append(text)
     return f"| {name} ({len(own['AUC'])}) | " + " | ".join(cells) + " |"
 
@@ -142,16 +150,14 @@ def main(options: RunOptions) -> None:
     """Follows every target, and prints a table of all clips and of each kind."""
     videos = [each for each in read_got10k(options.root, options.split) if not options.kinds or _kind(each) in options.kinds]
     videos = videos[:: options.every]
-    settings: dict[str, Any] = {key: int(v) if v == int(v) and v > 1 else v for key, v in options.settings.items()}
-    tracker = Tracker(load_model(options.model, 1), options.adapt, settings)
     rows, others = [], []
-    for video in videos:
-        found = follow(tracker, video)
-        if options.out is not None:
-            _keep(options.out / f"{video.name}.csv", found)
-        rows.append(measured(found, video))
-        if options.against is not None:
-            others.append(measured(np.loadtxt(options.against / f"{video.name}.csv", delimiter=",", skiprows=1), video))
+    with multiprocessing.get_context("spawn").Pool(options.jobs, _started, (options,)) as pool:
+        for video, found in zip(videos, pool.imap(_follow, videos), strict=True):
+            if options.out is not None:
+                _keep(options.out / f"{video.name}.csv", found)
+            rows.append(measured(found, video))
+            if options.against is not None:
+                others.append(measured(np.loadtxt(options.against / f"{video.name}.csv", delimiter=",", skiprows=1), video))
     own, other = summary(rows), summary(others) if others else None
     print("| clips | " + " | ".join(MEASURES) + " |\n|" + " --- |" * (len(MEASURES) + 1))
     print(line("all", own, other))
@@ -161,6 +167,19 @@ def main(options: RunOptions) -> None:
         print(line(kind, {name: counts[chosen] for name, counts in own.items()}, before))
     for video, score in zip(videos, own["AUC"][:, 0], strict=True):
         print(f"{video.name} {score:.3f}")
+
+
+_trackers: list[Tracker] = []
+"""A process's own."""
+
+
+def _started(options: RunOptions) -> None:
+    settings: dict[str, Any] = {key: int(v) if v == int(v) and v > 1 else v for key, v in options.settings.items()}
+    _trackers[:] = [Tracker(load_model(options.model, 1), options.adapt, settings)]
+
+
+def _follow(video: Video) -> Float64:
+    return follow(_trackers[0], video)
 
 
 def _kind(video: Video) -> str:
