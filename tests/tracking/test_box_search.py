@@ -16,7 +16,7 @@ from metatrack.geometry import iou
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.model import Maps
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
-from metatrack.tracking.box_search import BoxSearchSettings, ContextView, choose_box
+from metatrack.tracking.choice import BoxSearchSettings, ContextView, Prior, choose_box
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import cosine_window
@@ -90,12 +90,12 @@ class TestChoice:
         free = choose_box(both, view(), BoxSearchSettings(), 0.0)
         assert free.displacement == pytest.approx((5, 0), abs=0.1)
         assert free.distractors == (pytest.approx((-3, 0), abs=0.1),)
-        known = choose_box(both, view(), BoxSearchSettings(), 0.0, distractors=[(5.0, 0.0)], factor=0.1)
+        known = choose_box(both, view(), BoxSearchSettings(), 0.0, Prior(distractors=[(5.0, 0.0)], factor=0.1))
         assert known.displacement == pytest.approx((-3, 0), abs=0.1)
-        ignored = choose_box(both, view(), BoxSearchSettings(), 0.0, distractors=[(5.0, 0.0)], factor=1.0)
+        ignored = choose_box(both, view(), BoxSearchSettings(), 0.0, Prior(distractors=[(5.0, 0.0)], factor=1.0))
         assert ignored.displacement == free.displacement
         # One that is out of reach takes nothing away.
-        assert choose_box(both, view(), BoxSearchSettings(), 0.0, distractors=[(4.0, 9.0)], factor=0.1).displacement[0] > 4
+        assert choose_box(both, view(), BoxSearchSettings(), 0.0, Prior(distractors=[(4.0, 9.0)], factor=0.1)).displacement[0] > 4
 
 
 class TestSmallContexts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -21,6 +22,8 @@ from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.judging import Sighting
 from metatrack.tracking.lines import Line
 from metatrack.tracking.memory import Memory
+from metatrack.tracking.motion import Claim, Motion
+from metatrack.tracking.opinion import Alike, FirstLook
 from metatrack.tracking.target import TargetState
 from metatrack.tracking.tracker import Tracker
 from metatrack.typed import parse_json
@@ -44,11 +47,15 @@ class _State:
     center: tuple[float, float, float, float]
     first_size: tuple[float, float]
     frame: Count
-    sighting: tuple[float, float, Count, Count]
-    distractors: list[tuple[float, float, Count]]
+    sighting: tuple[float, float, Count, Count, bool]
+    distractors: list[tuple[float, float, Count, float, float, Count]]
     arrays: list[_Array]
     bias: tuple[float, float] = (1.0, 1.0)
     known: list[_Known | None] = field(default_factory=list)
+    look: list[_Array] = field(default_factory=list)
+    velocity: tuple[float, float] = (0.0, 0.0)
+    claim: tuple[float, float, Count, Count] | None = None
+    alike: tuple[float | None, float | None] = (None, None)
 
 
 def pack(tracker: Tracker) -> str:
@@ -61,12 +68,12 @@ def pack(tracker: Tracker) -> str:
     if tracker.adapt:
         raise ValueError("only the state of a tracker without meta-learner is text; make it with adapt=False")
     state = tracker.started
-    look, bias, known = state.appearance, (1.0, 1.0), []
+    look, bias, known, first_look = state.appearance, (1.0, 1.0), [], ()
     if isinstance(look, BoxAppearance):
         views = (look.now, look.first, look.recent)
         arrays = [array for view in views for array in view[:2]] + [look.size, *(look.line or ())]
         known = [view.known and [[axis.tolist() for axis in part] for part in view.known] for view in views]
-        bias = look.bias
+        bias, first_look = look.bias, look.look or ()
     else:
         arrays = [look]
     seen = state.sighting
@@ -74,11 +81,15 @@ def pack(tracker: Tracker) -> str:
         "center": state.center,
         "first_size": state.first_size,
         "frame": state.frame,
-        "sighting": (seen.score, seen.motion, seen.low_frames, seen.unseen_frames),
+        "sighting": (seen.score, seen.motion, seen.low_frames, seen.unseen_frames, seen.lost),
         "distractors": state.distractors,
-        "arrays": [{"shape": a.shape, "data": base64.b64encode(a.astype("<f4").tobytes()).decode()} for a in arrays],
+        "arrays": _texts(arrays),
         "bias": bias,
         "known": known,
+        "look": _texts(first_look),
+        "velocity": state.motion.velocity,
+        "claim": state.motion.claim,
+        "alike": (state.alike.now, state.alike.usual),
     }
     return msgspec.json.encode(content).decode()
 
@@ -96,6 +107,7 @@ def unpack(text: str, tracker: Tracker) -> None:
     boxes = tracker.model.has_boxes
     if (
         len(arrays) not in ((7, 9) if boxes else (1,))
+        or len(stated.look) not in (0, 3 * boxes)
         or len(stated.known) != 3 * boxes
         or min(stated.center[2:]) <= 0
         or min(stated.first_size) <= 0
@@ -105,7 +117,8 @@ def unpack(text: str, tracker: Tracker) -> None:
     if boxes:
         now, first, recent = (Appearance(arrays[2 * n], arrays[2 * n + 1], _known(stated.known[n])) for n in range(3))
         line = Line(*arrays[7:]) if len(arrays) == 9 else None
-        look = BoxAppearance(now, first, recent, arrays[6], stated.bias, line)
+        first_look = FirstLook(*map(_array, stated.look)) if stated.look else None
+        look = BoxAppearance(now, first, recent, arrays[6], stated.bias, line, first_look)
     tracker.state = TargetState(
         Center(*stated.center),
         stated.first_size,
@@ -114,7 +127,13 @@ def unpack(text: str, tracker: Tracker) -> None:
         [Distractor(*each) for each in stated.distractors],
         Sighting(*stated.sighting),
         stated.frame,
+        Motion(stated.velocity, stated.claim and Claim(*stated.claim)),
+        Alike(*stated.alike),
     )
+
+
+def _texts(arrays: Iterable[Float32]) -> list[dict[str, object]]:
+    return [{"shape": a.shape, "data": base64.b64encode(a.astype("<f4").tobytes()).decode()} for a in arrays]
 
 
 def _known(stated: _Known | None) -> Known | None:

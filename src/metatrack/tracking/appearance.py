@@ -11,6 +11,7 @@ from metatrack.arrays import Array, Bools, Float32
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, Center, context_side
 from metatrack.tracking.checked import Checked, Count, Share
 from metatrack.tracking.lines import Line
+from metatrack.tracking.opinion import FirstLook
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class BoxAppearance:
     size: Float32  # (1, 2): width and height of the target in the first patch, in pixels
     bias: tuple[float, float] = (1.0, 1.0)  # factors by which the head takes the target too wide and too high
     line: Line | None = None  # its profiles, where it is too thin for the trunk
+    look: FirstLook | None = None  # what a second opinion goes by; None asks for none
 
     def follow(self, seen: Appearance, settings: TemplateUpdateSettings) -> None:
         """Lets the template follow what the target looks like in a frame."""

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from metatrack.arrays import Float32, Floats, UInt8
+from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.runtime.graph import with_rows
 from metatrack.tracking.acceptance import Scorer
-from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings, known_of
-from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
-from metatrack.tracking.distractors import REACH, DistractorSettings, further_peaks
+from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
+from metatrack.tracking.choice import ContextView, Prior, choose_box
+from metatrack.tracking.distractors import KEPT
 from metatrack.tracking.lines import followed, line
+from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, resized, sigmoid, windowed
+from metatrack.tracking.search import Candidate, resized
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Maps, Model
+    from metatrack.tracking.settings import TrackerSettings
     from metatrack.tracking.target import TargetState
 
-SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
-"""Sides of contexts that a trunk's cells fit as they fit a whole one."""
-SmallSize = Annotated[int, Limit(SMALL_SIZES.__contains__, f"must be one of {', '.join(map(str, SMALL_SIZES))}")]
 FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
 """Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""
 
 
 EDGE = 0.03
 """Distance of a box's edge from the frame's, in the box's length, up to which it may be the frame's edge that is seen."""
-
-
-@dataclass(frozen=True)
-class BoxSearchSettings(Checked):
-    """The search with a box head."""
-
-    shape_penalty: Amount = 0.1
-    """How much a box loses whose size and shape differ from the last one's."""
-    size_rate: Share = 0.5
-    """Weight of the new size against the old one, where the head is sure."""
-    size_trust: Amount = 0.5
-    """Exponent of the correction by which the head's box in the first frame becomes the given one; 0 corrects nothing."""
-    small_size: SmallSize = SEARCH_SIZE
-    """Side in pixels of the small context, which is searched while the target is surely seen, slow, and without distractors. It
-    has the scale of the whole context, whose side is 255: that number means never. The meta-learner learns from whole contexts
-    alone. Cards of models with a box head say 191."""
-    small_interval: Count = 5
-    """Every so many frames the whole context is searched in any case."""
-    small_motion: Share = 0.3
-    """How far a slow target moves from frame to frame, at most, as a share of the way to the small context's edge."""
-    small_min_score: Share = 0.6
-    """Score from which a target is surely seen."""
 
 
 class BoxSearch:
@@ -66,23 +41,16 @@ class BoxSearch:
 
     Args:
         model: has a box head.
-        settings, search, template_update, distractors: see there.
+        settings: of the tracker.
         small_contexts: whether small contexts may be searched at all.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        settings: BoxSearchSettings,
-        search: SearchSettings,
-        template_update: TemplateUpdateSettings,
-        distractors: DistractorSettings,
-        small_contexts: bool = True,
-    ) -> None:
-        self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
-        self.limits = search.size_limits
-        self.template_update, self.distractors = template_update, distractors
-        self.small_contexts = small_contexts and settings.small_size < SEARCH_SIZE
+    def __init__(self, model: Model, settings: TrackerSettings, small_contexts: bool = True) -> None:
+        self.model, self.settings = model, settings.box_search
+        self.window, self.form, self.limits = settings.search.window, settings.search.window_form, settings.search.size_limits
+        self.template_update, self.distractors = settings.template_update, settings.distractors
+        self.motion, self.opinion = settings.motion, settings.opinion
+        self.small_contexts = small_contexts and self.settings.small_size < SEARCH_SIZE
 
     def appearance(self, patches: Patches, center: Center) -> BoxAppearance:
         """The appearance in the first frame, and how much larger than the given box the head would have drawn it."""
@@ -90,9 +58,25 @@ class BoxSearch:
         result = BoxAppearance(first.repeated(), first, first, size_in_patch(center))
         if not measurable(center[2:], context_side(*center[2:]) / EXEMPLAR_SIZE * self.model.stride):
             result.line = line(patches, center)
-        if self.settings.size_trust > 0:
-            result.bias = self._size_bias(result, patches, center)
+        zooms = FIRST_ZOOMS if self.settings.size_trust > 0 else FIRST_ZOOMS[:1]
+        sides = [context_side(center.w, center.h) * SEARCH_SIZE / EXEMPLAR_SIZE * zoom for zoom in zooms]
+        if self.settings.size_trust > 0 or self.opinion.weight > 0:
+            features = self.model.search(np.stack([patches.cut(center.cx, center.cy, side, SEARCH_SIZE) for side in sides]))
+            if self.settings.size_trust > 0:
+                result.bias = self._size_bias(result, patches, center, features, sides)
+            if self.opinion.weight > 0 and first.known is None and result.line is None:
+                result.look = self._look(first, patches, center, features[0], sides[0])
         return result
+
+    def _look(self, first: Appearance, patches: Patches, center: Center, context: Float32, side: float) -> FirstLook | None:
+        """What the second opinion goes by; nothing where the frame shows too little beside the target."""
+        cell, offsets = side / SEARCH_SIZE * self.model.stride, np.arange(context.shape[-1]) - context.shape[-1] // 2
+        beside, inside = [], []
+        for at, length, most in zip(center[:2], center[2:], patches.size, strict=True):
+            beside.append(np.abs(offsets) * cell > length / 2 + BESIDE * cell)
+            inside.append((at + offsets * cell >= 0) & (at + offsets * cell <= most))
+        around = (beside[0][None, :] | beside[1][:, None]) & inside[0][None, :] & inside[1][:, None]
+        return first_look(first.parts[0], context, around) if around.sum() >= LEAST_AROUND else None
 
     def _seen(self, patches: Patches, center: Center) -> Appearance:
         """What a target looks like in a frame, and which of it lies there."""
@@ -101,15 +85,14 @@ class BoxSearch:
             template, parts, known_of(center, patches.width, patches.height, len(template[0, 0]), self.model.stride)
         )
 
-    def _size_bias(self, own: BoxAppearance, patches: Patches, center: Center) -> tuple[float, float]:
+    def _size_bias(
+        self, own: BoxAppearance, patches: Patches, center: Center, features: Float32, sides: Sequence[float]
+    ) -> tuple[float, float]:
         """What the head makes of the first frame, whose box is given: a face may be given without hair, and it shall stay so."""
-        whole = context_side(center.w, center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
-        sides = [whole * zoom for zoom in FIRST_ZOOMS]
-        features = self.model.search(np.stack([patches.cut(center.cx, center.cy, side, SEARCH_SIZE) for side in sides]))
         growths = []
         for i, side in enumerate(sides):
             maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
-            growths.append(self._choose(maps, own, center, side, (), self.window).growth)
+            growths.append(self._choose(maps, own, center, side, Prior(), self.window).growth)
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
         # The head draws what it sees: a box that reaches beyond the frame says nothing of its habits.
         inside = [
@@ -140,7 +123,8 @@ class BoxSearch:
             return False
         reach = (self.model.response_cells - (SEARCH_SIZE - settings.small_size) / self.model.stride) / 2
         slow = sighting.motion < settings.small_motion * reach
-        return slow and sighting.score >= settings.small_min_score and not target.distractors
+        alone = all(target.frame - each.seen > KEPT for each in target.distractors)
+        return slow and sighting.score >= settings.small_min_score and alone
 
     def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Maps:
         """The box head's answer to one context."""
@@ -166,11 +150,37 @@ class BoxSearch:
 
     def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_box`."""
-        cx, cy = place or target.center[:2]
         cell = target.side / SEARCH_SIZE * self.model.stride
-        distractors = [((each.x - cx) / cell, (each.y - cy) / cell) for each in target.distractors]
-        window = self.window if place is None else 0.0
-        return self._choose(response, target.appearance, target.center, target.side, distractors, window)
+
+        def cells(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+            cx, cy = place or target.center[:2]
+            return [((x - cx) / cell, (y - cy) / cell) for x, y in places]
+
+        others, taken = cells(each.at(target.frame) for each in target.distractors), cells(target.taken)
+        factor = self.distractors.factor
+        view = (target.appearance, target.center, target.side)
+        if place is not None:  # far from the last place, what is another thing's stays so
+            return self._choose(response, *view, Prior(taken=others + taken, factor=factor), 0.0)
+        step = target.motion.velocity
+        prior = Prior(
+            (step[0] * self.motion.follows / cell, step[1] * self.motion.follows / cell),
+            others + cells(target.beside),
+            taken,
+            factor,
+            self.motion.explained * math.sqrt(target.center.w * target.center.h) / cell or math.inf,
+        )
+        return self._choose(response, *view, prior, self.window)
+
+    def alike(self, target: TargetState[BoxAppearance], features: Float32, found: Candidate) -> float | None:
+        """See :func:`~metatrack.tracking.opinion.likeness`; nothing is said of a target that was cut in its first frame."""
+        if target.appearance.look is None:
+            return None
+        cell = target.side / SEARCH_SIZE * self.model.stride
+        w, h = (
+            side / cell * (1 - found.rate + found.rate * factor)
+            for side, factor in zip(target.center[2:], found.growth, strict=True)
+        )
+        return likeness(target.appearance.look, features[found.context], found.displacement, (w, h), self.model.stride)
 
     def moved(self, target: TargetState[BoxAppearance], found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the box is, as far as it can be measured; see :func:`within` and :func:`measurable`."""
@@ -206,13 +216,13 @@ class BoxSearch:
         own: BoxAppearance,
         center: Center,
         side: float,
-        distractors: Sequence[tuple[float, float]],
+        prior: Prior,
         window: float,
     ) -> Candidate:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
-        return choose_box(maps, view, self.settings, window, distractors, self.distractors.factor, self.form)
+        return choose_box(maps, view, self.settings, window, prior, self.form)
 
 
 class Extent(NamedTuple):
@@ -261,101 +271,6 @@ def measurable(size: tuple[float, float], cell: float) -> float:
     (0.0, 1.0)
     """
     return min(max(min(size) / cell - 1, 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class ContextView:
-    """How a context shows a target."""
-
-    size: tuple[float, float]  # the target's last width and height, in pixels of the context
-    bias: tuple[float, float]  # factors by which the head takes this target too wide and too high
-    stride: int  # pixels per cell
-    whole: int  # positions per side of a whole context's response; the cosine window of a smaller one is its middle
-
-
-def choose_box(
-    maps: Maps,
-    view: ContextView,
-    settings: BoxSearchSettings,
-    window: float,
-    distractors: Sequence[tuple[float, float]] = (),
-    factor: float = 1.0,
-    form: WindowForm = "sum",
-) -> Candidate:
-    """Place, size and shape of the target from a box head's answer for one context.
-
-    Boxes whose size or shape differs from the last one's pay a penalty (as in SiamRPN, Li et al., CVPR 2018), and so do those far
-    from the last place (the cosine window). The size moves to the best box's the faster, the surer it is.
-
-    Args:
-        maps: of one context.
-        view: how the target is seen in it.
-        settings: of the search.
-        window: weight of the cosine window.
-        distractors: places x, y of known distractors, in cells from the context's centre. What is nearer to one of them than to
-            the target's last place is taken for that distractor, and its score is multiplied by
-        factor: see :class:`DistractorSettings`.
-        form: how the window is applied.
-    """
-    # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
-    logits, sides, size, stride = finite(maps.logits[0]), maps.sides[0], view.size, view.stride
-    if not np.isfinite(sides).all():
-        sides = np.nan_to_num(sides, nan=1.0, posinf=1e3)
-    sides = sides.clip(1e-3, 1e3)
-    probability = sigmoid(logits)
-    certainty = probability * _shape_factor(sides, view, settings.shape_penalty)
-    centers, reach = _centers(sides, stride), REACH * math.sqrt(size[0] * size[1]) / stride  # in cells
-    strength = certainty
-    if len(distractors) and factor < 1:
-        to_distractors = np.linalg.norm(centers[:, :, None] - np.array(distractors, np.float32), axis=-1).min(-1)
-        theirs = (to_distractors < np.linalg.norm(centers, axis=-1)) & (to_distractors < reach)
-        strength = np.where(theirs, certainty * factor, certainty)
-    cells = logits.shape[-1]
-    mixed = windowed(strength, cosine_window(cells, view.whole), window, form)
-    row, column = divmod(int(np.argmax(mixed)), cells)
-    # Neighbours see the same target: their mean box is steadier than the best one.
-    rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
-    weight = certainty[rows, columns] ** 2 + 1e-12
-    weight /= weight.sum()
-    left, top, right, bottom = (float(mean) for mean in (sides[:, rows, columns] * weight).sum((1, 2)))
-    axis = _axis(cells, stride)
-    x, y = float(weight.sum(0) @ axis[columns]), float(weight.sum(1) @ axis[rows])
-    return Candidate(
-        displacement=((x + (right - left) / 2) / stride, (y + (bottom - top) / 2) / stride),
-        growth=((left + right) / view.bias[0] / size[0], (top + bottom) / view.bias[1] / size[1]),
-        rate=settings.size_rate * float(certainty[row, column]),
-        response=finite(maps.response[0]),
-        peak=float(logits[rows, columns].max()),
-        distractors=further_peaks(probability, centers, (row, column), reach),
-    )
-
-
-def _shape_factor(sides: Float32, view: ContextView, penalty: float) -> Floats:
-    """Factor on the score of each box ``(r, r)``: 1 for the last one's size and shape, less for others."""
-    w, h = (sides[:2] + sides[2:]) / np.array(view.bias, np.float32)[:, None, None]
-    p = (w + h) / 2
-    width, height = view.size
-    change = _change(np.sqrt((w + p) * (h + p)) / context_side(width, height)) * _change(w / h * (height / width))
-    return np.asarray(np.exp(penalty * (1 - change)))
-
-
-def _change(ratio: Floats) -> Floats:
-    """How far a ratio is from 1, either way; at least 1."""
-    result: Floats = np.maximum(ratio, 1 / ratio)
-    return result
-
-
-def _centers(sides: Float32, stride: int) -> Floats:
-    """Centres of the boxes ``(4, r, r)`` in cells from the context's centre: ``(r, r, 2)``, x and y."""
-    cells = np.arange(sides.shape[-1]) - sides.shape[-1] // 2
-    offset = (sides[2:] - sides[:2]) / (2 * stride)
-    return np.stack([cells[None, :] + offset[0], cells[:, None] + offset[1]], axis=-1)
-
-
-@lru_cache(maxsize=4)
-def _axis(cells: int, stride: int) -> Float32:
-    """Pixels of the cells of a line from its centre."""
-    return ((np.arange(cells) - cells // 2) * stride).astype(np.float32)
 
 
 def size_in_patch(center: Center) -> Float32:

@@ -1,4 +1,4 @@
-"""Distractors: what looks like the target and is not. Where they are is remembered, so that they are not taken for it."""
+"""Distractors: what looks like the target and is not. Each is followed, so as not to be taken for it; not in the paper."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ PEAK_FROM, MOST_PEAKS = 0.25, 4
 """Probability from which a further peak is a distractor, and how many of them are kept."""
 REACH = 0.7
 """Two places closer than this, in units of the target's size (root of its area), are one."""
-KEPT = 5
-"""Frames for which a distractor that is not seen is remembered."""
+KEPT, MOST_KEPT = 5, 30
+"""Frames for which a distractor that is not seen is remembered, and one that was seen for long: half as long, up to so many."""
 TRUSTED = 20
-"""Frames without the target after which any of the distractors may be it."""
+"""Frames without the target after which a distractor may be it, unless it was seen for as many, and still is."""
+STEADY = 0.5
+"""Weight of earlier frames in a distractor's velocity."""
 
 
 @dataclass(frozen=True)
@@ -33,33 +35,61 @@ class DistractorSettings(Checked):
 
 
 class Distractor(NamedTuple):
-    """Something that looks like the target."""
+    """Something that looks like the target, and how it has moved."""
 
     x: float  # its centre, in image pixels
     y: float
     seen: int  # number of the frame in which it was last seen
+    vx: float = 0.0  # pixels a frame
+    vy: float = 0.0
+    frames: int = 1  # in which it was seen
+
+    def at(self, frame: int) -> tuple[float, float]:
+        """Where it is expected; one that has not been seen for some frames, no further than it would be after :data:`KEPT`."""
+        steps = min(frame - self.seen, KEPT)
+        return self.x + steps * self.vx, self.y + steps * self.vy
+
+    def again(self, place: Distractor) -> Distractor:
+        """The same, seen at another place in a later frame."""
+        steps = max(place.seen - self.seen, 1)
+        speed = [STEADY * v + (1 - STEADY) * d / steps for v, d in ((self.vx, place.x - self.x), (self.vy, place.y - self.y))]
+        return Distractor(place.x, place.y, place.seen, *speed, self.frames + 1)
+
+    def expired(self, frame: int) -> bool:
+        """Whether it has not been seen for too long."""
+        return frame - self.seen > min(KEPT + self.frames // 2, MOST_KEPT)
+
+    def certain(self, frame: int) -> bool:
+        """Whether it is beyond doubt something else than the target: it was seen beside it for long, and still is."""
+        return self.frames >= TRUSTED and frame - self.seen <= KEPT
 
 
 def remembered(
     known: Sequence[Distractor], now: Sequence[Distractor], reach: float, frame: int, certain: bool
 ) -> list[Distractor]:
-    """Known distractors after a frame.
+    """Known distractors after a frame: who was where, and where each is now.
 
     Args:
         known: from earlier frames.
         now: places that look like the target in this frame.
-        reach: pixels within which two places are one.
+        reach: pixels within which a place is that where a known one is expected.
         frame: number of this frame.
         certain: whether the target itself is surely seen; if not, places that were not known before may be the target.
     """
-    if not certain:
-        now = [place for place in now if any(_same_place(place, old, reach) for old in known)]
-    kept = [old for old in known if frame - old.seen <= KEPT and not any(_same_place(old, place, reach) for place in now)]
-    return [*now, *kept]
-
-
-def _same_place(a: Distractor, b: Distractor, reach: float) -> bool:
-    return math.hypot(a.x - b.x, a.y - b.y) <= reach
+    pairs = sorted(
+        (gap, i, k)
+        for i, place in enumerate(now)
+        for k, old in enumerate(known)
+        if (gap := math.dist(old.at(frame), place[:2])) <= reach
+    )
+    found: dict[int, int] = {}
+    for _, i, k in pairs:  # the nearest first, each once
+        if i not in found and k not in found.values():
+            found[i] = k
+    near = {i for _, i, _ in pairs}  # a second peak of one that is there already is nothing new
+    seen = [known[found[i]].again(place) for i, place in enumerate(now) if i in found]
+    new = [place for i, place in enumerate(now) if certain and i not in near]
+    return [*seen, *new, *(old for k, old in enumerate(known) if k not in found.values() and not old.expired(frame))]
 
 
 def further_peaks(probability: Floats, centers: Floats, chosen: tuple[int, int], reach: float) -> tuple[tuple[float, float], ...]:

@@ -13,6 +13,7 @@ from metatrack.arrays import Array, Float32, UInt8
 from metatrack.frames import as_rgb
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
+from metatrack.tracking.exclusion import Exclusion
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Answer, Result, Tracker
@@ -20,7 +21,11 @@ from metatrack.tracking.turns import Turns, in_turn
 
 
 class MultiTracker:
-    """Follows any number of targets, each as :class:`Tracker` would alone (equal within rounding).
+    """Follows any number of targets, each as :class:`Tracker` would alone (equal within rounding) while they are apart.
+
+    Where two come near, each is told where the other is, and of two boxes that stay on one thing the one that looks less like
+    its target yields: its score falls, and it is lost until it is seen elsewhere. Targets that were given on one thing, such as
+    a face and its head, never exclude each other.
 
     >>> frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     >>> tracker = MultiTracker("lite")
@@ -52,6 +57,7 @@ class MultiTracker:
         self.adapt, self.settings, self._searcher = alone.adapt, alone.settings, alone.searcher
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
+        self._exclusion = Exclusion()
         self._turns = Turns()
 
     @property
@@ -81,6 +87,7 @@ class MultiTracker:
         if target in self._trackers:
             raise ValueError(f"target {target!r} is followed already; use correct() to move it, or another id")
         self._trackers[target] = self._started(frame, box)
+        self._exclusion.added(target, self._trackers)
         if isinstance(target, int):
             self._next = max(self._next, target + 1)
         return target
@@ -95,6 +102,7 @@ class MultiTracker:
         """
         self._known(target)
         self._trackers[target] = self._started(frame, box)
+        self._exclusion.added(target, self._trackers)
 
     @in_turn
     def place(self, target: int | str, box: Sequence[float]) -> None:
@@ -115,6 +123,7 @@ class MultiTracker:
         """
         self._known(target)
         del self._trackers[target]
+        self._exclusion.removed(target)
 
     @in_turn
     def update(self, frame: Array) -> dict[int | str, Result]:
@@ -128,11 +137,13 @@ class MultiTracker:
         """
         image = as_rgb(frame)
         patches = Patches(image)
+        self._exclusion.tell(self._trackers, self.settings)
         answers = self._respond([tracker.contexts(patches) for tracker in self._trackers.values()])
-        return {
+        results = {
             target: tracker.update(image, answer)
             for (target, tracker), answer in zip(self._trackers.items(), answers, strict=True)
         }
+        return self._exclusion.settled(self._trackers, results, self.settings)
 
     def _respond(self, contexts: Sequence[UInt8]) -> list[Answer]:
         """The responses to every target's contexts; those of one size, in pixels, go through the trunk together."""

@@ -11,6 +11,7 @@ import numpy as np
 from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.checked import Checked, Share
 from metatrack.tracking.judging import score_of
+from metatrack.tracking.opinion import OpinionSettings, against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import finite
 
@@ -25,6 +26,8 @@ GRID_LINES = 64
 """A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
 PLACES = 8
 """Places looked at in one frame."""
+NO_OPINION = OpinionSettings(weight=0.0)
+"""The networks' score counts alone."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +43,51 @@ class RedetectionSettings(Checked):
 
 
 def redetect(
-    target: TargetState[Any], patches: Patches, model: Model, searcher: Searcher, min_score: float
+    target: TargetState[Any],
+    patches: Patches,
+    model: Model,
+    searcher: Searcher,
+    min_score: float,
+    opinion: OpinionSettings = NO_OPINION,
+    claimed: tuple[float, float] | None = None,
 ) -> tuple[Center, float] | None:
     """Searches a few places of the frame for an unseen target: the nearest first, over the whole frame, then again.
+
+    Args:
+        target: has not been seen.
+        patches: of the frame.
+        model, searcher: the target's.
+        min_score: from which it is found.
+        opinion: how far a likeness to the first frame counts.
+        claimed: a place where it was found in the last frame, which alone is searched then.
 
     Returns:
         New centre and score; None where no place holds it beyond doubt.
     """
     center, side = target.center, target.side
-    step = max(side * GRID_STEP, (patches.width + patches.height) / GRID_LINES)
-    places = grid_places(center.cx, center.cy, step, patches.width, patches.height)
-    rounds = math.ceil(len(places) / PLACES)
-    if not rounds:
+    places = [claimed] if claimed else _next_places(target, patches)
+    if not places:
         return None
-    first = (target.sighting.unseen_frames % rounds) * PLACES
-    places = places[first : first + PLACES]
     features = model.search(np.stack([patches.cut(x, y, side, SEARCH_SIZE) for x, y in places]))
     peaks = finite(searcher.scorer(target)(features, target.w_target)).max((1, 2))
     best = int(np.argmax(peaks))
     found = searcher.find(target, searcher.respond(target, features[best : best + 1]), places[best])
-    score = score_of(found.peak, model.card["calibration"])
+    alike = searcher.alike(target, features[best : best + 1], found)
+    score = score_of(found.peak, model.card["calibration"], against(alike, opinion))
     if score < min_score:
         return None
     (cx, cy), (x, y) = places[best], found.displacement
     cell = side / SEARCH_SIZE * model.stride
     return patches.inside(center._replace(cx=cx + x * cell, cy=cy + y * cell)), score
+
+
+def _next_places(target: TargetState[Any], patches: Patches) -> list[tuple[float, float]]:
+    """Those whose turn it is."""
+    step = max(target.side * GRID_STEP, (patches.width + patches.height) / GRID_LINES)
+    places = grid_places(target.center.cx, target.center.cy, step, patches.width, patches.height)
+    rounds = max(math.ceil(len(places) / PLACES), 1)
+    first = (target.sighting.unseen_frames % rounds) * PLACES
+    return places[first : first + PLACES]
 
 
 def grid_places(cx: float, cy: float, step: float, width: int, height: int) -> list[tuple[float, float]]:

@@ -93,6 +93,9 @@ class ScaleSearch:
             return found
         return found._replace(context=scale, zoom=self._context_scales[scale])
 
+    def alike(self, target: TargetState[Float32], features: Float32, found: Candidate) -> None:
+        """There is no second opinion: the template is the first frame's."""
+
     def moved(self, target: TargetState[Float32], found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the peak is; both sides change alike."""
         cell, (x, y) = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center[:2]

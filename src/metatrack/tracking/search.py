@@ -49,6 +49,7 @@ class Candidate(NamedTuple):
     context: int = 0  # which of the contexts searched it is
     zoom: float = 1.0  # that context's side, as a factor of a whole one's at the last size
     distractors: tuple[tuple[float, float], ...] = ()  # displacements of what looks like the target
+    rival: Candidate | None = None  # a better answer, at a place that the target's motion does not explain
 
 
 class Searcher(Protocol):
@@ -83,6 +84,9 @@ class Searcher(Protocol):
             response: to the contexts around its last place, or to a single one around
             place: elsewhere in the image. There the window, which favours the last place, has nothing to say.
         """
+
+    def alike(self, target: TargetState[Any], features: Float32, found: Candidate) -> float | None:
+        """How much what was found looks like the target's first frame, in -1..1, by the contexts' features; None: not asked."""
 
     def moved(self, target: TargetState[Any], found: Candidate, patches: Patches, rate: float) -> Center:
         """The target's new place, and its size, which moves to the found one at this rate."""
@@ -121,6 +125,20 @@ def cosine_window(size: int, whole: int | None = None) -> Float64:
     window = np.outer(line, line)
     window.setflags(write=False)
     return window
+
+
+def moved_window(size: int, whole: int, x: float, y: float) -> Float64:
+    """:func:`cosine_window`, its middle moved by so many positions.
+
+    >>> moved_window(3, 5, 1.0, 0.0).round(2).tolist()[1]
+    [0.25, 0.75, 1.0]
+    """
+    if x == y == 0:
+        return cosine_window(size, whole)
+    steps = np.arange(size) - (size - 1) / 2
+    lines = (np.cos(np.pi * ((steps - at) / (whole + 1)).clip(-0.5, 0.5)) ** 2 for at in (x, y))
+    across, down = lines
+    return np.outer(down, across)
 
 
 def resized(

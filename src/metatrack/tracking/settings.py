@@ -10,10 +10,12 @@ from metatrack.geometry import SEARCH_SIZE
 from metatrack.hints import hint
 from metatrack.tracking.adaptation import AdaptationSettings
 from metatrack.tracking.appearance import TemplateUpdateSettings
-from metatrack.tracking.box_search import BoxSearchSettings
 from metatrack.tracking.checked import Explained, check_value, fields_of
+from metatrack.tracking.choice import BoxSearchSettings
 from metatrack.tracking.distractors import DistractorSettings
-from metatrack.tracking.judging import JudgingSettings
+from metatrack.tracking.judging import ExclusionSettings, JudgingSettings
+from metatrack.tracking.motion import MotionSettings
+from metatrack.tracking.opinion import OpinionSettings
 from metatrack.tracking.redetect import RedetectionSettings
 from metatrack.tracking.scale_search import ScaleSearchSettings
 from metatrack.tracking.search import SearchSettings
@@ -56,8 +58,15 @@ FLAT = {
     "near_motion": "box_search.small_motion",
     "near_above": "box_search.small_min_score",
     "size_trust": "box_search.size_trust",
+    "motion_follows": "motion.follows",
+    "motion_memory": "motion.memory",
+    "motion_explained": "motion.explained",
+    "motion_confirmed": "motion.confirmed",
+    "opinion_weight": "opinion.weight",
+    "alike_from": "opinion.alike_from",
+    "exclusion_overlap": "exclusion.overlap",
 }
-"""Every setting: its old name, which cards and scripts from before there were groups use, and its place, ``group.field``."""
+"""Every setting: its flat name, which cards and scripts from before there were groups use, and its place, ``group.field``."""
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper.v1": {
@@ -67,6 +76,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "template_update": {"share": 0.0},
         "distractors": {"factor": 1.0},
         "redetection": {"enabled": False, "below": 0.0},
+        "motion": {"follows": 0.0, "explained": 0.0},
+        "opinion": {"weight": 0.0},
+        "exclusion": {"overlap": 1.0},
         "adaptation": {
             **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
             **{"choice": "sigmoid", "keep_first": False, "accept": False, "forget": False},
@@ -109,6 +121,12 @@ class TrackerSettings(metaclass=Explained):
     """When and from what the meta-learner makes kernels."""
     judging: JudgingSettings = JudgingSettings()
     """When a target counts as lost."""
+    motion: MotionSettings = MotionSettings()
+    """How a target is expected to move."""
+    opinion: OpinionSettings = OpinionSettings()
+    """How far a likeness to the first frame counts, with a box head."""
+    exclusion: ExclusionSettings = ExclusionSettings()
+    """When two targets of a MultiTracker lie on one thing."""
 
     def __init__(self, **values: Any) -> None:
         groups: dict[str, Any] = {name: getattr(type(self), name) for name in GROUPS}

@@ -22,6 +22,8 @@ from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered
 from metatrack.tracking.judging import score_of
 from metatrack.tracking.memory import Memory, Sample
+from metatrack.tracking.motion import Motion
+from metatrack.tracking.opinion import against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
 from metatrack.tracking.scale_search import ScaleSearch
@@ -121,7 +123,7 @@ class Tracker:
         Raises:
             RuntimeError: :meth:`init` has not been called.
         """
-        self.started.center = to_center(box)
+        self.started.center, self.started.motion = to_center(box), Motion()
 
     @in_turn
     def update(self, frame: Array, answer: Answer | None = None) -> Result:
@@ -140,21 +142,18 @@ class Tracker:
         """
         target, patches = self.started, Patches(as_rgb(frame))
         features, response = answer or self.respond(self.contexts(patches))  # z around s[t-1]; ŷ of equation (1), then of (4)
-        found = self.searcher.find(target, response)  # the maximum under the cosine window h
-        score = score_of(found.peak, self.model.card["calibration"])
         target.frame += 1  # t
+        found, score, said = self._believed(features, self.searcher.find(target, response))  # the maximum under the window h
         self.remember_distractors(found, score)
         state = self._moved(found, patches, score)
-        if self.settings.adaptation.forget and self._sought(score):
-            target.adaptation.forget(self.model.no_kernels)
-        state, final = self._redetected(patches, score) or (state, score)
+        state, said = self._redetected(patches, score, said) or (state, said)
         self.remember(features, found, score)  # z[t] into the memory z_T
-        target.center = state  # s[t]
+        target.center = self._settled(state, said)  # s[t]
         self.update_kernels()  # every T frames: M samples of minimum entropy (5), δ (2), w_target (3)
-        lost = target.sighting.note(final, found.displacement, self._sought(final), self.settings.judging)
+        lost = self._lost(found, score, said)
         if not lost:
-            self.searcher.follow(target, patches, final)
-        return Result(from_center(target.center), final, lost)
+            self.searcher.follow(target, patches, max(score, said))
+        return Result(from_center(target.center), said, lost)
 
     def _adaptation(self) -> Adaptation:
         settings, support = self.settings.adaptation, max(1, self.model.support)
@@ -176,21 +175,69 @@ class Tracker:
             raise RuntimeError("update() before init(): give the target's box in its first frame first")
         return self.state
 
+    def _believed(self, features: Float32, found: Candidate) -> tuple[Candidate, float, float]:
+        """What is believed of an answer: of a rival that motion does not explain, once it has been confirmed.
+
+        Returns:
+            The answer, its score by the networks alone, and the score with what the second opinion has against it.
+        """
+        settings, target = self.settings, self.started
+        score, said, alike = self._judged(features, found)
+        if found.rival is not None and score < settings.distractors.min_score:
+            rival = self._judged(features, found.rival)
+            place = (mid + step * self._cell for mid, step in zip(target.center[:2], found.rival.displacement, strict=True))
+            if rival[1] >= settings.redetection.min_score and self._confirmed(*place):
+                found, (score, said, alike) = found.rival, rival
+        target.alike.note(alike, score >= settings.template_update.min_score)
+        return found, score, said
+
+    def _judged(self, features: Float32, found: Candidate) -> tuple[float, float, float | None]:
+        """Score of an answer, the score less what the second opinion has against it, and its likeness to the first frame."""
+        alike, curve = self.searcher.alike(self.started, features, found), self.model.card["calibration"]
+        return score_of(found.peak, curve), score_of(found.peak, curve, against(alike, self.settings.opinion)), alike
+
+    def _confirmed(self, x: float, y: float) -> bool:
+        """Whether the target is at a place, in image pixels: at once, where motion explains it, or after some frames."""
+        target, settings = self.started, self.settings.motion
+        reach = settings.explained * math.sqrt(target.center.w * target.center.h)
+        if math.dist((x, y), target.center[:2]) <= (reach or math.inf):
+            return True
+        if target.motion.claimed(x, y, reach, target.frame) < settings.confirmed:
+            return False
+        target.motion = Motion()
+        return True
+
+    def _settled(self, state: Center, score: float) -> Center:
+        """The new state, whose step the velocity takes in."""
+        target, settings = self.started, self.settings
+        step = (state.cx - target.center.cx, state.cy - target.center.cy)
+        size = math.sqrt(target.center.w * target.center.h)
+        sure = score >= settings.template_update.min_score and math.hypot(*step) <= (settings.motion.explained or math.inf) * size
+        target.motion.note(step, sure, settings.motion.memory)
+        return state
+
     def _unseen(self, score: float) -> bool:
         return score < self.settings.redetection.below
 
-    def _sought(self, score: float) -> bool:
+    def _sought(self, score: float, said: float) -> bool:
         """Whether the target is to be looked for elsewhere: it is not seen, or was lost and is not recognised."""
-        return self._unseen(score) or (self.started.sighting.lost and score < self.settings.judging.recognised_from)
+        return self._unseen(score) or (self.started.sighting.lost and said < self.settings.judging.recognised_from)
+
+    def _lost(self, found: Candidate, score: float, said: float) -> bool:
+        """Takes the frame in: whether the target is lost."""
+        target = self.started
+        unseen, claimed = self._sought(max(score, said), said), target.motion.claims(target.frame)
+        return target.sighting.note(said, found.displacement, unseen, self.settings.judging, claimed)
 
     def remember_distractors(self, found: Candidate, score: float) -> None:
-        """Notes where distractors are; once the target has long been unseen, any of them may be it, and all are forgotten."""
+        """Notes where distractors are; once the target has long been unseen, most of them may be it, and are forgotten."""
         target, cell = self.started, self._cell
         now = [Distractor(target.center.cx + x * cell, target.center.cy + y * cell, target.frame) for x, y in found.distractors]
         reach = REACH * math.sqrt(target.center.w * target.center.h)
         certain = score >= self.settings.distractors.min_score
         known = remembered(target.distractors, now, reach, target.frame, certain)
-        target.distractors = known if target.sighting.unseen_frames <= TRUSTED else []
+        long = target.sighting.unseen_frames > TRUSTED
+        target.distractors = [each for each in known if not long or each.certain(target.frame)]
 
     @property
     def _cell(self) -> float:
@@ -200,15 +247,27 @@ class Tracker:
     def _moved(self, found: Candidate, patches: Patches, score: float) -> Center:
         """The new place, in the frame, and the damped, clamped new size."""
         # A size read off a response that does not see the target would only drift.
-        rate = 0.0 if self._unseen(score) else found.rate
+        rate = 0.0 if self._unseen(score) or self._runs_away(found) else found.rate
         return patches.inside(self.searcher.moved(self.started, found, patches, rate))
 
-    def _redetected(self, patches: Patches, score: float) -> tuple[Center, float] | None:
+    def _runs_away(self, found: Candidate) -> bool:
+        """Whether a size goes further from the first one without looking like the target."""
+        target, now = self.started, self.started.alike.now
+        further = math.log(max(found.growth[0] * found.growth[1], 1e-9)) * math.log(
+            target.center.w * target.center.h / (target.first_size[0] * target.first_size[1])
+        )
+        return now is not None and now < self.settings.opinion.alike_from and further > 0
+
+    def _redetected(self, patches: Patches, score: float, said: float) -> tuple[Center, float] | None:
         """Place and score of an unseen target that is found elsewhere."""
         settings = self.settings.redetection
-        if not (settings.enabled and self._sought(score)):
+        target = self.started
+        if not (settings.enabled and self._sought(score, said)) or target.motion.claims(target.frame):
             return None
-        return redetect(self.started, patches, self.model, self.searcher, settings.min_score)
+        claim = target.motion.claim if target.motion.claims(target.frame - 1) else None
+        place = None if claim is None else (claim.x, claim.y)
+        found = redetect(target, patches, self.model, self.searcher, settings.min_score, self.settings.opinion, place)
+        return found if found and self._confirmed(*found[0][:2]) else None
 
     def remember(self, features: Float32, found: Candidate, score: float) -> None:
         """Offers the frame to the memory if the target is seen and the context is a whole one: g_θ was trained with no others."""
@@ -240,11 +299,4 @@ def searcher(model: Model, settings: TrackerSettings, adapt: bool) -> Searcher:
         return ScaleSearch(model, settings.scale_search, settings.search)
     # The memory takes whole contexts alone: from one update to the next there must be enough of them.
     enough = settings.adaptation.interval >= model.support * settings.box_search.small_interval
-    return BoxSearch(
-        model,
-        settings.box_search,
-        settings.search,
-        settings.template_update,
-        settings.distractors,
-        small_contexts=enough or not adapt,
-    )
+    return BoxSearch(model, settings, small_contexts=enough or not adapt)
