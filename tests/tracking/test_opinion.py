@@ -53,7 +53,7 @@ def tracked(scene: Scene, weight: float) -> tuple[Tracker, Result]:
     assert alike is None if weight == 0 and tracker.started.appearance.look is None else alike > 0.3
     for _ in range(6):
         tracker.place((20, 20, 44, 44))
-        tracker.started.appearance.now = tracker.searcher._seen(Patches(scene.background), to_center((20, 20, 44, 44)))
+        tracker.started.appearance.now = tracker.searcher.appearance(Patches(scene.background), to_center((20, 20, 44, 44))).now
         found = tracker.update(scene.background)
     return tracker, found
 

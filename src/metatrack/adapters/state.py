@@ -68,7 +68,8 @@ def pack(tracker: Tracker) -> str:
     if tracker.adapt:
         raise ValueError("only the state of a tracker without meta-learner is text; make it with adapt=False")
     state = tracker.started
-    look, bias, known, first_look = state.appearance, (1.0, 1.0), [], ()
+    look, bias, known = state.appearance, (1.0, 1.0), []
+    first_look: tuple[Float32, ...] = ()
     if isinstance(look, BoxAppearance):
         views = (look.now, look.first, look.recent)
         arrays = [array for view in views for array in view[:2]] + [look.size, *(look.line or ())]

@@ -52,8 +52,8 @@ class Distractor(NamedTuple):
     def again(self, place: Distractor) -> Distractor:
         """The same, seen at another place in a later frame."""
         steps = max(place.seen - self.seen, 1)
-        speed = [STEADY * v + (1 - STEADY) * d / steps for v, d in ((self.vx, place.x - self.x), (self.vy, place.y - self.y))]
-        return Distractor(place.x, place.y, place.seen, *speed, self.frames + 1)
+        vx, vy = (STEADY * v + (1 - STEADY) * d / steps for v, d in ((self.vx, place.x - self.x), (self.vy, place.y - self.y)))
+        return Distractor(place.x, place.y, place.seen, vx, vy, self.frames + 1)
 
     def expired(self, frame: int) -> bool:
         """Whether it has not been seen for too long."""

@@ -74,9 +74,9 @@ class Exclusion:
                     continue
                 better = _standing(trackers[own].started) - _standing(trackers[other].started)
                 contests[pair] = [*self.contests.get(pair, []), better]
-        for (one, other), better in contests.items():
-            if len(better) >= CONTESTED:
-                loser, winner = (other, one) if sum(better) >= 0 else (one, other)
+        for (one, other), gains in contests.items():
+            if len(gains) >= CONTESTED:
+                loser, winner = (other, one) if sum(gains) >= 0 else (one, other)
                 self.yielded.add((loser, winner))
                 score = results[loser].score * settings.distractors.factor
                 trackers[loser].started.sighting.score = score
