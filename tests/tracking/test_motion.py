@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatrack.tracking.choice import BoxSearchSettings, Prior, choose_box
-from metatrack.tracking.motion import Motion
+from metatrack.tracking.motion import Course
 from metatrack.tracking.search import cosine_window, moved_window
 from tests.tracking.test_box_search import maps, stronger, view
 
 
 def test_the_velocity_is_that_of_sure_frames_and_fades_in_others():
-    motion = Motion()
+    motion = Course()
     motion.note((8.0, -4.0), True, 0.5)
     motion.note((8.0, -4.0), True, 0.5)
     assert motion.velocity == (6.0, -3.0)
@@ -23,7 +23,7 @@ def test_the_velocity_is_that_of_sure_frames_and_fades_in_others():
 
 
 def test_a_claim_counts_the_frames_in_a_row_near_one_place():
-    motion = Motion()
+    motion = Course()
     assert [motion.claimed(100 + 4 * i, 50, 10.0, i) for i in range(3)] == [1, 2, 3]
     assert motion.claims(2) and not motion.claims(3)
     assert motion.claimed(300, 50, 10.0, 3) == 1  # elsewhere

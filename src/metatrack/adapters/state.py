@@ -22,7 +22,7 @@ from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.judging import Sighting
 from metatrack.tracking.lines import Line
 from metatrack.tracking.memory import Memory
-from metatrack.tracking.motion import Claim, Motion
+from metatrack.tracking.motion import Claim, Course
 from metatrack.tracking.opinion import Alike, FirstLook
 from metatrack.tracking.target import TargetState
 from metatrack.tracking.tracker import Tracker
@@ -128,7 +128,7 @@ def unpack(text: str, tracker: Tracker) -> None:
         [Distractor(*each) for each in stated.distractors],
         Sighting(*stated.sighting),
         stated.frame,
-        Motion(stated.velocity, stated.claim and Claim(*stated.claim)),
+        Course(stated.velocity, stated.claim and Claim(*stated.claim)),
         Alike(*stated.alike),
     )
 

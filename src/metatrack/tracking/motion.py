@@ -34,7 +34,7 @@ class Claim(NamedTuple):
 
 
 @dataclass
-class Motion:
+class Course:
     """How a target has lately moved."""
 
     velocity: tuple[float, float] = (0.0, 0.0)  # pixels a frame, from frames in which it was surely seen

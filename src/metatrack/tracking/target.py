@@ -10,7 +10,7 @@ from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.judging import Sighting
-from metatrack.tracking.motion import Motion
+from metatrack.tracking.motion import Course
 from metatrack.tracking.opinion import Alike
 
 A = TypeVar("A")
@@ -28,7 +28,7 @@ class TargetState(Generic[A]):
     distractors: list[Distractor] = field(default_factory=list)
     sighting: Sighting = field(default_factory=Sighting)
     frame: int = 0  # frames since the first
-    motion: Motion = field(default_factory=Motion)
+    motion: Course = field(default_factory=Course)
     alike: Alike = field(default_factory=Alike)
     beside: list[tuple[float, float]] = field(default_factory=list)  # places of other targets, in image pixels
     taken: list[tuple[float, float]] = field(default_factory=list)  # of one to which this one had to yield its place

@@ -22,7 +22,7 @@ from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered
 from metatrack.tracking.judging import score_of
 from metatrack.tracking.memory import Memory, Sample
-from metatrack.tracking.motion import Motion
+from metatrack.tracking.motion import Course
 from metatrack.tracking.opinion import against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
@@ -123,7 +123,7 @@ class Tracker:
         Raises:
             RuntimeError: :meth:`init` has not been called.
         """
-        self.started.center, self.started.motion = to_center(box), Motion()
+        self.started.center, self.started.motion = to_center(box), Course()
 
     @in_turn
     def update(self, frame: Array, answer: Answer | None = None) -> Result:
@@ -204,7 +204,7 @@ class Tracker:
             return True
         if target.motion.claimed(x, y, reach, target.frame) < settings.confirmed:
             return False
-        target.motion = Motion()
+        target.motion = Course()
         return True
 
     def _settled(self, state: Center, score: float) -> Center:
