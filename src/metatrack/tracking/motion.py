@@ -21,7 +21,7 @@ class MotionSettings(Checked):
     """Distance from the expected place up to which motion explains a new one, in units of the target's size (root of its area);
     0: any jump is believed at once."""
     confirmed: Count = 3
-    """Frames in a row in which what lies beyond must be seen before it is believed; until then the target is lost."""
+    """Frames in a row in which what lies beyond must be seen before it is believed, of a target that was not lost; until then it is."""
 
 
 class Claim(NamedTuple):

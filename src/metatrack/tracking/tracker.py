@@ -197,10 +197,11 @@ class Tracker:
         return score_of(found.peak, curve), score_of(found.peak, curve, against(alike, self.settings.opinion)), alike
 
     def _confirmed(self, x: float, y: float) -> bool:
-        """Whether the target is at a place, in image pixels: at once, where motion explains it, or after some frames."""
+        """Whether the target is at a place, in image pixels: at once, where motion explains it or a loss; or after some frames."""
         target, settings = self.started, self.settings.motion
         reach = settings.explained * math.sqrt(target.center.w * target.center.h)
-        if math.dist((x, y), target.center[:2]) <= (reach or math.inf):
+        lost = target.sighting.low_frames >= self.settings.judging.lost_after
+        if lost or math.dist((x, y), target.center[:2]) <= (reach or math.inf):
             return True
         if target.motion.claimed(x, y, reach, target.frame) < settings.confirmed:
             return False
