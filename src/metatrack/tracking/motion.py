@@ -21,7 +21,8 @@ class MotionSettings(Checked):
     """Distance from the expected place up to which motion explains a new one, in units of the target's size (root of its area);
     0: any jump is believed at once."""
     confirmed: Count = 3
-    """Frames in a row in which what lies beyond must be seen before it is believed, of a target that was not lost; until then it is."""
+    """Frames in a row in which what lies beyond must be seen before it is believed; until then the target is lost. One that has
+    been lost for some frames is found at once."""
 
 
 class Claim(NamedTuple):

@@ -197,7 +197,7 @@ class Tracker:
         return score_of(found.peak, curve), score_of(found.peak, curve, against(alike, self.settings.opinion)), alike
 
     def _confirmed(self, x: float, y: float) -> bool:
-        """Whether the target is at a place, in image pixels: at once, where motion explains it or a loss; or after some frames."""
+        """Whether the target is at a place, in image pixels: at once, where motion or a loss explains it, or later."""
         target, settings = self.started, self.settings.motion
         reach = settings.explained * math.sqrt(target.center.w * target.center.h)
         lost = target.sighting.low_frames >= self.settings.judging.lost_after
