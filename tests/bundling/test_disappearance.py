@@ -33,7 +33,12 @@ def test_a_target_that_goes_away_is_flagged_and_found_again(clips):
     assert worth["scenes"] == 1 and worth["found_again"] == 1  # of the scenes in which there was a target to hold
     assert worth["overlap_after"] > 0.3 and worth["lost_recall"] > 0.5 and worth["lost_precision"] > 0.5
     assert worth["false_alarms"] < 0.2
-    sure = replace(model, card={**model.card, "calibration": {"slope": 0.0, "offset": 9.0}})  # whatever it sees
+    card = {
+        **model.card,
+        "calibration": {"slope": 0.0, "offset": 9.0},
+        "tracking": {**model.card["tracking"], "opinion_weight": 0.0},
+    }
+    sure = replace(model, card=card)  # whatever it sees
     worth = disappear(sure, clips, adapt=False)
     assert worth["lost_recall"] == 0 and worth["lost_precision"] is None  # nothing was flagged
 

@@ -41,7 +41,8 @@ def logit(probability: float) -> float:
 
 def observe(model: Model, clips: Seq[ViewedClip], adapt: bool) -> Observations:
     """Tracks every clip with an uncalibrated model, then shows the tracker frames of another clip, where the target cannot be."""
-    settings = TrackerSettings(**{**model.card["tracking"], "adaptation.interval": 5, "redetection.enabled": False})
+    fixed = {"adaptation.interval": 5, "redetection.enabled": False, "opinion.weight": 0.0}  # the networks' peak is what counts
+    settings = TrackerSettings(**{**model.card["tracking"], **fixed})
     tracker = Tracker(model, adapt=adapt, settings=settings)
     rows = []
     for i, clip in enumerate(clips):
