@@ -248,21 +248,15 @@ class Tracker:
     def _moved(self, found: Candidate, patches: Patches, score: float) -> Center:
         """The new place, in the frame, and the damped, clamped new size."""
         # A size read off a response that does not see the target would only drift.
-        rate = 0.0 if self._unseen(score) or self._runs_away(found) else found.rate
+        rate = 0.0 if self._unseen(score) else found.rate
         return patches.inside(self.searcher.moved(self.started, found, patches, rate))
-
-    def _runs_away(self, found: Candidate) -> bool:
-        """Whether a size goes further from the first one without looking like the target."""
-        target, now = self.started, self.started.alike.now
-        further = math.log(max(found.growth[0] * found.growth[1], 1e-9)) * math.log(
-            target.center.w * target.center.h / (target.first_size[0] * target.first_size[1])
-        )
-        return now is not None and now < self.settings.opinion.alike_from and further > 0
 
     def _redetected(self, patches: Patches, score: float, said: float) -> tuple[Center, float] | None:
         """Place and score of an unseen target that is found elsewhere."""
         settings = self.settings.redetection
         target = self.started
+        if self.settings.adaptation.forget and self._sought(score, score):
+            target.adaptation.forget(self.model.no_kernels)
         if not (settings.enabled and self._sought(score, said)) or target.motion.claims(target.frame):
             return None
         claim = target.motion.claim if target.motion.claims(target.frame - 1) else None
