@@ -111,16 +111,17 @@ train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, thr
 	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite-pyramid/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
 
-train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from the shipped paper's trunk; not shipped
-	$(TRAIN) matching --trunk paper --kernels 128 --init paper --iterations 1500 --lr 2e-4 --validate-every 1500 \
+train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from the shipped paper's trunk
+	$(TRAIN) matching --trunk paper --kernels 128 --init paper --iterations 600 --lr 2e-4 --validate-every 600 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/paper-no-meta
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
-export: $(VENV)/train.stamp  ## bundles of the three, into the package
+export: $(VENV)/train.stamp  ## bundles of the four, into the package
 	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
 	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
+	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models
 

@@ -21,7 +21,7 @@ from metatrack.report.tables import MISSING, Cell, ReportTable, number, ranked
 
 Models = Literal["paper", "lite"]
 OURS: dict[Models, tuple[str, str]] = {
-    "paper": ("mlt-as-printed", "mlt-as-printed-no-adapt"),
+    "paper": ("mlt-as-printed", "mlt-as-printed-no-meta"),
     "lite": ("mlt", "mlt-no-meta"),
 }
 """By models, the trackers that stand for MLT and for MLT w/o meta."""

@@ -127,6 +127,9 @@ NAMED: dict[str, Ours | Compared] = {
     "mlt-as-printed-no-adapt": Ours(
         *("paper", False, "the paper's tracker as printed, the meta-learner switched off", TrackerSettings.preset("paper.v1"))
     ),
+    "mlt-as-printed-no-meta": Ours(
+        *("paper-no-meta", False, "the paper's ablation as printed: 128 plain kernels", TrackerSettings.preset("paper.v1"))
+    ),
     "mlt-no-adapt": Ours("lite", False, "our tracker, default model, the meta-learner switched off"),
     "mlt-no-meta": Ours("lite-no-meta", False, "the paper's ablation: trained with 128 plain kernels and no meta-learner"),
     "siamfc": Ours("lite-no-meta", False, "our network, tracking as SiamFC does", SIAMFC_SETTINGS),
