@@ -104,17 +104,22 @@ def test_frames_are_let_go_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "b-frames.mp4"
     write(path, *KINDS["b-frames.mp4"])
     monkeypatch.setattr("metatrack.video.seek.KEPT_BYTES", 0)
+
+    def count() -> int:
+        return sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+
     gc.collect()
+    before = count()  # what earlier tests keep
     gc.disable()
     try:
         video = open_seekable(path)
         for _ in video.walk(0, 69, 64):
             pass
-        held = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+        held = count() - before
         with open_source(path) as source:
             for _ in source:
                 pass
-        after = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+        after = count() - before
     finally:
         gc.enable()
     assert held < 12 and after < held + 6

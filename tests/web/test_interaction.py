@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from metatrack.geometry import iou
 from tests.conftest import Scene
-from tests.web.browser import Page, Server, chromium
+from tests.web.browser import PATIENCE, Page, Server, chromium
 from tests.web.conftest import write_clip
 from tests.web.test_contrast import contrast
 
@@ -75,10 +75,27 @@ def scale(page: Page) -> float:
     return (right - left) / 100
 
 
+def becomes(measure: Callable[[], Any], right: Callable[[Any], bool]) -> Any:
+    """What is measured once it is right: the page answers a little after its input. Its last value, if that takes too long."""
+    end = time.monotonic() + PATIENCE
+    while not right(found := measure()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def lies_at(page: Page, x: float, y: float, expected: tuple[float, float]) -> None:
+    about = pytest.approx(expected, abs=2)
+    assert becomes(lambda: place(page, x, y), lambda found: bool(found == about)) == about
+
+
 def drawn(page: Page, box: tuple[float, float, float, float]) -> None:
     page.until("page.state.targets.length === 1", "no target is drawn")
-    found = page.state("page.boxAt(page.state.selected, page.state.frame)")
-    assert iou([found[side] for side in "xywh"], box) > 0.9, found
+
+    def overlap() -> float:
+        found = page.state("page.boxAt(page.state.selected, page.state.frame)")
+        return float(iou([found[side] for side in "xywh"], box))
+
+    assert becomes(overlap, lambda found: found > 0.9) > 0.9
 
 
 def test_touch_draws_pinches_and_pans(page: Page) -> None:
@@ -95,11 +112,11 @@ def test_touch_draws_pinches_and_pans(page: Page) -> None:
     touch(page, "Start", (cx - 40, cy), (cx + 40, cy))
     for far in (50, 80):
         touch(page, "Move", (cx - far, cy), (cx + far, cy))
-    grown = scale(page)
-    assert grown == pytest.approx(2 * fitted, rel=0.03)
-    assert place(page, 160, 120) == pytest.approx((cx, cy), abs=2)
+    twice = pytest.approx(2 * fitted, rel=0.03)
+    assert (grown := becomes(lambda: scale(page), lambda found: bool(found == twice))) == twice
+    lies_at(page, 160, 120, (cx, cy))
     touch(page, "Move", (cx - 80 + 30, cy + 20), (cx + 80 + 30, cy + 20))
-    assert place(page, 160, 120) == pytest.approx((cx + 30, cy + 20), abs=2)
+    lies_at(page, 160, 120, (cx + 30, cy + 20))
     assert scale(page) == pytest.approx(grown, rel=0.01)
     touch(page, "End", (cx - 50, cy + 20))
     touch(page, "Move", (cx - 90, cy - 30))  # the finger that stays draws nothing
@@ -139,7 +156,7 @@ def test_a_box_by_keys_and_by_numbers(page: Page) -> None:
     width, height = SIZE[1], SIZE[0]
     stage.send_keys(Keys.ARROW_RIGHT * 3 + Keys.ARROW_UP)
     stage.send_keys(Keys.SHIFT + Keys.ARROW_RIGHT * 2 + Keys.ARROW_DOWN + Keys.NULL)
-    assert "x " in page.find("status").text or page.find("status").get_attribute("textContent").startswith("x ")
+    assert becomes(lambda: page.find("status").get_attribute("textContent"), lambda text: text.startswith("x ")).startswith("x ")
     stage.send_keys(Keys.ENTER)
     step = width / 160
     drawn(page, (0.4 * width + 3 * step, 0.4 * height - step, 0.2 * width + 2 * step, 0.2 * height + step))
@@ -161,10 +178,8 @@ def test_a_box_by_keys_and_by_numbers(page: Page) -> None:
 def test_zoom_by_wheel_keys_and_buttons_keeps_boxes_in_place(page: Page) -> None:
     fitted, (x, y) = scale(page), place(page, 100, 60)
     command(page, "Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-400)
-    end = time.monotonic() + 30
-    while scale(page) < 1.5 * fitted and time.monotonic() < end:
-        time.sleep(0.05)
-    assert scale(page) > 1.5 * fitted and place(page, 100, 60) == pytest.approx((x, y), abs=2)
+    assert becomes(lambda: scale(page), lambda found: found > 1.5 * fitted) > 1.5 * fitted
+    lies_at(page, 100, 60, (x, y))
     box = (90.0, 50.0, 40.0, 30.0)
     (left, top), (right, bottom) = place(page, 90, 50), place(page, 130, 80)
     for kind, at in (
@@ -175,12 +190,14 @@ def test_zoom_by_wheel_keys_and_buttons_keeps_boxes_in_place(page: Page) -> None
     ):
         command(page, "Input.dispatchMouseEvent", type=f"mouse{kind}", x=at[0], y=at[1], button="left", buttons=1, clickCount=1)
     drawn(page, box)
-    page.find("stage").send_keys("+")
-    grown = scale(page)
+    wheeled = scale(page)
     page.press("zoom-out")
-    assert scale(page) < grown
+    less = becomes(lambda: scale(page), lambda found: found < wheeled)
+    assert less < wheeled
+    page.find("stage").send_keys("+")
+    assert becomes(lambda: scale(page), lambda found: found > less) > less
     page.find("stage").send_keys("0")
-    assert scale(page) == pytest.approx(fitted)
+    assert becomes(lambda: scale(page), lambda found: bool(found == pytest.approx(fitted))) == pytest.approx(fitted)
 
 
 def test_a_thumbnail_is_shown_until_the_exact_picture_comes(page: Page) -> None:
