@@ -17,8 +17,8 @@ const KEYS = [
   [["Home"], "Home", "first frame", () => go(-Infinity)],
   [["End"], "End", "last frame", () => go(Infinity)],
   [[" "], "Space", "play or stop", click("play")],
-  [["Shift+<", "Shift+,", "<"], "Shift ,", "previous key frame", click("previous-key")],
-  [["Shift+>", "Shift+.", ">"], "Shift .", "next key frame", click("next-key")],
+  [["<"], "Shift ,", "previous key frame", click("previous-key")],
+  [[">"], "Shift .", "next key frame", click("next-key")],
   [["g"], "G", "next lost span", click("next-lost")],
   [["t"], "T", "track forwards, or pause", () => (running() ? pause() : track("forwards"))],
   [["Shift+T"], "Shift T", "track backwards", () => track("backwards")],
@@ -36,7 +36,7 @@ const KEYS = [
   [["Mod+z"], "Ctrl Z", "undo", click("undo")],
   [["Mod+Shift+Z", "Mod+y"], "Ctrl Shift Z", "redo", click("redo")],
   [["Escape"], "Esc", "leave what was begun", () => { disarm(); emit("frame"); }],
-  [["?", "Shift+?"], "?", "this sheet", click("show-help")],
+  [["?"], "?", "this sheet", click("show-help")],
 ];
 
 $("keys").append(...KEYS.flatMap(([, shown, what]) => [element("dt", {}, element("kbd", {}, shown)), element("dd", {}, what)]));
@@ -47,7 +47,8 @@ document.addEventListener("keydown", async (event) => {
   const typing = target.matches("input:not([type=range]):not([type=checkbox]):not([type=color]), textarea");
   if (typing || (target.matches("button, a, input") && [" ", "Enter"].includes(event.key)) || event.altKey) return;
   if (target.id === "scrub" && /^(Arrow|Home|End|Page)/.test(event.key)) return; // the slider's own
-  const name = [event.ctrlKey || event.metaKey ? "Mod" : "", event.shiftKey ? "Shift" : "", event.key].filter(Boolean).join("+");
+  const shift = event.shiftKey && !/^[^a-z]$/i.test(event.key); // a sign is what it is: whether it takes Shift is the keyboard's matter
+  const name = [event.ctrlKey || event.metaKey ? "Mod" : "", shift ? "Shift" : "", event.key].filter(Boolean).join("+");
   if (/^[1-9]$/.test(name) && state.targets[name - 1]) { state.selected = state.targets[name - 1].id; emit("targets"); return; }
   const found = KEYS.find(([names, , , act]) => act && names.includes(name));
   if (!found) return;
