@@ -15,7 +15,7 @@ from metatrack.data.render.config import RenderConfig
 from metatrack.data.render.scene import CameraView, Mover, Scene, body, draw_scene, look_of, slower
 from metatrack.data.render.stage import LARGEST, Light, Outline, Stage
 from metatrack.data.render.stock import ModelStock
-from metatrack.data.synth.files import Subset
+from metatrack.data.synth.files import Subset, require_subset
 from metatrack.data.synth.layers import Layer, blend, paste
 from metatrack.data.synth.light import camera, color_tables
 from metatrack.data.synth.motion import walk
@@ -71,8 +71,7 @@ class Renderer:
         subset: Subset = "all",
         config: RenderConfig | None = None,
     ) -> None:
-        if subset not in ("train", "val", "all"):
-            raise ValueError(f"unknown subset {subset!r}; it is 'train', 'val' or 'all'")
+        require_subset(subset)
         self.config = config or RenderConfig()
         self.subset = subset
         self.stock = ModelStock(models, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ import numpy as np
 from metatrack.arrays import Rng, UInt8
 from metatrack.data.render.model import Mesh, read_model
 from metatrack.data.render.pack import ModelRow, read_table
-from metatrack.data.synth.files import TRAIN_SHARE, Subset, as_roots
+from metatrack.data.synth.files import Subset, as_roots, key_in_subset
 from metatrack.data.synth.stock import Photographs
 
 KEPT = 96
@@ -33,10 +32,7 @@ def model_key(name: str) -> str:
 
 def in_models_subset(name: str, subset: Subset) -> bool:
     """Whether a model belongs to a subset: by a hash of :func:`model_key`, the same on every machine."""
-    if subset == "all":
-        return True
-    digest = hashlib.blake2b(model_key(name).encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") / 2**64 < TRAIN_SHARE) == (subset == "train")
+    return key_in_subset(model_key(name), subset)
 
 
 class ModelStock:

@@ -14,7 +14,7 @@ from metatrack.data.synth.backgrounds import backgrounds as draw_backgrounds
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.distractors import covers as draw_covers
 from metatrack.data.synth.distractors import distractors as draw_distractors
-from metatrack.data.synth.files import Subset
+from metatrack.data.synth.files import Subset, require_subset
 from metatrack.data.synth.layers import Actor, Layer, blend
 from metatrack.data.synth.light import camera, color_tables
 from metatrack.data.synth.motion import Motion
@@ -46,8 +46,7 @@ class Composer:
         subset: Subset = "all",
         config: ComposerConfig | None = None,
     ) -> None:
-        if subset not in ("train", "val", "all"):
-            raise ValueError(f"unknown subset {subset!r}; it is 'train', 'val' or 'all'")
+        require_subset(subset)
         self.config = config or ComposerConfig()
         self.subset = subset
         self._stock = Stock(objects, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))

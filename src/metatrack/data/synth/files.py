@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from metatrack.images import is_image_name
 
@@ -37,12 +37,23 @@ def picture_key(path: Path) -> str:
     return re.sub(r"[-_](l|d|light|dark|mirror|flip|left|right)$", "", stem)
 
 
+def require_subset(subset: str) -> None:
+    """Raises a ``ValueError`` for what is no subset."""
+    if subset not in get_args(Subset):
+        raise ValueError(f"unknown subset {subset!r}; it is 'train', 'val' or 'all'")
+
+
 def in_subset(path: Path, subset: Subset) -> bool:
     """Whether a file belongs to a subset: by a hash of :func:`picture_key`, the same on every machine and for every folder."""
+    # The name alone, not the folder: unpacked elsewhere, an object stays on its side of the split.
+    return key_in_subset(picture_key(path), subset)
+
+
+def key_in_subset(key: str, subset: Subset) -> bool:
+    """Whether what has such a key belongs to a subset, by a hash of it."""
     if subset == "all":
         return True
-    # The name alone, not the folder: unpacked elsewhere, an object stays on its side of the split.
-    digest = hashlib.blake2b(picture_key(path).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") / 2**64 < TRAIN_SHARE) == (subset == "train")
 
 
