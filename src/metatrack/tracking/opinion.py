@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metatrack.arrays import Bools, Float32
+from metatrack.arrays import Array, Bools, Float32
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS
 from metatrack.tracking.checked import Amount, Checked, Share
 
@@ -24,6 +24,8 @@ USUAL_RATE = 0.1
 """Weight of a frame in what is usual of a target."""
 RIDGE = 0.1
 """Share of the mean variance that is added to every direction's, since there are few more cells than channels."""
+POINTS = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
+"""Where the points of a box lie along each side, in its length from its middle."""
 MOST_AGAINST = 0.3
 """Likeness that is missing, at most, of what counts against a box."""
 
@@ -94,17 +96,21 @@ def likeness(own: FirstLook, context: Float32, place: tuple[float, float], size:
 
 def read_parts(context: Float32, place: tuple[float, float], size: tuple[float, float], stride: int) -> Float32:
     """Features of 7x7 points of a box, from edge to edge, read bilinearly off a context: ``(C, 49)``; see :func:`likeness`."""
-    line = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
+    (x, u), (y, v) = (_between(*each, stride) for each in zip(place, size, context.shape[:0:-1], strict=True))
+    rows = context.take(y, 1)  # (C, 7, w)
+    rows += v[:, None] * (context.take(y + 1, 1) - rows)
+    parts = rows.take(x, 2)
+    parts += u * (rows.take(x + 1, 2) - parts)
+    return parts.reshape(len(context), -1)
+
+
+def _between(place: float, length: float, cells: int, stride: int) -> tuple[Array, Float32]:
+    """Seven points of a line of cells: the cell before each, and how far it lies towards the next."""
     # A patch's middle lies a part of a cell before the middle cell of its map, see geometry.window_start.
     offset = ((EXEMPLAR_SIZE - 1) / 2 % stride) / stride - 1
-    firsts, shares = [], []
-    for at, length, cells in zip(place, size, (context.shape[2], context.shape[1]), strict=True):
-        places = ((cells - 1) / 2 + offset + at + line * length).clip(0, cells - 1)
-        firsts.append(np.floor(places).astype(int).clip(0, cells - 2))
-        shares.append((places - firsts[-1]).astype(np.float32))
-    (x, y), (u, v) = firsts, shares
-    rows = context[:, y] * (1 - v)[:, None] + context[:, y + 1] * v[:, None]  # (C, 7, w)
-    return np.asarray((rows[:, :, x] * (1 - u) + rows[:, :, x + 1] * u).reshape(len(context), -1), np.float32)
+    places = ((cells - 1) / 2 + offset + place + length * POINTS).clip(0, cells - 1)
+    first = np.minimum(places.astype(np.intp), cells - 2)
+    return first, (places - first).astype(np.float32)
 
 
 def against(alike: float | None, settings: OpinionSettings) -> float:
@@ -118,10 +124,10 @@ def against(alike: float | None, settings: OpinionSettings) -> float:
 
 
 def _whitened(whiten: Float32, columns: Float32) -> Float32:
-    # A product for each row of parts, not one for all: a BLAS divides a large one among threads of its own, which then wait at
-    # full speed beside those of the networks (a third of all frames a second on two cores).
-    rows = np.ascontiguousarray(columns.reshape(len(columns), PARTS, PARTS).swapaxes(0, 1))
-    return (whiten @ rows).swapaxes(0, 1).reshape(columns.shape)
+    # Two products, not one: a BLAS divides a large one among threads of its own, which then wait at full speed beside those of
+    # the networks (a third of all frames a second on two cores).
+    half = columns.shape[1] // 2
+    return np.concatenate([whiten @ columns[:, :half], whiten @ columns[:, half:]], 1)
 
 
 def _unit(columns: Float32) -> Float32:
