@@ -139,7 +139,7 @@ def renderer(folders: tuple[Path, Path], config: RenderConfig) -> Renderer:
 
 
 def made(folders: tuple[Path, Path], config: RenderConfig, length: int = 5, seed: int = 0) -> MadeClip:
-    return renderer(folders, config).made(np.random.default_rng(seed), length)
+    return renderer(folders, config).clip(np.random.default_rng(seed), length)
 
 
 def extent(mask: np.ndarray) -> tuple[float, ...]:

@@ -28,5 +28,5 @@ class Maker(Protocol):
     def recipe(self) -> dict[str, Any]:
         """What the clips' bytes depend on beside the materials, as JSON."""
 
-    def made(self, rng: Rng, length: int) -> MadeClip:
-        """One clip."""
+    def clip(self, rng: Rng, length: int) -> MadeClip:
+        """One clip, of ``length`` frames."""

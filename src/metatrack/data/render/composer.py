@@ -11,6 +11,7 @@ import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.clips import MadeClip
+from metatrack.data.opencv import cv2
 from metatrack.data.render.config import RenderConfig
 from metatrack.data.render.scene import CameraView, Mover, Scene, body, draw_scene, look_of, slower
 from metatrack.data.render.stage import LARGEST, Light, Outline, Stage
@@ -20,9 +21,6 @@ from metatrack.data.synth.layers import Layer, blend, paste
 from metatrack.data.synth.light import camera, color_tables
 from metatrack.data.synth.motion import walk
 from metatrack.geometry import context_side
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the renderer")
 
 TRIES = 20
 """Scenes that are drawn, at most, until the target is in full view in the first frame."""
@@ -80,7 +78,7 @@ class Renderer:
     @property
     def materials(self) -> list[Path]:
         """All files that clips may be made of."""
-        return [*self.stock.paths, *self.stock.photographs.paths]
+        return [*self.stock.paths, *self.stock.photo_paths]
 
     def recipe(self) -> dict[str, Any]:
         """What the clips' bytes depend on, beside the files.
@@ -92,7 +90,7 @@ class Renderer:
             "subset": self.subset,
             "config": vars(self.config),
             "models": len(self.stock.paths),
-            "backgrounds": len(self.stock.photographs.paths),
+            "backgrounds": len(self.stock.photo_paths),
             "renderer": self.renderer,
         }
 
@@ -105,7 +103,7 @@ class Renderer:
         """
         return self.stage.gl.renderer
 
-    def made(self, rng: Rng, length: int) -> MadeClip:
+    def clip(self, rng: Rng, length: int) -> MadeClip:
         """Renders one clip.
 
         Boxes are of the whole target, where it is hidden or outside the frame too; the visible share is of its pixels in the

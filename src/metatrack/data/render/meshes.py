@@ -10,10 +10,8 @@ import numpy as np
 import trimesh
 
 from metatrack.arrays import Float32, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.render.model import TEXTURE_SIDE, Mesh
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the renderer")
 
 CLEAR = 0.3
 """Materials more transparent than this are left out: glass would be a target that shows what is behind it."""

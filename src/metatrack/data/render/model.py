@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float32, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.files import write_atomically
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the renderer")
 
 TEXTURE_SIDE = 512
 """Textures are kept with their longer side at most this long: four times what a frame ever shows of them."""

@@ -15,12 +15,10 @@ import moderngl
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.render.model import Mesh
 from metatrack.data.render.shaders import FRAGMENT, VERTEX
 from metatrack.data.synth.layers import SUPERSAMPLE, Layer
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the renderer")
 
 LARGEST = 720
 """Side of a layer in pixels of the frame, at most: what is larger is drawn in part, and its box is computed."""

@@ -7,9 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from metatrack.arrays import Rng, UInt8
+from metatrack.arrays import Rng
 from metatrack.data.render.model import Mesh, read_model
 from metatrack.data.render.pack import ModelRow, read_table
 from metatrack.data.synth.files import Subset, as_roots, key_in_subset
@@ -35,14 +33,12 @@ def in_models_subset(name: str, subset: Subset) -> bool:
     return key_in_subset(model_key(name), subset)
 
 
-class ModelStock:
+class ModelStock(Photographs):
     """Models, read when drawn and kept for a while, and photographs.
 
     Args:
         models: folder or folders of packed models (:func:`metatrack.data.render.pack.pack`).
-        backgrounds: folder or folders of photographs.
-        subset: the part of either that is used.
-        recolor: share of the squares of photographs whose channels are permuted.
+        backgrounds, subset, recolor: of the photographs; the subset is of the models too.
 
     Raises:
         FileNotFoundError: a folder does not exist, or holds no table of models.
@@ -61,7 +57,7 @@ class ModelStock:
             raise ValueError(
                 f"no model of subset {subset!r} in {', '.join(map(str, folders))}; `metatrack data models` makes them"
             )
-        self.photographs = Photographs(as_roots(backgrounds), subset, recolor)
+        super().__init__(backgrounds, subset, recolor)
         self.rows: list[ModelRow] = [row for _, row in usable]
         self.paths = [path for path, _ in usable]
         self._animated = [i for i, row in enumerate(self.rows) if row.animated]
@@ -81,7 +77,3 @@ class ModelStock:
             self._kept[index] = read_model(self.paths[index])
         self._kept.move_to_end(index)
         return self._kept[index]
-
-    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
-        """See :meth:`metatrack.data.synth.stock.Photographs.square`."""
-        return np.asarray(self.photographs.square(rng, low, high, size, detail))

@@ -7,14 +7,12 @@ import math
 import numpy as np
 
 from metatrack.arrays import Rng, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.layers import blend, fit, render
 from metatrack.data.synth.light import color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 
 def backgrounds(rng: Rng, length: int, stock: Stock, config: ComposerConfig) -> list[UInt8]:

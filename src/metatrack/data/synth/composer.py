@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metatrack.arrays import Float64, Rng, UInt8
+from metatrack.arrays import Rng
 from metatrack.data.clips import MadeClip
 from metatrack.data.synth.backgrounds import backgrounds as draw_backgrounds
 from metatrack.data.synth.config import ComposerConfig
@@ -49,38 +49,28 @@ class Composer:
         require_subset(subset)
         self.config = config or ComposerConfig()
         self.subset = subset
-        self._stock = Stock(objects, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))
-        self.object_paths = self._stock.object_paths
-        self.photo_paths = self._stock.photo_paths
+        self.stock = Stock(objects, backgrounds, subset, recolor=0.2 * min(1.0, self.config.lighting))
 
     @property
     def materials(self) -> list[Path]:
         """All files that clips may be made of."""
-        return [*self.object_paths, *self.photo_paths]
+        return [*self.stock.object_paths, *self.stock.photo_paths]
 
     def recipe(self) -> dict[str, Any]:
         """What the clips' bytes depend on, beside the files."""
         return {
             "subset": self.subset,
             "config": vars(self.config),
-            "objects": len(self.object_paths),
-            "backgrounds": len(self.photo_paths),
+            "objects": len(self.stock.object_paths),
+            "backgrounds": len(self.stock.photo_paths),
         }
 
-    def made(self, rng: Rng, length: int) -> MadeClip:
-        """As :meth:`clip`."""
-        return MadeClip(*self.clip(rng, length))
-
-    def clip(self, rng: Rng, length: int) -> tuple[list[UInt8], Float64]:
+    def clip(self, rng: Rng, length: int) -> MadeClip:
         """Composes one clip.
 
         Args:
             rng: source of all randomness: the same state gives the same clip.
             length: number of frames, at least 1.
-
-        Returns:
-            frames: ``length`` images (size, size, 3) uint8, RGB.
-            boxes: (length, 4) float64, x, y, w, h in pixels, 0-based: the whole target, where it is occluded too.
 
         Raises:
             ValueError: length is less than 1, or the config's shift moves the target out of the frame.
@@ -91,7 +81,7 @@ class Composer:
         # A generator for each part, so that switching one part off leaves the others as they were.
         seeds = rng.integers(0, 2**63, size=5)
         rng_target, rng_back, rng_distract, rng_cover, rng_look = (np.random.default_rng(seed) for seed in seeds)
-        stock, config, size = self._stock, self.config, self.config.size
+        stock, config, size = self.stock, self.config, self.config.size
 
         target = self._target(rng_target, length)
         targets = [self._visible(target, i) for i in range(length)]
@@ -105,11 +95,11 @@ class Composer:
                 if layer is not None:
                     blend(frame, layer)
         boxes = np.array([layer.box for layer in targets], np.float64)
-        return [finish(frame, i) for i, frame in enumerate(frames)], boxes
+        return MadeClip([finish(frame, i) for i, frame in enumerate(frames)], boxes)
 
     def _target(self, rng: Rng, length: int) -> Actor:
         config = self.config
-        cutout = self._stock.thing(rng, config.blob)
+        cutout = self.stock.thing(rng, config.blob)
         motion = Motion.sample(rng, length)
         tables = color_tables(rng, length, config.lighting, 1.0)
         jitter = rng.uniform(-1, 1, size=(length, 3))

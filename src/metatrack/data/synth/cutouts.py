@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
+from metatrack.data.opencv import cv2
 
 OBJECT_SIDE = 256
 """Objects are kept with their longest side at most this long: twice what a frame ever shows of them."""

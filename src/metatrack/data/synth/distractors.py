@@ -7,15 +7,13 @@ import math
 import numpy as np
 
 from metatrack.arrays import Float64, Rng, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.layers import Actor, Layer, coverage
 from metatrack.data.synth.light import color_table, color_tables
 from metatrack.data.synth.motion import Motion, walk
 from metatrack.data.synth.stock import Stock
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 
 def distractors(rng: Rng, target: Actor, stock: Stock, config: ComposerConfig) -> list[Actor]:

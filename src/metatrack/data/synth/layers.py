@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.motion import Motion
 from metatrack.geometry import context_side
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 SUPERSAMPLE = 2
 """Layers are warped at this multiple of the frame's resolution, then averaged: soft edges, and boxes exact to half a pixel."""
@@ -106,6 +104,14 @@ def render(cutout: Cutout, table: UInt8, place: Float64, size: int) -> Layer | N
     return Layer(x0, y0, np.asarray(coarse[..., :3], np.float32), np.asarray(coarse[..., 3], np.float32), box)
 
 
+def _common(shape: tuple[int, ...], layer: Layer, x: int = 0, y: int = 0) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What an image of this shape, its corner at (x, y), shares with a layer: rows and columns of the image, and of the layer."""
+    height, width = layer.alpha.shape
+    rows, own_rows = _shared(y, shape[0], layer.y, height)
+    columns, own_columns = _shared(x, shape[1], layer.x, width)
+    return (rows, columns), (own_rows, own_columns)
+
+
 def _shared(a: int, a_length: int, b: int, b_length: int) -> tuple[slice, slice]:
     """What the intervals [a, a + a_length) and [b, b + b_length) share, counted from the start of either.
 
@@ -119,26 +125,20 @@ def _shared(a: int, a_length: int, b: int, b_length: int) -> tuple[slice, slice]
 
 def blend(frame: UInt8, layer: Layer) -> None:
     """Lays the layer over the frame, in place; what reaches beyond the frame is cut off."""
-    h, w = layer.alpha.shape
-    frame_rows, rows = _shared(0, frame.shape[0], layer.y, h)
-    frame_columns, columns = _shared(0, frame.shape[1], layer.x, w)
-    part = frame[frame_rows, frame_columns]
-    mixed = part * (1 - layer.alpha[rows, columns])[..., None] + layer.rgb[rows, columns]
+    place, own = _common(frame.shape, layer)
+    part = frame[place]
+    mixed = part * (1 - layer.alpha[own])[..., None] + layer.rgb[own]
     part[...] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
 
 def paste(numbers: UInt8, layer: Layer, number: int) -> None:
     """Writes a number where the layer is opaque by more than half, in place: numbers (h, w) of the frame's objects."""
-    h, w = layer.alpha.shape
-    frame_rows, rows = _shared(0, numbers.shape[0], layer.y, h)
-    frame_columns, columns = _shared(0, numbers.shape[1], layer.x, w)
-    numbers[frame_rows, frame_columns][layer.alpha[rows, columns] > 0.5] = number
+    place, own = _common(numbers.shape, layer)
+    numbers[place][layer.alpha[own] > 0.5] = number
 
 
 def coverage(target: Layer, cover: Layer) -> float:
     """Share of the target's opacity that the cover hides."""
-    (th, tw), (ch, cw) = target.alpha.shape, cover.alpha.shape
-    target_rows, rows = _shared(target.y, th, cover.y, ch)
-    target_columns, columns = _shared(target.x, tw, cover.x, cw)
-    hidden = float(np.vdot(target.alpha[target_rows, target_columns], cover.alpha[rows, columns]))
+    place, own = _common(target.alpha.shape, cover, target.x, target.y)
+    hidden = float(np.vdot(target.alpha[place], cover.alpha[own]))
     return hidden / max(float(target.alpha.sum()), 1e-6)

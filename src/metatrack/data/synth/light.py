@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from metatrack.arrays import Float32, Float64, Rng, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.motion import walk
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 
 def color_table(gain: Float64, brightness: float, contrast: float, gamma: float) -> UInt8:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metatrack.arrays import Float64, Rng
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.cutouts import Cutout
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 
 def walk(rng: Rng, length: int, start: float, step: float, low: float, high: float) -> Float64:

@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image as PilImage
 
 from metatrack.arrays import UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.files import image_files, picture_key
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 MIN_PHOTO_SIDE = 300
 PHOTO_SIDE = 1000

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from metatrack.arrays import Rng, UInt8
+from metatrack.data.opencv import cv2
 from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, read_object
 from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
 from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
-from metatrack.opencv import require_opencv
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 WORK_SIDE = 176
 """Longest side in pixels of the object that one clip warps."""
@@ -26,7 +24,7 @@ class Photographs:
     """Photographs, read when first used, and kept.
 
     Args:
-        roots: folders of photographs.
+        backgrounds: folder or folders of photographs.
         subset: the part that is used.
         recolor: share of the squares whose channels are permuted.
 
@@ -35,11 +33,12 @@ class Photographs:
         ValueError: the folders hold nothing of this subset.
     """
 
-    def __init__(self, roots: list[Path], subset: Subset, recolor: float) -> None:
+    def __init__(self, backgrounds: Path | Iterable[Path], subset: Subset, recolor: float) -> None:
         self.recolor = recolor
+        roots = as_roots(backgrounds)
         photos = find_photos(roots)
-        self.paths = [path for path in photos if in_subset(path, subset)]
-        if not self.paths:
+        self.photo_paths = [path for path in photos if in_subset(path, subset)]
+        if not self.photo_paths:
             raise ValueError(
                 f"no usable background of subset {subset!r} in {_names(roots)}: needed are photographs of at least "
                 f"{MIN_PHOTO_SIDE} px on either side ({len(photos)} before the split)"
@@ -69,9 +68,9 @@ class Photographs:
 
     def _part(self, rng: Rng, low: float, high: float) -> UInt8:
         """A square of a photograph as it is: (side, side, 3), side in [low, high] or what the photograph has."""
-        index = int(rng.integers(len(self.paths)))
+        index = int(rng.integers(len(self.photo_paths)))
         if index not in self._photos:
-            self._photos[index] = read_photo(self.paths[index])
+            self._photos[index] = read_photo(self.photo_paths[index])
         photo = self._photos[index]
         height, width = photo.shape[:2]
         side = int(min(height, width, math.exp(rng.uniform(math.log(low), math.log(high)))))
@@ -79,36 +78,31 @@ class Photographs:
         return photo[y : y + side, x : x + side]
 
 
-class Stock:
-    """Objects (a few hundred small images) are read at once; photographs are read when first used, and kept.
+class Stock(Photographs):
+    """Objects (a few hundred small images), which are read at once, beside the photographs.
 
     Args:
         objects: folder or folders of images with transparency.
-        backgrounds: folder or folders of photographs.
-        subset: the part of either that is used.
-        recolor: share of the squares of photographs whose channels are permuted.
+        backgrounds, subset, recolor: of :class:`Photographs`; the subset is of the objects too.
 
     Raises:
-        FileNotFoundError: a folder does not exist.
-        ValueError: a folder holds nothing usable, or nothing of this subset.
+        FileNotFoundError, ValueError: see there.
     """
 
     def __init__(
         self, objects: Path | Iterable[Path], backgrounds: Path | Iterable[Path], subset: Subset, recolor: float
     ) -> None:
-        object_roots = as_roots(objects)
-        photo_roots = as_roots(backgrounds)
-        candidates = [path for path in image_files(object_roots) if in_subset(path, subset)]
+        roots = as_roots(objects)
+        candidates = [path for path in image_files(roots) if in_subset(path, subset)]
         found = {path: cutout for path in candidates if (cutout := read_object(path)) is not None}
         if not found:
             raise ValueError(
-                f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(object_roots)}: needed "
+                f"no usable object of subset {subset!r} among {len(candidates)} image files in {_names(roots)}: needed "
                 f"are detailed images with transparency, at least {MIN_OBJECT_SIDE} px long"
             )
         self.object_paths = list(found)
         self._objects = list(found.values())
-        self._photographs = Photographs(photo_roots, subset, recolor)
-        self.photo_paths = self._photographs.paths
+        super().__init__(backgrounds, subset, recolor)
 
     def thing(self, rng: Rng, blob: float) -> Cutout:
         """With probability ``blob`` a random shape cut from a photograph, else a random object, half of them mirrored."""
@@ -117,10 +111,6 @@ class Stock:
             return Cutout(self.square(rng, 60, 500, BLOB_SIDE, 9.0), alpha)
         cutout = self._objects[int(rng.integers(len(self._objects)))].shrunk(WORK_SIDE)
         return cutout.mirrored() if rng.random() < 0.5 else cutout
-
-    def square(self, rng: Rng, low: float, high: float, size: int, detail: float) -> UInt8:
-        """See :meth:`Photographs.square`."""
-        return self._photographs.square(rng, low, high, size, detail)
 
 
 def _names(roots: list[Path]) -> str:

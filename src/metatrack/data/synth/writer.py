@@ -17,11 +17,9 @@ import numpy as np
 from metatrack.arrays import UInt8
 from metatrack.claims import alone
 from metatrack.data.clips import MadeClip, Maker
+from metatrack.data.opencv import cv2
 from metatrack.files import take_place, write_atomically
-from metatrack.opencv import require_opencv
 from metatrack.typed import read_json
-
-cv2 = require_opencv("the composer of synthetic clips")
 
 GONE = 0.1
 """Where less of the target than this share is to be seen, it is absent."""
@@ -45,7 +43,7 @@ class _Job:
     def write(self, index: int) -> None:
         """Writes one clip into a temporary folder and renames it: a clip is there whole or not at all."""
         final = self.clip_folder(index)
-        clip = self.maker.made(np.random.default_rng([self.seed, index]), self.length)
+        clip = self.maker.clip(np.random.default_rng([self.seed, index]), self.length)
         part = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=self.folder))
         try:
             self._write_frames(part, clip)
