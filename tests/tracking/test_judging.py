@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatrack.tracking.judging import JudgingSettings, Sighting, score_of
+from metatrack.tracking.target import JudgingSettings, Sighting, score_of
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(0.1, 5), st.floats(-5, 5))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatrack.tracking.choice import BoxSearchSettings, Prior, choose_box
-from metatrack.tracking.motion import Course
 from metatrack.tracking.search import cosine_window, moved_window
+from metatrack.tracking.target import Course
 from tests.tracking.test_box_search import maps, stronger, view
 
 

@@ -19,12 +19,10 @@ from metatrack.geometry import Center
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.appearance import Appearance, BoxAppearance, Known
 from metatrack.tracking.distractors import Distractor
-from metatrack.tracking.judging import Sighting
 from metatrack.tracking.lines import Line
 from metatrack.tracking.memory import Memory
-from metatrack.tracking.motion import Claim, Course
 from metatrack.tracking.opinion import Alike, FirstLook
-from metatrack.tracking.target import TargetState
+from metatrack.tracking.target import Claim, Course, Sighting, TargetState
 from metatrack.tracking.tracker import Tracker
 from metatrack.typed import parse_json
 

@@ -18,7 +18,7 @@ from metatrack.tracking.distractors import KEPT
 from metatrack.tracking.lines import followed, line
 from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, resized
+from metatrack.tracking.search import Candidate, Searcher, resized
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Maps, Model
@@ -33,7 +33,7 @@ EDGE = 0.03
 """Distance of a box's edge from the frame's, in the box's length, up to which it may be the frame's edge that is seen."""
 
 
-class BoxSearch:
+class BoxSearch(Searcher):
     """Searches with equation (4) and a box head.
 
     What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
@@ -46,8 +46,7 @@ class BoxSearch:
     """
 
     def __init__(self, model: Model, settings: TrackerSettings, small_contexts: bool = True) -> None:
-        self.model, self.settings = model, settings.box_search
-        self.window, self.form, self.limits = settings.search.window, settings.search.window_form, settings.search.size_limits
+        self.model, self.settings, self.search = model, settings.box_search, settings.search
         self.template_update, self.distractors = settings.template_update, settings.distractors
         self.motion, self.opinion = settings.motion, settings.opinion
         self.small_contexts = small_contexts and self.settings.small_size < SEARCH_SIZE
@@ -92,7 +91,7 @@ class BoxSearch:
         growths = []
         for i, side in enumerate(sides):
             maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
-            growths.append(self._choose(maps, own, center, side, Prior(), self.window).growth)
+            growths.append(self._choose(maps, own, center, side, Prior(), self.search.window).growth)
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
         # The head draws what it sees: a box that reaches beyond the frame says nothing of its habits.
         inside = [
@@ -169,7 +168,7 @@ class BoxSearch:
             factor,
             self.motion.explained * math.sqrt(target.center.w * target.center.h) / cell or math.inf,
         )
-        return self._choose(response, *view, prior, self.window)
+        return self._choose(response, *view, prior, self.search.window)
 
     def alike(self, target: TargetState[BoxAppearance], features: Float32, found: Candidate) -> float | None:
         """See :func:`~metatrack.tracking.opinion.likeness`; nothing is said of a target that was cut in its first frame."""
@@ -193,7 +192,7 @@ class BoxSearch:
             for at, step, side, factor, most in zip(old[:2], found.displacement, old[2:], found.growth, patches.size, strict=True)
         ]
         growth = (ends[0].length / old.w, ends[1].length / old.h)
-        size = resized(target, growth, (rate, rate), self.limits)
+        size = resized(target, growth, (rate, rate), self.search.size_limits)
         return Center(ends[0].middle(size[0]), ends[1].middle(size[1]), *size)
 
     def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
@@ -222,7 +221,7 @@ class BoxSearch:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
-        return choose_box(maps, view, self.settings, window, prior, self.form)
+        return choose_box(maps, view, self.settings, window, prior, self.search.window_form)
 
 
 class Extent(NamedTuple):

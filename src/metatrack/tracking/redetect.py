@@ -10,15 +10,14 @@ import numpy as np
 
 from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.checked import Checked, Share
-from metatrack.tracking.judging import score_of
 from metatrack.tracking.opinion import OpinionSettings, against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import finite
+from metatrack.tracking.target import TargetState, score_of
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Model
     from metatrack.tracking.search import Searcher
-    from metatrack.tracking.target import TargetState
 
 GRID_STEP = 0.4
 """Distance of the places where a target is looked for, in sides of a context: neighbours overlap by a target."""

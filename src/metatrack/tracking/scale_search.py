@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +14,17 @@ from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import Candidate, SearchSettings, WindowForm, cosine_window, finite, resized, sigmoid, windowed
+from metatrack.tracking.search import (
+    Candidate,
+    Searcher,
+    SearchSettings,
+    WindowForm,
+    cosine_window,
+    finite,
+    resized,
+    sigmoid,
+    windowed,
+)
 
 if TYPE_CHECKING:  # settings are read where no network is run
     from metatrack.runtime.model import Model
@@ -49,24 +58,20 @@ class ScaleSearchSettings(Checked):
         return (1.0, 1 / self.step, self.step)
 
 
-class ScaleSearch:
+class ScaleSearch(Searcher):
     """Searches with equation (4) alone.
 
     What it keeps of a target is its templates ``(m, C, k, k)``; the response is ``(n, m, 17, 17)`` logits for n contexts.
     """
 
     def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
-        self.model, self.settings, self.window, self.form = model, settings, search.window, search.window_form
-        self.limits = search.size_limits
+        self.model, self.settings, self.search = model, settings, search
         self._context_scales: tuple[float, ...] = settings.scales if settings.pyramid == "search" else (1.0,)
         self._template_scales: tuple[float, ...] = settings.scales if settings.pyramid == "template" else (1.0,)
 
     def appearance(self, patches: Patches, center: Center) -> Float32:
         """The first frame's templates, at one scale or at three."""
         return self.model.template(patches.target(center, self._template_scales))
-
-    def follow(self, target: TargetState[Float32], patches: Patches, score: float) -> None:
-        """The paper keeps the first frame's template."""
 
     def template(self, target: TargetState[Float32]) -> Float32:
         """That at scale 1."""
@@ -82,25 +87,20 @@ class ScaleSearch:
         """Equation (1), or (4) once there are kernels."""
         return self.model.match(target.appearance, features, target.w_target)
 
-    def respond_together(self, targets: Sequence[TargetState[Float32]], features: Float32) -> None:
-        """The graph takes one target at a time."""
-
     def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_scale`."""
         responses = response.reshape(-1, *response.shape[2:])
-        found, scale = choose_scale(responses, self.settings, self.window if place is None else 0.0, self.form)
+        window = self.search.window if place is None else 0.0
+        found, scale = choose_scale(responses, self.settings, window, self.search.window_form)
         if len(self._context_scales) == 1:
             return found
         return found._replace(context=scale, zoom=self._context_scales[scale])
-
-    def alike(self, target: TargetState[Float32], features: Float32, found: Candidate) -> None:
-        """There is no second opinion: the template is the first frame's."""
 
     def moved(self, target: TargetState[Float32], found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the peak is; both sides change alike."""
         cell, (x, y) = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center[:2]
         dx, dy = found.displacement
-        return Center(x + dx * cell, y + dy * cell, *resized(target, found.growth, (rate, rate), self.limits))
+        return Center(x + dx * cell, y + dy * cell, *resized(target, found.growth, (rate, rate), self.search.size_limits))
 
     def scorer(self, target: TargetState[Float32]) -> Scorer:
         """At the last scale."""

@@ -55,14 +55,16 @@ class Candidate(NamedTuple):
 class Searcher(Protocol):
     """A way of searching contexts for a target: what it keeps of the target, where it looks, and how it reads the answer.
 
-    ``appearance`` and ``response`` are what the searcher itself makes, and nobody else looks into them.
+    ``appearance`` and ``response`` are what the searcher itself makes, and nobody else looks into them. What has a default here
+    is done with a box head alone: the paper keeps the first frame's template, so there is nothing to update or to doubt.
     """
 
     def appearance(self, patches: Patches, center: Center) -> Any:
         """What is kept of the target from its first frame."""
 
     def follow(self, target: TargetState[Any], patches: Patches, score: float) -> None:
-        """Template update: lets what is kept follow the target, where the searcher does so and the target is surely seen."""
+        """Template update: lets what is kept follow the target, if it is surely seen."""
+        return
 
     def template(self, target: TargetState[Any]) -> Float32:
         """The template at the last scale: ``(1, C, k, k)``."""
@@ -75,6 +77,7 @@ class Searcher(Protocol):
 
     def respond_together(self, targets: Sequence[TargetState[Any]], features: Float32) -> Sequence[Any] | None:
         """The responses for several targets with a context each, from one call; None where that gains nothing."""
+        return None
 
     def find(self, target: TargetState[Any], response: Any, place: tuple[float, float] | None = None) -> Candidate:
         """Scale and place of the highest response under the cosine window.
@@ -87,6 +90,7 @@ class Searcher(Protocol):
 
     def alike(self, target: TargetState[Any], features: Float32, found: Candidate) -> float | None:
         """How much what was found looks like the target's first frame, in -1..1, by the contexts' features; None: not asked."""
+        return None
 
     def moved(self, target: TargetState[Any], found: Candidate, patches: Patches, rate: float) -> Center:
         """The target's new place, and its size, which moves to the found one at this rate."""

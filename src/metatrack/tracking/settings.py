@@ -13,12 +13,12 @@ from metatrack.tracking.appearance import TemplateUpdateSettings
 from metatrack.tracking.checked import Explained, check_value, fields_of
 from metatrack.tracking.choice import BoxSearchSettings
 from metatrack.tracking.distractors import DistractorSettings
-from metatrack.tracking.judging import ExclusionSettings, JudgingSettings
-from metatrack.tracking.motion import MotionSettings
+from metatrack.tracking.exclusion import ExclusionSettings
 from metatrack.tracking.opinion import OpinionSettings
 from metatrack.tracking.redetect import RedetectionSettings
 from metatrack.tracking.scale_search import ScaleSearchSettings
 from metatrack.tracking.search import SearchSettings
+from metatrack.tracking.target import JudgingSettings, MotionSettings
 
 FLAT = {
     "scale_step": "scale_search.step",

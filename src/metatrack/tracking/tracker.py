@@ -20,16 +20,14 @@ from metatrack.runtime.model import Model
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.distractors import REACH, TRUSTED, Distractor, remembered
-from metatrack.tracking.judging import score_of
 from metatrack.tracking.memory import Memory, Sample
-from metatrack.tracking.motion import Course
 from metatrack.tracking.opinion import against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
 from metatrack.tracking.scale_search import ScaleSearch
 from metatrack.tracking.search import Candidate, Searcher
 from metatrack.tracking.settings import TrackerSettings
-from metatrack.tracking.target import TargetState
+from metatrack.tracking.target import Course, TargetState, score_of
 from metatrack.tracking.turns import Turns, in_turn
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Turns:
@@ -35,21 +34,12 @@ class Turns:
         return Turns, ()
 
 
-class TakesTurns(Protocol):
-    """What has turns."""
-
-    _turns: Turns
-
-
-T = TypeVar("T", bound=TakesTurns)
-
-
-def in_turn(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
-    """A method that one thread at a time may call."""
+def in_turn(method: Method) -> Method:
+    """A method, of an object that has turns in ``_turns``, that one thread at a time may call."""
 
     @wraps(method)
-    def call(self: T, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         with self._turns:
             return method(self, *args, **kwargs)
 
-    return call
+    return cast("Method", call)
