@@ -21,7 +21,7 @@ from metatrack.runtime.bundle import Bundle, open_bundle
 from metatrack.runtime.graph import Graph, with_rows
 from metatrack.runtime.load import build_model
 from metatrack.runtime.model import Model
-from metatrack.runtime.onnx_graph import onnx_graph
+from metatrack.runtime.onnx_graph import OnnxGraph
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker
@@ -64,11 +64,11 @@ def deviations(bundle: Bundle, engine: str) -> Iterator[tuple[str, list[float]]]
             continue
         data = file.read_bytes()
         if engine == "openvino":
-            from metatrack.runtime.openvino_graph import openvino_graph
+            from metatrack.runtime.openvino_graph import OpenVinoGraph
 
-            graphs: list[Graph] = [openvino_graph(name, file, data, 1, "int8")]
+            graphs: list[Graph] = [OpenVinoGraph(name, file, data, 1, "int8")]
         else:
-            graphs = [onnx_graph(file, data, 1), onnx_graph(file, data, 1, exact_products=True)]
+            graphs = [OnnxGraph(file, data, 1), OnnxGraph(file, data, 1, exact_products=True)]
         expected = flat([model.graphs[name].run(feeds) for feeds in own])
         yield file.name, [cosine(flat([graph.run(feeds) for feeds in own]), expected) for graph in graphs]
 

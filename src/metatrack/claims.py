@@ -90,7 +90,6 @@ def alone(path: Path, what: object) -> Iterator[None]:
     """A claim that must be had: for files and folders that two runs must not write at once.
 
     Args:
-        path: the claim's file, see :func:`claim`.
         what: is being written, for the message.
 
     Raises:

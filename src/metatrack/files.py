@@ -104,8 +104,6 @@ def require_size(path: Path, most: int, what: str) -> None:
     """Refuses a file from outside that is too large to be what it should be, before it is read.
 
     Args:
-        path: the file.
-        most: bytes.
         what: it should be, as in "200 bytes are no such text file".
 
     Raises:

@@ -186,11 +186,8 @@ def warp(image: Image, linear: Floats, offset: Floats, size: int, fill: Sequence
     """Resamples an image bilinearly to ``(size, size, 3)`` through an affine map; :func:`crop` is the case without a turn.
 
     Args:
-        image: ``(H, W, 3)`` uint8.
         linear: ``(2, 2)``. The output's coordinate u shows the image's coordinate ``linear @ u + offset`` (x, y, continuous).
         offset: ``(2,)``, in pixels of the image.
-        size: side of the output in pixels.
-        fill: colour of what lies outside the image.
     """
     steps = np.arange(size) + 0.5
     (a, b), (c, d) = linear.tolist()

@@ -107,7 +107,6 @@ def encode_image(picture: Image, suffix: str, **options: Any) -> bytes:
     """A picture ``(H, W, 3)``, RGB uint8, as a file of that suffix.
 
     Args:
-        picture: the pixels.
         suffix: ``.png``, ``.jpg`` or another of Pillow's.
         options: of Pillow's writer, ``quality=80`` for JPEG, say.
     """

@@ -14,9 +14,6 @@ _one_thread = False
 def require_opencv(what: str) -> Any:
     """OpenCV's module, whichever of its wheels is installed.
 
-    Args:
-        what: needs it, for the message.
-
     Raises:
         ModuleNotFoundError: none is installed.
     """

@@ -50,10 +50,8 @@ def read_json(path: str | Path, kind: type[T], *, open_keys: bool = False, most:
     """Reads a JSON file into a typed form.
 
     Args:
-        path: the file.
         kind: a dataclass, or ``list[...]``, ``dict[str, ...]`` and the like; ranges as ``Annotated[int, msgspec.Meta(ge=1)]``.
         open_keys: keys that the dataclass does not have are passed over; else they are an error, and the nearest is suggested.
-        most: bytes; a larger file is refused.
 
     Raises:
         OSError: the file cannot be read.

@@ -53,13 +53,7 @@ def parts(features: Tensor, size: Tensor, stride: int = STRIDE) -> Tensor:
 
 
 class BoxHead(nn.Module):
-    """Correction of the score, and the four sides, at every position of the response.
-
-    Args:
-        channels: of the penultimate features.
-        look: channels of the context's own appearance.
-        hidden: channels of the layers.
-    """
+    """Correction of the score, and the four sides, at every position of the response."""
 
     def __init__(self, channels: int, look: int = 32, hidden: int = 64) -> None:
         super().__init__()
@@ -118,11 +112,9 @@ def locate(
     """Equation (4) for n targets, and the box head: template i in context i.
 
     Args:
-        head: the box head.
         template: ``(n, C, k, k)`` penultimate features.
         target: ``(n, C, 7, 7)`` of the target's :func:`parts`.
         search: ``(n, C, h, w)`` penultimate features.
-        readout: of the matching network.
         w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
         size: ``(n, 2)`` of the target in its template patch, in pixels.
 

@@ -120,9 +120,6 @@ def label_map(displacement: Tensor, radius: float = 2.0, cells: int = RESPONSE_S
         displacement: ``(n, 2)``, the target's offset (x, y) from the context patch's centre, in cells.
         radius: in cells; 2 cells are SiamFC's 16 px.
         cells: r, positions per side of the response.
-
-    Returns:
-        ``(n, r, r)``.
     """
     squared = squared_distance(displacement, cells)
     return torch.where(squared <= radius**2, 1.0, -1.0)

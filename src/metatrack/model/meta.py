@@ -46,7 +46,6 @@ def loss_gradient(template: Tensor, support: Tensor, y: Tensor, readout: Readout
         template: ``(n, C, k, k)`` penultimate features of the target patches x.
         support: ``(n, M, C, h, w)`` penultimate features of the M context patches of each target.
         y: ``(n, M, r, r)`` labels in {-1, +1}.
-        readout: of the matching network.
         balanced: half of the loss's weight is on the target's positions; False is the plain mean.
 
     Returns:
@@ -141,7 +140,6 @@ def adapted_response(template: Tensor, search: Tensor, readout: Readout, w_targe
     Args:
         template: ``(m, C, k, k)`` penultimate features of target patches (one, or the same at m scales).
         search: ``(n, C, h, w)`` penultimate features of context patches.
-        readout: of the matching network.
         w_target: ``(32, C)``, or ``(0, C)`` before the first update, which is equation (1).
 
     Returns:

@@ -113,9 +113,7 @@ def diagnose(
     """Splits the loss of a sequence: the mean over the frames that count, of all its runs.
 
     Args:
-        sequence: n frames.
         runs: of each run the index of its first frame, s, and its boxes ``(n - s, 4)``, x, y, w, h, 0-based.
-        convention: of the data set.
 
     Returns:
         parts that sum to 20/21 less the AUC of ``scores.score_measured``.

@@ -65,9 +65,6 @@ def strip(sequence: Sequence, findings: Findings, styles: Mapping[str, LineStyle
     """Draws one sequence.
 
     Args:
-        sequence: with frames that can be read.
-        findings: the evaluation.
-        styles: of each tracker.
         frames: how many to show, at most; or which, by the data set's own numbers (those that it does not have are passed over,
             and where it has none, six are shown).
 

@@ -174,7 +174,6 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
     """Reads all results that are done and scores them.
 
     Args:
-        store: the evaluation.
         sequences: what its results are scored against; of those for which no tracker has a result nothing is shown.
         trackers: whom to show, each one of ``store.trackers()``.
         focus: one of them; None is the first that has a result.

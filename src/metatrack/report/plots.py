@@ -90,12 +90,7 @@ class Plot:
 
 
 def all_plots(findings: Findings, styles: Mapping[str, LineStyle]) -> list[Plot]:
-    """Every plot for which there is anything to show.
-
-    Args:
-        findings: the evaluation.
-        styles: of each tracker.
-    """
+    """Every plot for which there is anything to show."""
     kinds = ["success", "precision", *(["norm_precision"] if findings.data_set == "lasot" else [])]
     planned: list[tuple[str, Group]] = [(kind, findings.everything) for kind in kinds]
     planned += [(kind, group) for kind in ("success", "precision") for group in findings.attributes]
@@ -142,11 +137,7 @@ def curve_plot(
     Those that lack sequences of the group come last: their means are over others.
 
     Args:
-        findings: the evaluation.
-        styles: of each tracker.
         kind: one of :data:`CURVES`.
-        group: of its sequences the mean curve is drawn.
-        name: of the files.
         title: above the plot; empty says what is plotted.
         speed: frames per second are in the legend too.
     """

@@ -14,11 +14,7 @@ from metatrack.version import current_commit
 
 
 def provenance(identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Lines for the foot of a report.
-
-    Args:
-        identities: what each tracker that is shown was, as its evaluation noted it.
-    """
+    """Lines for the foot of a report."""
     commit = current_commit()
     code = f"metatrack {__version__}"
     if commit is not None:

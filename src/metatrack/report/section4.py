@@ -199,13 +199,7 @@ class StripScene(NamedTuple):
 
 
 def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) -> list[StripScene]:
-    """The five sequences with the boxes of six trackers; where one is missing, another with the same attribute, which is said.
-
-    Args:
-        comparison: the evaluation.
-        frames: sequences with frames, by name.
-        count: frames of each.
-    """
+    """The five sequences with the boxes of six trackers; where one is missing, another with the same attribute, which is said."""
     names = {each.title for each in comparison.entrants if each.paper in BOXED}
     here = only(comparison.here, lambda entry: entry.name in names)
     theirs = with_ours(comparison)

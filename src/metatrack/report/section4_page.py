@@ -41,13 +41,7 @@ def draw(comparison: Comparison, scenes: list[StripScene]) -> Figures:
 
 
 def html_page(comparison: Comparison, figures: Figures, remarks: Seq[str]) -> str:
-    """The whole page.
-
-    Args:
-        comparison: the evaluation.
-        figures: of :func:`draw`.
-        remarks: what a reader has to know first.
-    """
+    """The whole page."""
     here = comparison.here
     keys = {name: tables.swatch(line.color, line.border) for name, line in comparison.styles.items()}
     names = {entry.name: keys[entry.name] for entry in here.entries}

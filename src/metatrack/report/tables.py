@@ -229,7 +229,6 @@ def to_html(grid: ReportTable, colors: dict[str, str] | None = None) -> str:
     """A table that scrolls sideways inside its frame.
 
     Args:
-        grid: the table.
         colors: HTML put before the names of trackers, by name: their colours.
     """
     keys = colors or {}

@@ -70,10 +70,6 @@ class Card:
 def parse_card(data: bytes, name: str) -> dict[str, Any]:
     """A card as the objects of its JSON, once all of :class:`Card` has been checked.
 
-    Args:
-        data: the file's contents.
-        name: of the file, for messages.
-
     Raises:
         ValueError: it is no card of this format; the message names what is wrong where.
     """

@@ -15,10 +15,6 @@ from metatrack.runtime.model import Model
 def check_model(model: Model, folder: Path) -> None:
     """Refuses a model whose graphs do not answer as its card says.
 
-    Args:
-        model: with graphs in whatever engine.
-        folder: of its bundle, for messages.
-
     Raises:
         BundleError: a graph fails on a blank patch, or answers in another shape; the message names it.
     """

@@ -77,12 +77,12 @@ def _open(name: str, bundle: Bundle, chosen: str, threads: int, engine: Engine, 
     # The meta-learner reads small differences, so it stays in float32, and works in the background: onnxruntime, which need not
     # compile it for each shape, serves every engine.
     if engine == "openvino" and name != "adapt":
-        from metatrack.runtime.openvino_graph import openvino_graph
+        from metatrack.runtime.openvino_graph import OpenVinoGraph
 
-        return openvino_graph(name, path, data, threads, choice.precision)
-    from metatrack.runtime.onnx_graph import onnx_graph
+        return OpenVinoGraph(name, path, data, threads, choice.precision)
+    from metatrack.runtime.onnx_graph import OnnxGraph
 
-    return onnx_graph(path, data, threads, engine == "cuda", choice.exact_products)
+    return OnnxGraph(path, data, threads, engine == "cuda", choice.exact_products)
 
 
 @lru_cache(maxsize=8)
@@ -114,12 +114,9 @@ def load_again(
     """What :meth:`metatrack.runtime.model.Model.__reduce__` has stored, in this process.
 
     Args:
-        model: name of a shipped model, or folder of a bundle.
         digest: SHA-256 of its card.
         threads: per graph, as they were asked for.
         precisions: that was asked for, and that was chosen: on another processor 'auto' may be another.
-        engine: what runs the graphs.
-        device: of torch.
 
     Raises:
         BundleError: the bundle is not there, or has been replaced by another.

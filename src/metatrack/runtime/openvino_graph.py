@@ -23,8 +23,10 @@ TYPES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO computes with, by our precision; layers that are in 8 bits in the graph stay so."""
 
 
-def openvino_graph(name: str, path: Path, data: bytes, threads: int, precision: str) -> OpenVinoGraph:
-    """Opens a graph.
+class OpenVinoGraph:
+    """One graph in OpenVINO.
+
+    OpenVINO compiles a graph anew for each shape (0.1 to 0.2 s). Of a batch, it is therefore given one after another.
 
     Args:
         name: one of :data:`metatrack.runtime.graph.SIGNATURES`.
@@ -36,34 +38,19 @@ def openvino_graph(name: str, path: Path, data: bytes, threads: int, precision: 
     Raises:
         BundleError: OpenVINO does not accept the graph.
     """
-    signature = SIGNATURES[name]
-    try:
-        return OpenVinoGraph(data, signature.batched == signature.inputs, threads, precision)
-    except RuntimeError as error:
-        raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
 
-
-class OpenVinoGraph:
-    """One graph in OpenVINO.
-
-    OpenVINO compiles a graph anew for each shape (0.1 to 0.2 s). Of a batch, it is therefore given one after another.
-
-    Args:
-        data: an ONNX file's contents.
-        batched: whether the first axis of every input and output is the batch.
-        threads: for its operators.
-        precision: a key of :data:`TYPES`.
-    """
-
-    def __init__(self, data: bytes, batched: bool, threads: int, precision: str) -> None:
+    def __init__(self, name: str, path: Path, data: bytes, threads: int, precision: str) -> None:
         self._core = openvino.Core()
-        self._model = self._core.read_model(data, b"")
+        try:
+            self._model = self._core.read_model(data, b"")
+        except RuntimeError as error:
+            raise BundleError(f"{path}: OpenVINO cannot read the graph: {error}") from error
         self._options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": TYPES[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._batched = batched
+        self._batched = SIGNATURES[name].batched == SIGNATURES[name].inputs
         self._requests: dict[tuple[tuple[int, ...], ...], Any] = {}
         self._lock = Lock()  # a request answers one call at a time
 

@@ -80,8 +80,6 @@ def torch_graphs(networks: Networks, architecture: Mapping[str, Any], place: Pla
 
     Args:
         networks: where and in which precision they shall run, see :func:`prepared`.
-        architecture: of a card.
-        place: of the networks.
         dtype: in which patches come to the trunk and features go to the heads.
     """
     trunk, readout, head, learner = networks

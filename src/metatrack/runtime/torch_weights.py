@@ -154,10 +154,6 @@ class _Constants:
 def weights(file: Path, data: bytes) -> dict[str, Tensor]:
     """Float constants of a graph, in float32, by the names that their parameters have in torch.
 
-    Args:
-        file: the graph's, for messages.
-        data: what is in it.
-
     Where a batch norm was folded into the convolution before it, torch's exporter calls the bias that comes of it
     ``LAYER.weight_bias``.
 

@@ -38,11 +38,6 @@ class BoxSearch(Searcher):
 
     What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
     :class:`~metatrack.runtime.model.Maps` of one context.
-
-    Args:
-        model: has a box head.
-        settings: of the tracker.
-        small_contexts: whether small contexts may be searched at all.
     """
 
     def __init__(self, model: Model, settings: TrackerSettings, small_contexts: bool = True) -> None:

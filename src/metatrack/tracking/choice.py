@@ -100,13 +100,8 @@ def choose_box(
     from the expected place (the cosine window). The size moves to the best box's the faster, the surer it is.
 
     Args:
-        maps: of one context.
-        view: how the target is seen in it.
-        settings: of the search.
-        window: weight of the cosine window.
         prior: what is known before. Where the best box is another thing's, the target stays at its expected place, unseen; where
             it lies beyond what motion explains, it is the best one's rival.
-        form: how the window is applied.
     """
     # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
     logits, sides, size = finite(maps.logits[0]), maps.sides[0], view.size

@@ -70,10 +70,8 @@ def remembered(
     """Known distractors after a frame: who was where, and where each is now.
 
     Args:
-        known: from earlier frames.
         now: places that look like the target in this frame.
         reach: pixels within which a place is that where a known one is expected.
-        frame: number of this frame.
         certain: whether the target itself is surely seen; if not, places that were not known before may be the target.
     """
     pairs = sorted(

@@ -70,12 +70,8 @@ class MultiTracker:
         """Starts on a further target; the next :meth:`update` is of the frame behind this one.
 
         Args:
-            frame: RGB uint8 ``(H, W, 3)``, see :meth:`Tracker.init`.
-            box: ``x, y, w, h`` in pixels, 0-based, top-left.
+            frame, box: as :meth:`Tracker.init` takes them.
             target: its id; None takes the number after the largest so far, be its target still followed or removed.
-
-        Returns:
-            The id.
 
         Raises:
             ValueError: the id is taken; or as :meth:`Tracker.init`.

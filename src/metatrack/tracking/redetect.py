@@ -53,10 +53,6 @@ def redetect(
     """Searches a few places of the frame for an unseen target: the nearest first, over the whole frame, then again.
 
     Args:
-        target: has not been seen.
-        patches: of the frame.
-        model, searcher: the target's.
-        min_score: from which it is found.
         opinion: how far a likeness to the first frame counts.
         claimed: a place where it was found in the last frame, which alone is searched then.
 

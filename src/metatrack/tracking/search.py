@@ -151,7 +151,6 @@ def resized(
     """Width and height after a frame: damped, and never less than a pixel.
 
     Args:
-        target: as it was in the last frame.
         growth: of width and height, as factors of the last ones.
         rates: weights of the new width and height against the last ones.
         limits: smallest and largest size, as factors of the first.

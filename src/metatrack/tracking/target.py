@@ -48,10 +48,8 @@ class Sighting:
         """Takes a frame in; returns whether the target is lost: once it is, until a frame in which it is recognised.
 
         Args:
-            score: of the frame.
             displacement: x, y of the target's motion, in cells.
             unseen: whether the target was not seen, or not recognised after a loss.
-            settings: when it is lost.
             claimed: whether it seems to be at a place that its motion does not explain: then it is lost at once.
         """
         self.score = score

@@ -277,7 +277,6 @@ class Upright:
         """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory.
 
         Args:
-            frame: as it comes out of the decoder.
             width: make it smaller where it would be wider than that; 0 leaves its size.
         """
         if frame.rotation not in self._known:

@@ -28,7 +28,6 @@ def hide(frame: Image, boxes: Iterable[Box]) -> Image:
     A blur could be undone in part; means over large cells hold no more than they show.
 
     Args:
-        frame: ``(H, W, 3)`` uint8.
         boxes: ``x, y, w, h`` in pixels; what lies outside the frame is not seen.
     """
     result = np.array(frame, order="C")
@@ -46,11 +45,7 @@ def hide(frame: Image, boxes: Iterable[Box]) -> Image:
 
 
 class CropView:
-    """The square that a clip shows which follows a target: twice its larger side, moving and growing smoothly.
-
-    Args:
-        first: the target's first box.
-    """
+    """The square that a clip shows which follows a target: twice its larger side, moving and growing smoothly."""
 
     ROOM = 2.0
     """Side of the square against the target's larger side."""

@@ -60,7 +60,6 @@ def draw(
         box: ``x, y, w, h`` in pixels, finite; the part outside the frame is not seen.
         score: confidence, written on the plate with two decimals.
         lost: draws the box dashed and orange, and says so on the plate.
-        label: what to call the target.
         number: the frame's number, written on the plate.
         color: RGB that replaces the colour of a tracked or lost target, to tell several targets apart.
 
@@ -92,7 +91,6 @@ def draw_targets(
     """A copy of a frame with the boxes of several targets on it, each in its colour and with its id.
 
     Args:
-        frame: any frame that :func:`metatrack.video.as_rgb` takes.
         targets: by id, what :meth:`MultiTracker.update` returns: box (see :func:`draw`), score and whether it is lost. A lost
             target keeps its colour; its box is dashed and its plate says so.
         number: the frame's number, written in the corner at the top left.
@@ -138,9 +136,7 @@ def outline(
     """A copy of a frame with the outline of one box on it and no words: for many boxes in one picture.
 
     Args:
-        frame: any frame that :func:`metatrack.video.as_rgb` takes.
         box: ``x, y, w, h`` in pixels, finite; the part outside the frame is not seen.
-        color: RGB.
         thick: width of the line in pixels; a dark rim half as wide is added on either side.
         dashes: lengths of dashes and of the gaps between them, in pixels; None is a solid line.
 
@@ -266,8 +262,6 @@ def filmstrip(
     Args:
         frames: at least one, of any kind that :func:`metatrack.video.as_rgb` takes; widths may differ.
         columns: frames in a row; None is all of them.
-        captions: a line of text under each frame.
-        height: of each frame, in pixels.
         gap: pixels between frames and around them.
         background: RGB between the frames; the captions are dark or light, whichever is legible on it.
 

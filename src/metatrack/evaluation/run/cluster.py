@@ -85,7 +85,6 @@ class Cluster:
 
     Args:
         address: ``host:port``, or ``auto`` on one of its machines.
-        job: what is evaluated.
         jobs: units at once; 0 is one for each CPU that the cluster has at the time.
 
     Raises:

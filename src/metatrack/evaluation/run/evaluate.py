@@ -120,8 +120,6 @@ def carry_out(
     another one that works on the same folder. Call it under ``if __name__ == "__main__":`` in a script: processes are spawned.
 
     Args:
-        job: what is done: :func:`runs`, for an evaluation.
-        units: those of the job: of :func:`plan`.
         items: what they are done on, by ``unit.sequence``.
         jobs: units that are run at once. Speed is only meaningful with 1.
         watch: told each report of the workers, and "done" for what was done before.

@@ -39,8 +39,6 @@ def first_frames(protocol: Protocol, sequence: Sequence, omit: Spans = ()) -> li
     """Index (0-based) of the frame in which each run starts; run k of the evaluation is entry k - 1.
 
     Args:
-        protocol: how often and where.
-        sequence: what is tracked.
         omit: spans of frames in which no run of TRE starts, first and last frame by the data set's own numbers
             (``OtbTarget.omit``).
     """

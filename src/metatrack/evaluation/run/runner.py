@@ -50,11 +50,7 @@ def run_sequence(
     """Initialises the tracker in frame ``start`` and follows the target to the end.
 
     Args:
-        tracker: a new one.
-        sequence: n frames.
-        start: index of the first frame that is tracked.
         first_box: the box for it, given height and width of the frame; None is the true box.
-        on_frame: called after every frame.
 
     Returns:
         boxes ``(n - start, 4)``, ``x, y, w, h`` 0-based, of which the first is the given one, and seconds ``(n - start,)`` that

@@ -71,8 +71,6 @@ class Store(WorkFolder):
 
     Args:
         root: the folder; it is made if it does not exist.
-        data_set: name of the data set.
-        protocol: how trackers are started.
 
     Raises:
         ValueError: the folder holds an evaluation of another data set, protocol or format, or what is no evaluation's.

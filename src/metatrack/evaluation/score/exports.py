@@ -48,10 +48,6 @@ def export_results(
     ======  =====================================================================================================
 
     Args:
-        store: the evaluation.
-        trackers: of it.
-        sequences: of it.
-        kind: one of the above.
         out: a folder; files of the same names are replaced.
         first_pixel: what the files call the first pixel, 0 or 1; None: as the data set's own files.
 

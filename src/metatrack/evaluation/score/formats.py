@@ -57,10 +57,6 @@ def _content(path: Path) -> bytes:
 def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
     """Reads the contents of a result file by its suffix; a ``.mat`` or ``.json`` of TRE or SRE holds several runs, others one.
 
-    Args:
-        data: the contents.
-        source: the file's name.
-
     Raises:
         ValueError: the file is of no known kind, or does not hold what its kind should.
     """
@@ -135,7 +131,6 @@ def match_target(stem: str, names: Iterable[str], aliases: Mapping[str, str] = N
 
     Args:
         stem: a file's name without its suffix.
-        names: of the targets.
         aliases: further names, each of one of the targets (:func:`metatrack.data.otb.otb_aliases`).
     """
     plain, known = _plain(stem), list(names)

@@ -76,8 +76,6 @@ def find_sources(paths: Seq[Path], sequences: Seq[Sequence], tracker: str | None
     - In any other folder, each folder and ``.zip`` is one tracker's.
 
     Args:
-        paths: what a person gave.
-        sequences: of the data set.
         tracker: the name of the one tracker; where there are several, the one to take.
 
     Raises:
@@ -116,9 +114,6 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
     have rows for frames that the benchmark skips (Tiger1's first five) or not. A file that stops early is continued by NaN.
 
     Args:
-        source: from :func:`find_sources`.
-        sequences: the data set.
-        data_set: its name.
         first_pixel: what the files call the first pixel, 0 or 1; None: as the data set's own files (:data:`FIRST_PIXEL`).
 
     Raises:
@@ -247,11 +242,6 @@ def _seconds(timed: tuple[int, str, bytes] | None, fps: float | None, frames: in
 
 def refuse_others(there: Mapping[str, Mapping[str, Any]], tracker: str, identity: Mapping[str, Any]) -> None:
     """Refuses results under the name of a tracker that a folder already holds, if they are not the same files.
-
-    Args:
-        there: ``store.trackers()``.
-        tracker: the name.
-        identity: of the files.
 
     Raises:
         ValueError: they are others; the message says what to do.

@@ -157,10 +157,7 @@ def bootstrap_interval(
     all the interval is NaN.
 
     Args:
-        values: a score per sequence.
-        rng: draws the samples.
         level: share of the resampled means that lie inside.
-        repeats: number of samples.
         weights: ``(n,)`` what each sequence counts in the mean, for instance its frames (GOT-10k); None: all the same. A
             sequence of weight 0 is left out.
 

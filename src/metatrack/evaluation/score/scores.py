@@ -164,9 +164,7 @@ def measure(
     as found, also where SRE gave the tracker a wrong box there. Where the truth is known in no frame but the first, none counts.
 
     Args:
-        sequence: n frames.
         runs: of each run the index of its first frame, s, and its boxes ``(n - s, 4)``, x, y, w, h, 0-based.
-        convention: of the data set.
         frame_size: height and width in pixels, for a convention that clips.
 
     Raises:
@@ -185,7 +183,6 @@ def settle(sequence: Sequence, start: int, boxes: npt.ArrayLike) -> tuple[Float6
     A row that is not a box repeats the one before it, and the first is the true one.
 
     Args:
-        sequence: n frames.
         start: index of the run's first frame, s.
         boxes: ``(n - s, 4)``, x, y, w, h, 0-based.
 

@@ -165,7 +165,6 @@ def format_summary(scored: Seq[Table], sequences: int) -> str:
     """Trackers below each other, each with its means and, in the line below, their 95 % bootstrap intervals.
 
     Args:
-        scored: at least one table.
         sequences: how many a complete tracker has.
     """
     name_width = max(len(table.tracker) for table in scored) + 2
