@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from metatrack.runtime.bundle import GRAPHS, Bundle, BundleError, read_card
+from metatrack.runtime.bundle import Bundle, BundleError, read_card
 from metatrack.runtime.dry_run import check_model
 from metatrack.runtime.graph import Graph
-from metatrack.runtime.model import Model, Origin
+from metatrack.runtime.model import Model
 from metatrack.runtime.processor import Choice, Engine, Precision, check_engine, choose, usable_cores
 
 
@@ -42,18 +42,29 @@ def build_model(
     if not bundle.shipped:
         check_model(model, bundle.folder)
     place = bundle.folder.name if bundle.shipped else str(bundle.folder)  # a shipped one lies elsewhere on other machines
-    origin = Origin(load_again, (place, bundle.digest, threads, (precision, model.precision), engine, device))
+    origin = load_again, (place, bundle.digest, threads, (precision, model.precision), engine, device)
     object.__setattr__(model, "origin", origin)  # what is changed with replace() has none
     return model
 
 
 def _onnx(bundle: Bundle, threads: int, precision: Precision, engine: Engine) -> Model:
-    choice = choice_for(bundle, precision, engine)
-    graphs = {}
+    choice, graphs = choice_for(bundle, precision, engine), dict[str, Graph]()
+    threads = threads or usable_cores()
     for name in ("embed", "match", "locate", "adapt"):
         chosen = f"{name}_int8" if choice.precision == "int8" and bundle.graph(f"{name}_int8") else name
-        if bundle.graph(chosen) is not None:
-            graphs[name] = _open(name, bundle, chosen, threads or usable_cores(), engine, choice)
+        path = bundle.graph(chosen)
+        if path is None:
+            continue
+        # The meta-learner reads small differences, so it stays in float32, and works in the background: onnxruntime, which need
+        # not compile it for each shape, serves every engine.
+        if engine == "openvino" and name != "adapt":
+            from metatrack.runtime.openvino_graph import OpenVinoGraph
+
+            graphs[name] = OpenVinoGraph(name, path, bundle.content(chosen), threads, choice.precision)
+        else:
+            from metatrack.runtime.onnx_graph import OnnxGraph
+
+            graphs[name] = OnnxGraph(path, bundle.content(chosen), threads, engine == "cuda", choice.exact_products)
     if "embed" not in graphs or not {"match", "locate"} & set(graphs):
         raise BundleError(f"{bundle.folder} is incomplete: a model has the graph embed and one of match and locate")
     return Model(bundle.card, graphs, engine, choice.precision, choice.reason, same_rows=engine == "openvino")
@@ -70,19 +81,6 @@ def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "
     if precision == "int8" and not has_int8:
         raise BundleError(f"model {bundle.card['name']!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
     return choose(engine, precision, has_int8, bundle.float_layers > 0)
-
-
-def _open(name: str, bundle: Bundle, chosen: str, threads: int, engine: Engine, choice: Choice) -> Graph:
-    path, data = bundle.folder / GRAPHS[chosen], bundle.content(chosen)
-    # The meta-learner reads small differences, so it stays in float32, and works in the background: onnxruntime, which need not
-    # compile it for each shape, serves every engine.
-    if engine == "openvino" and name != "adapt":
-        from metatrack.runtime.openvino_graph import OpenVinoGraph
-
-        return OpenVinoGraph(name, path, data, threads, choice.precision)
-    from metatrack.runtime.onnx_graph import OnnxGraph
-
-    return OnnxGraph(path, data, threads, engine == "cuda", choice.exact_products)
 
 
 @lru_cache(maxsize=8)

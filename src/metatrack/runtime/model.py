@@ -24,13 +24,6 @@ class Maps(NamedTuple):
     sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
 
 
-class Origin(NamedTuple):
-    """How a model is loaded again, in another process: a function of a module, and its arguments."""
-
-    load: Callable[..., Model]
-    arguments: tuple[Any, ...]
-
-
 class Ready(NamedTuple):
     """Stands for a future whose kernels are there already."""
 
@@ -94,9 +87,11 @@ class Model:
     """Pixels per cell."""
     support: int = field(init=False)
     """M, contexts that the meta-learner is given."""
-    _background: Background = field(default_factory=Background, init=False, repr=False)
-    origin: Origin | None = field(default=None, init=False, repr=False)
-    """Where it was loaded from; None if it was put together or changed in this process, by :meth:`wrapped` for example."""
+    background: Background = field(default_factory=Background, init=False, repr=False)
+    """For calls with :meth:`adapt` in them: the next frames need not wait."""
+    origin: tuple[Callable[..., Model], tuple[Any, ...]] | None = field(default=None, init=False, repr=False)
+    """A function of a module, and its arguments, by which another process loads it again; None if it was put together or changed
+    in this process, by :meth:`wrapped` for example."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.card["name"])
@@ -122,7 +117,7 @@ class Model:
                 f"model {self.name!r} was put together in this process and lies in no bundle, so it cannot be pickled:"
                 " export it, or make it anew in the other process"
             )
-        return tuple(self.origin)
+        return self.origin
 
     def wrapped(self, wrap: Callable[[str, Graph], Graph]) -> Model:
         """The same model with every graph wrapped in another: to time it, to record it, to slow it down.
@@ -204,10 +199,6 @@ class Model:
         """
         graph = self._graph("adapt", "has no meta-learner; use adapt=False")
         return graph.run({"template": template, "support": support, "labels": labels})[0]
-
-    def in_background(self, work: Callable[[], Float32]) -> Future[Float32] | Ready:
-        """Calls with :meth:`adapt` in them, in a thread of the model's own, one after another: the next frames need not wait."""
-        return self._background.submit(work)
 
     def kernels(self, w_target: Float32) -> Float32:
         """Kernels ``(..., k, C)`` as the engine takes them: with ``same_rows``, zeros stand for those that a target lacks."""

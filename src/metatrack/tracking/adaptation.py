@@ -78,7 +78,7 @@ class Adaptation:
         """
         since = (frame + settings.count_from) % settings.interval
         if since == 0 and self.memory.samples:
-            self.pending = model.in_background(self._work(model, template, scorer, settings))
+            self.pending = model.background.submit(self._work(model, template, scorer, settings))
             self.begun = frame
             self.memory.clear()
         if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
