@@ -18,49 +18,44 @@ from metatrack.hints import hint
 
 
 class Command(NamedTuple):
-    """Where a command is: ``module:Options`` and ``module:run``, what it needs, and a line of help.
+    """Where a command's options are, ``module:Options``, a line of help, the extra that it needs, and what is run.
 
     ``run(options)`` returns the exit code, or raises a :class:`Problem`: what a person can put right, in one line.
     """
 
     options: str
-    run: str
-    extra: str | None
     help: str
+    extra: str | None = None
+    run: str | None = None
+    """``module:function``; None: ``run`` of the options' module."""
 
 
 COMMANDS = {
-    "track": Command("app.track:TrackOptions", "app.track:run", None, "follow one or more targets through a video"),
-    "convert": Command("app.convert:ConvertOptions", "app.convert:run", None, "bring boxes into another file format"),
-    "app": Command("app.page:PageOptions", "app.page:run", "app", "draw boxes on a page in the browser, track, correct, export"),
-    "frame": Command("app.frame:FrameOptions", "app.frame:run", None, "write a frame as a picture with a grid of coordinates"),
-    "demo": Command("app.demo:DemoOptions", "app.demo:run", None, "track the clip inside the package and show the result"),
-    "bench": Command("app.bench:BenchOptions", "app.bench:run", None, "measure frames per second, and where the time goes"),
-    "batch": Command("app.batch:BatchOptions", "app.batch:run", None, "track through many videos, on one machine or a cluster"),
-    "evaluate": Command("app.evaluate:EvaluateOptions", "app.evaluate:run", None, "score trackers on a benchmark"),
-    "vot": Command("app.vot:VotOptions", "app.vot:run", None, "the tracker for VOT's toolkit, which starts this itself"),
-    "import-results": Command(
-        "app.import_results:ImportOptions", "app.import_results:run", None, "bring published boxes into an evaluation"
-    ),
-    "export-results": Command(
-        "app.export_results:ExportResultsOptions", "app.export_results:run", None, "write boxes as files of other toolkits"
-    ),
-    "report": Command("app.report:ReportOptions", "app.report:run", None, "make tables, plots and a page of an evaluation"),
-    "reproduce": Command("app.reproduce:ReproduceOptions", "app.reproduce:run", None, "make section 4 of the paper, as one page"),
-    "completion": Command("completion:CompletionOptions", "completion:run", None, "print what a shell needs to complete"),
-    "models": Command("app.models:ModelsOptions", "app.models:run", None, "list the models inside the package"),
-    "train matching": Command("training.matching:MatchingConfig", "app.train:matching", "train", "train the matching network"),
-    "train meta": Command("training.meta:MetaConfig", "app.train:meta", "train", "train the meta-learner on top of it"),
-    "train average": Command("app.train:AverageOptions", "app.train:average", "train", "average the weights of several runs"),
-    "train probe": Command("app.train:ProbeOptions", "app.train:probe", "train", "measure whether a meta-learner has learnt"),
-    "export": Command("app.export:ExportOptions", "app.export:run", "train", "make a model bundle of trained weights"),
-    "data import": Command(
-        "app.importing:ImportDataOptions", "app.importing:run", None, "bring annotated videos into the layout"
-    ),
-    "data material": Command("app.data:MaterialOptions", "app.data:material", None, "fetch pictures for synthetic clips"),
-    "data synth": Command("app.data:SynthOptions", "app.data:synth", "train", "compose synthetic clips from pictures"),
-    "data models": Command("app.data:PackOptions", "app.data:models", "render", "pack 3D models for rendered clips"),
-    "data render": Command("app.data:RenderOptions", "app.data:render", "render", "render clips of 3D models"),
+    "track": Command("app.track:TrackOptions", "follow one or more targets through a video"),
+    "convert": Command("app.convert:ConvertOptions", "bring boxes into another file format"),
+    "app": Command("app.page:PageOptions", "draw boxes on a page in the browser, track, correct, export", "app"),
+    "frame": Command("app.frame:FrameOptions", "write a frame as a picture with a grid of coordinates"),
+    "demo": Command("app.demo:DemoOptions", "track the clip inside the package and show the result"),
+    "bench": Command("app.bench:BenchOptions", "measure frames per second, and where the time goes"),
+    "batch": Command("app.batch:BatchOptions", "track through many videos, on one machine or a cluster"),
+    "evaluate": Command("app.evaluate:EvaluateOptions", "score trackers on a benchmark"),
+    "vot": Command("app.vot:VotOptions", "the tracker for VOT's toolkit, which starts this itself"),
+    "import-results": Command("app.import_results:ImportOptions", "bring published boxes into an evaluation"),
+    "export-results": Command("app.export_results:ExportResultsOptions", "write boxes as files of other toolkits"),
+    "report": Command("app.report:ReportOptions", "make tables, plots and a page of an evaluation"),
+    "reproduce": Command("app.reproduce:ReproduceOptions", "make section 4 of the paper, as one page"),
+    "completion": Command("completion:CompletionOptions", "print what a shell needs to complete"),
+    "models": Command("app.models:ModelsOptions", "list the models inside the package"),
+    "train matching": Command("training.matching:MatchingConfig", "train the matching network", "train", "app.train:matching"),
+    "train meta": Command("training.meta:MetaConfig", "train the meta-learner on top of it", "train", "app.train:meta"),
+    "train average": Command("app.train:AverageOptions", "average the weights of several runs", "train", "app.train:average"),
+    "train probe": Command("app.train:ProbeOptions", "measure whether a meta-learner has learnt", "train", "app.train:probe"),
+    "export": Command("app.export:ExportOptions", "make a model bundle of trained weights", "train"),
+    "data import": Command("app.importing:ImportDataOptions", "bring annotated videos into the layout"),
+    "data material": Command("app.data:MaterialOptions", "fetch pictures for synthetic clips", None, "app.data:material"),
+    "data synth": Command("app.data:SynthOptions", "compose synthetic clips from pictures", "train", "app.data:synth"),
+    "data models": Command("app.data:PackOptions", "pack 3D models for rendered clips", "render", "app.data:models"),
+    "data render": Command("app.data:RenderOptions", "render clips of 3D models", "render", "app.data:render"),
 }
 
 
@@ -126,7 +121,8 @@ def dispatch(words: list[str]) -> int:
     rest = words[len(name.split()) :]
     try:
         with needs_extra(command.extra, f"metatrack {name}"):
-            options, run = _load(command.options), _load(command.run)
+            module = command.options.partition(":")[0]
+            options, run = _load(command.options), _load(command.run or f"{module}:run")
     except Problem as problem:
         if not {"-h", "--help"} & set(rest):
             raise
