@@ -44,10 +44,10 @@ def no_opencv(what: str) -> Any:
 
 def test_by_pyav_first(devices: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "require_opencv", no_opencv)
-    camera = open_camera(0, 1, 3)
-    frames = list(camera.frames)
+    shots, fps = open_camera(0, 1, 3)
+    frames = [shot.image for shot in shots]
     assert devices == [("/dev/video0", "v4l2")]
-    assert camera.fps and [frame.shape for frame in frames] == [(360, 640, 3)] * 2
+    assert fps and [frame.shape for frame in frames] == [(360, 640, 3)] * 2
     with OPEN(CLIP) as clip:
         expected = [frame.to_ndarray(format="rgb24") for _, frame in zip(range(3), clip.decode(video=0), strict=False)]
     assert np.array_equal(frames, expected[1:])
@@ -69,9 +69,9 @@ def test_by_opencv_where_pyav_cannot(devices: list[tuple[Any, ...]], monkeypatch
     )
     opencv = SimpleNamespace(VideoCapture=lambda index: blue, CAP_PROP_FPS=5)
     monkeypatch.setattr(module, "require_opencv", lambda what: opencv)
-    camera = open_camera(3, 0, 2)
+    shots, fps = open_camera(3, 0, 2)
     assert devices == [("/dev/video3", "v4l2")]
-    assert camera.fps == 25.0 and [frame[0, 0].tolist() for frame in camera.frames] == [[9, 0, 255]] * 2
+    assert fps == 25.0 and [shot.image[0, 0].tolist() for shot in shots] == [[9, 0, 255]] * 2
 
 
 def test_neither_way(devices: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def run(decoder: Decoder) -> tuple[int, str | None]:
     try:
         for _ in decoder.frames():
             count += 1
-        decoder.check()
+        decoder.check(ended=False)
     except DamagedSourceError as error:
         return count, str(error)
     return count, None

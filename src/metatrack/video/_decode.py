@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -27,6 +28,14 @@ LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp")
 address may be one too, see :func:`_endless`."""
 
 REMEDY = "re-encode it (ffmpeg -i in.mp4 -c:v libx264 out.mp4), or copy it again from where it came from"
+
+
+class Shot(NamedTuple):
+    """A frame on its way from a source."""
+
+    image: Image
+    time: float | None = None
+    """Seconds in the source's own time; None where it has none."""
 
 
 class Decoder:
@@ -174,26 +183,20 @@ class Decoder:
             self.decoded += 1
             yield frame
 
-    def check(self) -> None:
-        """To be called after the last frame that is wanted.
+    def check(self, ended: bool) -> None:
+        """To be called after the last frame that is wanted; ``ended``: it was the stream's last, too.
 
         Raises:
-            DamagedSourceError: a frame decoded so far looks damaged, although the decoder delivered it.
+            DamagedSourceError: a frame decoded so far looks damaged, although the decoder delivered it; or the file is shorter
+                than it says.
         """
+        if ended and self.missing_bytes:
+            raise self._damaged(f"is cut: the last {self.missing_bytes} bytes that it announces are missing")
         if self.live or self.suspect is None:
             return
         if self._ragged and self.suspect >= self.decoded - 8:  # half a picture at the end, and the few that lean on it
             return
         raise self._damaged(f"was read to its end, but it is damaged from about frame {self.suspect} on")
-
-    def check_end(self) -> None:
-        """To be called at the end of the stream, before :meth:`check`.
-
-        Raises:
-            DamagedSourceError: the file is shorter than it says.
-        """
-        if self.missing_bytes:
-            raise self._damaged(f"is cut: the last {self.missing_bytes} bytes that it announces are missing")
 
     def _suspect(self, number: float) -> None:
         self.suspect = int(number) if self.suspect is None else min(self.suspect, int(number))

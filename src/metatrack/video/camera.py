@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from metatrack.geometry import Image
 from metatrack.opencv import require_opencv
 from metatrack.video._av import has_format
-from metatrack.video._decode import Upright
+from metatrack.video._decode import Shot, Upright
 from metatrack.video.errors import DamagedSourceError, SourceError
 
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
@@ -20,15 +20,8 @@ DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:non
 ADVICE = "check that it is connected, that no other program uses it, and its number"
 
 
-class Camera(NamedTuple):
-    """An open camera."""
-
-    fps: float | None
-    frames: Generator[Image, None, None]
-
-
-def open_camera(index: int, start: int, end: int | None) -> Camera:
-    """Opens camera number ``index``, to read its frames ``start`` to ``end`` (not included) one after the other.
+def open_camera(index: int, start: int, end: int | None) -> tuple[Generator[Shot, None, None], float | None]:
+    """Opens camera number ``index``, to read its frames ``start`` to ``end`` (not included) one after the other, and their rate.
 
     Raises:
         SourceError: it cannot be opened, or nothing here can open one.
@@ -43,7 +36,7 @@ def open_camera(index: int, start: int, end: int | None) -> Camera:
             reason = str(error)
         else:
             rate = container.streams.video[0].average_rate
-            return Camera(float(rate) if rate else None, _numbered(_by_pyav(container), name, start, end))
+            return _numbered(_by_pyav(container), name, start, end), float(rate) if rate else None
     try:
         cv2 = require_opencv(f"another way to {name}")
     except ModuleNotFoundError as error:
@@ -53,7 +46,7 @@ def open_camera(index: int, start: int, end: int | None) -> Camera:
         camera.release()
         raise SourceError(f"{name} cannot be opened ({reason}); {ADVICE}")
     fps = float(camera.get(cv2.CAP_PROP_FPS))
-    return Camera(fps if fps > 0 else None, _numbered(_by_opencv(camera), name, start, end))
+    return _numbered(_by_opencv(camera), name, start, end), fps if fps > 0 else None
 
 
 def _by_pyav(container: Any) -> Generator[Image, None, None]:
@@ -77,7 +70,7 @@ def _by_opencv(camera: Any) -> Generator[Image, None, None]:
         camera.release()
 
 
-def _numbered(images: Generator[Image, None, None], name: str, start: int, end: int | None) -> Generator[Image, None, None]:
+def _numbered(images: Generator[Image, None, None], name: str, start: int, end: int | None) -> Generator[Shot, None, None]:
     """The frames of the range; a camera has no end of its own, so one that stops is an error."""
     number = 0
     try:
@@ -87,7 +80,7 @@ def _numbered(images: Generator[Image, None, None], name: str, start: int, end: 
                 message = f"{name} stopped after {number} frames; check that it is connected and that no other program uses it"
                 raise DamagedSourceError(message, number)
             if number >= start:
-                yield image
+                yield Shot(image)
             number += 1
     finally:
         images.close()

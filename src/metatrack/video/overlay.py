@@ -1,4 +1,8 @@
-"""Boxes drawn on frames, and strips of frames: what a person looks at. Nothing here changes its input."""
+"""Boxes drawn on frames, and strips of frames: what a person looks at. Nothing here changes its input.
+
+Frames are any that :func:`metatrack.video.as_rgb` takes, boxes ``x, y, w, h`` in pixels, of which the part outside the frame is
+not seen, and what is returned is ``(H, W, 3)`` uint8 RGB. A box that holds a value that is not finite is a ``ValueError``.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +74,9 @@ def draw(
         ValueError: the box holds a value that is not finite.
     """
     canvas = np.array(as_rgb(frame), order="C")
-    x, y, w, h = map(float, box)
-    if not np.isfinite([x, y, w, h]).all():
-        raise ValueError(f"box {(x, y, w, h)} holds a value that is not finite and cannot be drawn")
     paint = color or (LOST if lost else TRACKED)
     thick = _thickness(canvas)
-    left, top, _, bottom = _outline(canvas, (x, y, w, h), paint, thick, _lost_dashes(thick) if lost else None)
+    left, top, _, bottom = _outline(canvas, box, paint, thick, _lost_dashes(thick) if lost else None)
     words = [label, "LOST" if lost else None, None if score is None else f"{score:.2f}", None if number is None else f"#{number}"]
     text = "  ".join(word for word in words if word)
     if text:
@@ -94,21 +95,14 @@ def draw_targets(
         targets: by id, what :meth:`MultiTracker.update` returns: box (see :func:`draw`), score and whether it is lost. A lost
             target keeps its colour; its box is dashed and its plate says so.
         number: the frame's number, written in the corner at the top left.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        ValueError: a box holds a value that is not finite.
     """
     canvas = np.array(as_rgb(frame), order="C")
     thick = _thickness(canvas)
     plates = []
     for target, (box, score, lost) in targets.items():
-        if not np.isfinite(np.asarray(box, np.float64)).all():
-            raise ValueError(f"box {tuple(box)} of target {target!r} holds a value that is not finite and cannot be drawn")
         paint = color_of(target)
-        left, top, _, bottom = _outline(canvas, box, paint, thick, _lost_dashes(thick) if lost else None)
+        dashes = _lost_dashes(thick) if lost else None
+        left, top, _, bottom = _outline(canvas, box, paint, thick, dashes, f" of target {target!r}")
         words = [str(target), "LOST" if lost else None, None if score is None else f"{score:.2f}"]
         plates.append(("  ".join(word for word in words if word), (left, top, bottom), paint))
     if number is not None:
@@ -136,19 +130,10 @@ def outline(
     """A copy of a frame with the outline of one box on it and no words: for many boxes in one picture.
 
     Args:
-        box: ``x, y, w, h`` in pixels, finite; the part outside the frame is not seen.
         thick: width of the line in pixels; a dark rim half as wide is added on either side.
         dashes: lengths of dashes and of the gaps between them, in pixels; None is a solid line.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        ValueError: the box holds a value that is not finite.
     """
     canvas = np.array(as_rgb(frame), order="C")
-    if not np.isfinite(np.asarray(box, np.float64)).all():
-        raise ValueError(f"box {tuple(box)} holds a value that is not finite and cannot be drawn")
     _outline(canvas, box, color, thick, dashes)
     return canvas
 
@@ -164,11 +149,13 @@ def _lost_dashes(thick: int) -> tuple[float, float]:
 
 
 def _outline(
-    canvas: Image, box: Sequence[float], paint: tuple[int, int, int], thick: int, dashes: tuple[float, float] | None
+    canvas: Image, box: Sequence[float], paint: tuple[int, int, int], thick: int, dashes: tuple[float, float] | None, of: str = ""
 ) -> Rectangle:
     """Draws in place; returns left, top, right and bottom of what was drawn."""
     height, width = canvas.shape[:2]
     x, y, w, h = map(float, box)
+    if not np.isfinite([x, y, w, h]).all():
+        raise ValueError(f"box {(x, y, w, h)}{of} holds a value that is not finite and cannot be drawn")
     # Far outside nothing is seen, but dashes without end would be counted; a line's width stays out of the picture.
     left, right = np.clip(sorted([x, x + w]), -4 * thick, width + 4 * thick)
     top, bottom = np.clip(sorted([y, y + h]), -4 * thick, height + 4 * thick)
@@ -260,13 +247,10 @@ def filmstrip(
     """Several frames side by side on one picture, each ``height`` pixels high.
 
     Args:
-        frames: at least one, of any kind that :func:`metatrack.video.as_rgb` takes; widths may differ.
+        frames: at least one; widths may differ.
         columns: frames in a row; None is all of them.
         gap: pixels between frames and around them.
         background: RGB between the frames; the captions are dark or light, whichever is legible on it.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB, ready to be saved as PNG.
 
     Raises:
         ValueError: there is no frame, ``columns`` or ``height`` is not positive, or the captions are not one for each frame.

@@ -7,8 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from types import TracebackType
+from contextlib import AbstractContextManager, ExitStack
 from typing import Generic, TypeVar
 
 from metatrack.video.errors import SourceError
@@ -83,7 +82,7 @@ class _Feed(Generic[T]):
             self.thread.join(GRACE)
 
 
-class _Reader(Iterator[T]):
+class _Reader(Iterator[T], AbstractContextManager["_Reader[T]"]):
     """An iterator whose items a thread reads, from now on.
 
     The items keep their order. What the source raises is raised to the consumer, behind the last item. The source belongs to the
@@ -139,10 +138,7 @@ class _Reader(Iterator[T]):
         """Ends the thread, which lets go of the source; the items end here. Closing twice is harmless."""
         self._close()
 
-    def __enter__(self) -> _Reader[T]:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

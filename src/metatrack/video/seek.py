@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -38,7 +39,12 @@ NEIGHBOURS = 12
 
 
 class Seekable(Protocol):
-    """What :func:`open_seekable` gives."""
+    """What :func:`open_seekable` gives.
+
+    Raises:
+        SourceError: when a frame is asked for, and the video is damaged there.
+        ValueError: when there is no frame of that number.
+    """
 
     @property
     def count(self) -> int:
@@ -92,22 +98,19 @@ class SeekableFolder:
         self.count = len(self._files)
 
     def read(self, number: int, width: int = 0) -> Image:
-        """See :class:`Seekable`."""
         image = as_rgb(read_image(self._files[_within(number, self.count)]))
         height, wide = image.shape[:2]
         return resize(image, (width, max(1, round(height * width / wide)))) if 0 < width < wide else image
 
     def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
-        """See :class:`Seekable`."""
         for number in range(first, last + 1) if last >= first else range(first, last - 1, -1):
             yield number, self.read(number, width)
 
     def time(self, number: int) -> float | None:
-        """See :class:`Seekable`."""
         return None
 
     def close(self) -> None:
-        """See :class:`Seekable`."""
+        """Nothing is open."""
 
 
 class _Key(NamedTuple):
@@ -166,19 +169,22 @@ class SeekableVideo:
             pass  # damaged from here on: what came before can be used
         return (sorted(times), sorted(keys)) if len(times) == packets else ([], [])
 
+    def _shown(self, most: int | None = None) -> list[int | None]:
+        """Times of the frames that come out, from the first on."""
+        self._rewind()
+        times: list[int | None] = []
+        with suppress(av.FFmpegError, OSError, ValueError):  # damaged from here on
+            for frame in self._container.decode(self._stream):
+                times.append(frame.pts)
+                if len(times) == most:
+                    break
+        return times
+
     def _proved(self) -> bool:
         """Whether the first frames come out at the times that are listed; drops what stands before the first that does."""
         if not self._times or not self._keys:
             return False
-        self._rewind()
-        out: list[int | None] = []
-        try:
-            for frame in self._container.decode(self._stream):
-                out.append(frame.pts)
-                if len(out) == PROVED:
-                    break
-        except (av.FFmpegError, OSError, ValueError):
-            pass
+        out = self._shown(PROVED)
         if not out or out[0] not in self._times:
             return False
         self._times = self._times[self._times.index(out[0]) :]  # pictures that lean on what was cut off before the first
@@ -186,17 +192,10 @@ class SeekableVideo:
 
     def _decoded(self) -> list[int]:
         """The list made by decoding all of it: true times where all frames have one and they grow, else places."""
-        self._rewind()
-        times: list[int | None] = []
-        try:
-            for frame in self._container.decode(self._stream):
-                times.append(frame.pts)
-        except (av.FFmpegError, OSError, ValueError):
-            pass
+        times = self._shown()
         known = [pts for pts in times if pts is not None]
-        grow = len(known) == len(times) and all(a < b for a, b in zip(known, known[1:]))
-        self._timed = grow
-        return known if grow else list(range(len(times)))
+        self._timed = len(known) == len(times) and all(a < b for a, b in zip(known, known[1:]))
+        return known if self._timed else list(range(len(times)))
 
     def _rewind(self) -> None:
         """To the first frame; some formats can only be opened anew for that."""
@@ -210,7 +209,6 @@ class SeekableVideo:
             self._stream.thread_type = "AUTO"
 
     def time(self, number: int) -> float | None:
-        """See :class:`Seekable`."""
         base, number = self._stream.time_base, _within(number, self.count)
         if self._timed and base is not None:
             return float((self._times[number] - self._times[0]) * base)
@@ -218,27 +216,14 @@ class SeekableVideo:
 
     @property
     def reach(self) -> int:
-        """See :class:`Seekable`."""
         keys = [self._number.get(key.pts, 0) for key in self._keys] + [self.count]
         return max(b - a for a, b in zip([0, *keys], keys))
 
     def read(self, number: int, width: int = 0) -> Image:
-        """See :class:`Seekable`.
-
-        Raises:
-            SourceError: the video is damaged there.
-            ValueError: there is no frame of that number.
-        """
         return self._upright(self._frame(_within(number, self.count)), width)
 
     def walk(self, first: int, last: int, width: int = 0) -> Iterator[tuple[int, Image]]:
-        """See :class:`Seekable`.
-
-        Backwards, stretches are decoded forwards and given back in reverse, as long as memory allows.
-
-        Raises:
-            SourceError, ValueError: see :meth:`read`.
-        """
+        # Backwards, stretches are decoded forwards and given back in reverse, as long as memory allows.
         _within(first, self.count), _within(last, self.count)
         if last >= first:
             for number in range(first, last + 1):
@@ -255,7 +240,6 @@ class SeekableVideo:
             first = begin - 1
 
     def close(self) -> None:
-        """See :class:`Seekable`."""
         self._kept.clear()
         self._container.close()
 
@@ -283,17 +267,14 @@ class SeekableVideo:
         try:
             frame = self._go(number)
             if frame is None and self._keys:  # not where the container led: from the very beginning, then
-                self._rewind()
-                self._run = self._from(0, number)
+                self._begin(number)
                 frame = self._go(number)
+            if frame is None:
+                raise ValueError("nothing comes out of the decoder")
         except (av.FFmpegError, OSError, ValueError) as error:
             self._run = None
-            raise SourceError(
-                f"frame {number} of {self.label} cannot be decoded ({error}); the video is damaged there"
-            ) from error
-        if frame is None:
-            self._run = None
-            raise SourceError(f"frame {number} of {self.label} cannot be decoded; the video is damaged there")
+            what = f"frame {number} of {self.label} cannot be decoded"
+            raise SourceError(f"{what} ({error}); the video is damaged there") from error
         return frame
 
     def _near(self, number: int) -> bool:
@@ -304,10 +285,6 @@ class SeekableVideo:
 
     def _seek(self, number: int) -> None:
         """Puts the decoder on the key frame before a frame, or further back where the demuxer leads there."""
-        if not self._keys:
-            self._rewind()
-            self._run = self._from(0, number)
-            return
         place = max(0, bisect_right(self._keys, (self._times[number], 1 << 62)) - 1)
         for key in self._keys[place::-1]:
             self._container.seek(key.seek, stream=self._stream, backward=True)
@@ -317,13 +294,12 @@ class SeekableVideo:
                 self._run = self._decode(packets, first, number, first.pts)
                 self._next = self._number.get(first.pts, 0)
                 return
-        self._rewind()
-        self._run = self._from(0, number)
+        self._begin(number)
 
-    def _from(self, begin: int, number: int) -> Iterator[VideoFrame]:
-        self._next = begin
-        packets = self._container.demux(self._stream)
-        return self._decode(packets, None, number if self._keys else None, None)
+    def _begin(self, number: int) -> None:
+        """Puts the decoder on the first frame."""
+        self._rewind()
+        self._run = self._decode(self._container.demux(self._stream), None, number if self._keys else None, None)
 
     def _decode(
         self, packets: Iterator[Packet], first: Packet | None, wanted: int | None, start: int | None
@@ -367,6 +343,3 @@ def _within(number: int, count: int) -> int:
     if not 0 <= number < count:
         raise ValueError(f"there is no frame {number}; frames are numbered 0 to {count - 1}")
     return number
-
-
-__all__ = ["Seekable", "SeekableFolder", "SeekableVideo", "open_seekable"]

@@ -8,10 +8,9 @@ import re
 import secrets
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, NamedTuple, TextIO
 
 import av
@@ -46,7 +45,7 @@ HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])
 """Of a table of several targets; MOT's text files have the id in the same place."""
 
 
-class VideoWriter:
+class VideoWriter(AbstractContextManager["VideoWriter"]):
     """Writes frames to an H.264 video (MPEG-4 where FFmpeg lacks x264), or nowhere.
 
     The video grows in ``<name>.<random>.part<suffix>`` beside its target and takes the target's place when the ``with`` block
@@ -162,10 +161,7 @@ class VideoWriter:
                 container.close()
             take_place(self._part, self._target)
 
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -200,7 +196,7 @@ class TargetRow(NamedTuple):
     lost: bool
 
 
-class BoxWriter:
+class BoxWriter(AbstractContextManager["BoxWriter"]):
     """Writes a CSV table with one line for each frame, or nowhere; each line is on disk before the next frame is tracked.
 
     The columns are ``frame,x,y,w,h,score,lost``: number of the frame from 0, box in pixels from the top-left corner with 3
@@ -318,10 +314,7 @@ class BoxWriter:
         if self._file is not None:
             self._file.close()
 
-    def __enter__(self) -> BoxWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closed |= kind is not None  # what was there before stays, if nothing has come
         self.close()
 

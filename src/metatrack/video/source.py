@@ -12,11 +12,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -25,7 +23,7 @@ from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import IMAGE_SUFFIXES, image_files, is_image_name, read_image
 from metatrack.video._av import SCHEMES, seconds
-from metatrack.video._decode import Decoder, Upright
+from metatrack.video._decode import Decoder, Shot, Upright
 from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
@@ -38,15 +36,7 @@ MOST_CAMERAS = 999
 """A number above is a slip, and OpenCV ends the process on some."""
 
 
-class Shot(NamedTuple):
-    """A frame on its way from a source."""
-
-    image: Image
-    time: float | None = None
-    """Seconds in the source's own time; None where it has none."""
-
-
-class FrameSource(Iterator[Image]):
+class FrameSource(Iterator[Image], AbstractContextManager["FrameSource"]):
     """Frames ``(H, W, 3)`` uint8 RGB, one after another; made by :func:`open_source`, read once, closed by ``with``.
 
     Every frame is C-contiguous and belongs to the caller. Its size may change on the way (folders, streams). A thread
@@ -109,10 +99,7 @@ class FrameSource(Iterator[Image]):
         """Lets go of the file or device; the source ends here. Closing twice is harmless."""
         self._frames.close()
 
-    def __enter__(self) -> FrameSource:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -166,7 +153,8 @@ def open_source(
     if isinstance(source, int) or (isinstance(source, str) and re.fullmatch(r"[0-9]+", source)):
         if isinstance(source, bool) or not 0 <= int(source) <= MOST_CAMERAS:
             raise SourceError(f"there is no camera {source!r}; cameras are numbered from 0")
-        return _open_camera(int(source), start, end, drop)
+        frames, fps = open_camera(int(source), start, end)
+        return FrameSource(frames, f"camera {int(source)}", fps, None, start, drop)
     if isinstance(source, str) and (scheme := scheme_of(source)) is not None:
         address, schemes = _without_password(source), (*SCHEMES, *allow)
         if scheme not in schemes:
@@ -248,9 +236,7 @@ def _read_video(decoder: Decoder, start: int, end: int | None) -> Generator[Shot
                 yield Shot(upright(frame), seconds(frame, decoder.stream))
             if number + 1 == end:
                 break
-        else:
-            decoder.check_end()
-        decoder.check()
+        decoder.check(ended=decoder.decoded != end)
         _require_frames(decoder.label, decoder.decoded, start)
 
 
@@ -280,17 +266,6 @@ def _read_folder(files: list[Path], start: int, end: int | None) -> Generator[Sh
         except TypeError as error:
             raise SourceError(f"{file}: {error}") from error
         yield Shot(frame)
-
-
-def _open_camera(index: int, start: int, end: int | None, drop: bool) -> FrameSource:
-    camera = open_camera(index, start, end)
-    return FrameSource(_shots(camera.frames), f"camera {index}", camera.fps, None, start, drop)
-
-
-def _shots(images: Generator[Image, None, None]) -> Generator[Shot, None, None]:
-    with closing(images):
-        for image in images:
-            yield Shot(image)
 
 
 def _put_back(first: Shot, frames: Generator[Shot, None, None]) -> Generator[Shot, None, None]:
