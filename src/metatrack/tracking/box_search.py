@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.runtime.graph import with_rows
+from metatrack.runtime.model import Maps, Model
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
 from metatrack.tracking.choice import ContextView, Prior, choose_box
@@ -19,11 +20,8 @@ from metatrack.tracking.lines import followed, line
 from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import Candidate, Searcher, resized
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.model import Maps, Model
-    from metatrack.tracking.settings import TrackerSettings
-    from metatrack.tracking.target import TargetState
+from metatrack.tracking.settings import TrackerSettings
+from metatrack.tracking.target import TargetState
 
 FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
 """Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""

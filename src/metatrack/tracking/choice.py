@@ -6,18 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from metatrack.arrays import Bools, Float32, Floats
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, context_side
+from metatrack.runtime.model import Maps
 from metatrack.tracking.checked import Amount, Checked, Count, Limit, Share
 from metatrack.tracking.distractors import REACH, further_peaks
 from metatrack.tracking.search import Candidate, WindowForm, finite, moved_window, sigmoid, windowed
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.model import Maps
 
 SMALL_SIZES = tuple(range(EXEMPLAR_SIZE, SEARCH_SIZE + 1, 16))
 """Sides of contexts that a trunk's cells fit as they fit a whole one."""

@@ -40,12 +40,11 @@ def softmax_entropy(response: Floats) -> float:
     return float(np.log(total) - (weights * y).sum() / total)
 
 
-def negative_peak(response: Floats) -> float:
-    """Minus the highest logit."""
-    return -float(np.max(response))
-
-
-CRITERIA: dict[Criterion, Callable[[Floats], float]] = {"softmax": softmax_entropy, "peak": negative_peak, "sigmoid": entropy}
+CRITERIA: dict[Criterion, Callable[[Floats], float]] = {
+    "softmax": softmax_entropy,
+    "peak": lambda response: -float(response.max()),
+    "sigmoid": entropy,
+}
 """What is least for the best sample."""
 
 

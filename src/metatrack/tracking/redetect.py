@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from metatrack.geometry import SEARCH_SIZE, Center
+from metatrack.runtime.model import Model
 from metatrack.tracking.checked import Checked, Share
 from metatrack.tracking.opinion import OpinionSettings, against
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.search import finite
+from metatrack.tracking.search import Searcher, finite
 from metatrack.tracking.target import TargetState, score_of
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.model import Model
-    from metatrack.tracking.search import Searcher
 
 GRID_STEP = 0.4
 """Distance of the places where a target is looked for, in sides of a context: neighbours overlap by a target."""
@@ -25,8 +22,6 @@ GRID_LINES = 64
 """A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
 PLACES = 8
 """Places looked at in one frame."""
-NO_OPINION = OpinionSettings(weight=0.0)
-"""The networks' score counts alone."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ def redetect(
     model: Model,
     searcher: Searcher,
     min_score: float,
-    opinion: OpinionSettings = NO_OPINION,
+    opinion: OpinionSettings,
     claimed: tuple[float, float] | None = None,
 ) -> tuple[Center, float] | None:
     """Searches a few places of the frame for an unseen target: the nearest first, over the whole frame, then again.

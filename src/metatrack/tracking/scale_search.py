@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import SEARCH_SIZE, Center
+from metatrack.runtime.model import Model
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
@@ -25,10 +26,7 @@ from metatrack.tracking.search import (
     sigmoid,
     windowed,
 )
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.runtime.model import Model
-    from metatrack.tracking.target import TargetState
+from metatrack.tracking.target import TargetState
 
 PEAK_REACH = 1.5
 """Cells around the windowed maximum within which the response's own maximum is taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,10 +14,7 @@ from metatrack.geometry import Center
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.checked import Checked, Limit, Share
 from metatrack.tracking.patches import Patches
-
-if TYPE_CHECKING:  # settings are read where no network is run
-    from metatrack.tracking.target import TargetState
-
+from metatrack.tracking.target import TargetState
 
 WindowForm: TypeAlias = Literal["sum", "product"]
 """How the cosine window is applied to a response."""

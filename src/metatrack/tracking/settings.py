@@ -105,28 +105,18 @@ class TrackerSettings(metaclass=Explained):
         ValueError: a name is unknown (the right one is suggested), or a value is of the wrong type or out of range.
     """
 
+    # What each is for stands in its class.
     search: SearchSettings = SearchSettings()
-    """What holds for both ways of searching."""
     scale_search: ScaleSearchSettings = ScaleSearchSettings()
-    """The search at three scales, for models without a box head."""
     box_search: BoxSearchSettings = BoxSearchSettings()
-    """The search with a box head."""
     template_update: TemplateUpdateSettings = TemplateUpdateSettings()
-    """How the template follows the target's appearance, with a box head."""
     distractors: DistractorSettings = DistractorSettings()
-    """What is done about what looks like the target, with a box head."""
     redetection: RedetectionSettings = RedetectionSettings()
-    """When a target is looked for elsewhere."""
     adaptation: AdaptationSettings = AdaptationSettings()
-    """When and from what the meta-learner makes kernels."""
     judging: JudgingSettings = JudgingSettings()
-    """When a target counts as lost."""
     motion: MotionSettings = MotionSettings()
-    """How a target is expected to move."""
     opinion: OpinionSettings = OpinionSettings()
-    """How far a likeness to the first frame counts, with a box head."""
     exclusion: ExclusionSettings = ExclusionSettings()
-    """When two targets of a MultiTracker lie on one thing."""
 
     def __init__(self, **values: Any) -> None:
         groups: dict[str, Any] = {name: getattr(type(self), name) for name in GROUPS}
