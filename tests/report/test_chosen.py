@@ -8,8 +8,8 @@ import pytest
 from metatrack.app.problem import Problem
 from metatrack.app.report import ReportOptions, chosen, chosen_trackers, parse_frames
 from metatrack.evaluation.run.store import Store
-from metatrack.report.paired import paired
 from metatrack.report.provenance import provenance
+from metatrack.report.tables import paired
 from tests.report.helpers import evaluation, made, moving, still
 
 

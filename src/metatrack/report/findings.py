@@ -25,19 +25,9 @@ from metatrack.evaluation.score.scores import (
     mean_curves,
     settle,
 )
-from metatrack.evaluation.score.summary import Scored, scored
+from metatrack.evaluation.score.summary import scored
 from metatrack.report.diagnosis import Loss, diagnose, mean_loss
 
-METRIC_TITLES = {
-    "auc": "AUC",
-    "precision": "P@20",
-    "norm_precision": "P_norm",
-    "norm_precision_auc": "P_norm AUC",
-    "ao": "AO",
-    "sr50": "SR50",
-    "sr75": "SR75",
-}
-"""Every one of ``scores.METRICS``, as tables call it."""
 DATA_SET_TITLES = {
     **{"otb": "OTB", "got10k": "GOT-10k", "lasot": "LaSOT", "uav123": "UAV123", "nfs": "NfS", "tcolor128": "TColor-128"},
     **{"vot": "VOT", "plain": "own sequences"},
@@ -186,7 +176,9 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
     convention = CONVENTIONS.get(store.data_set, Convention())
     found: dict[str, dict[str, Finding]] = {tracker: {} for tracker in trackers}
     for result in scored(store, plan(store, trackers, sequences), sequences):
-        found[result.tracker][result.sequence.name] = _finding(result, convention)
+        start, loss = result.runs[0][0], diagnose(result.sequence, result.runs, convention)
+        boxes = settle(result.sequence, *result.runs[0])[0]
+        found[result.tracker][result.sequence.name] = Finding(result.row, curves(result.measured), loss, boxes, start)
     shown = {name for findings in found.values() for name in findings}
     if not shown:
         raise ValueError(f"{store.root} holds no finished result of {', '.join(trackers)}; repeat the evaluation to go on")
@@ -205,14 +197,4 @@ def find(store: Store, sequences: Seq[Sequence], trackers: Seq[str], focus: str 
         sequences=tuple(sequence for sequence in sequences if sequence.name in shown),
         focus=focus,
         identities={entry.name: identities.get(entry.name, {}) for entry in entries},
-    )
-
-
-def _finding(result: Scored, convention: Convention) -> Finding:
-    return Finding(
-        row=result.row,
-        curves=curves(result.measured),
-        loss=diagnose(result.sequence, result.runs, convention),
-        boxes=settle(result.sequence, *result.runs[0])[0],
-        start=result.runs[0][0],
     )

@@ -9,11 +9,11 @@ from html import escape
 from urllib.parse import quote
 
 from metatrack.data.sequence import Sequence
+from metatrack.evaluation.score.scores import METRIC_TITLES
 from metatrack.report import markup, tables
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.filmstrip import Strip
-from metatrack.report.findings import METRIC_TITLES, Findings
-from metatrack.report.paired import paired
+from metatrack.report.findings import Findings
 from metatrack.report.plots import Plot
 from metatrack.report.provenance import provenance
 from metatrack.report.style import LineStyle
@@ -156,7 +156,7 @@ def markdown(contents: Contents) -> str:
     lines += ["", *(f"- {md(remark)}" for remark in remarks(findings))]
     lines += ["", "## Overall", "", tables.to_markdown(tables.overall(findings))]
     if len(findings.entries) > 1 and findings.metrics:
-        lines += [f"### Differences to {md(findings.focus)}", "", tables.to_markdown(paired(findings))]
+        lines += [f"### Differences to {md(findings.focus)}", "", tables.to_markdown(tables.paired(findings))]
     for plot in contents.plots:
         if not plot.group.key and plot.kind != "diagnosis":
             lines += [_picture(plot.title, f"plots/{plot.name}.png"), "", *([md(plot.note), ""] if plot.note else [])]

@@ -115,12 +115,7 @@ class Comparison:
     def group(self, subset: Subset) -> Group:
         """The targets of one of OTB's lists that are there."""
         listed = {target.name for target in otb_targets(subset)}
-        return Group("", title_of(subset), tuple(s.name for s in self.here.sequences if s.name in listed))
-
-
-def title_of(subset: Subset) -> str:
-    """``OTB-100`` and the like."""
-    return f"OTB-{subset.removeprefix('OTB')}"
+        return Group("", f"OTB-{subset.removeprefix('OTB')}", tuple(s.name for s in self.here.sequences if s.name in listed))
 
 
 def renamed(findings: Findings, names: Mapping[str, str]) -> Findings:
@@ -204,9 +199,10 @@ def figure7(comparison: Comparison, frames: Mapping[str, Sequence], count: int) 
     here = only(comparison.here, lambda entry: entry.name in names)
     theirs = with_ours(comparison)
     published = None if theirs is None else only(theirs, lambda entry: entry.name in BOXED)
+    titles = {group.key: group.title for group in comparison.here.attributes}
     scenes: list[StripScene] = []
     for letter, (wanted, sequence) in zip("abcde", scene_sequences(comparison.here).items()):
-        attribute = _attribute_title(comparison.here, QUALITATIVE[wanted])
+        attribute = titles.get(QUALITATIVE[wanted], QUALITATIVE[wanted])
         if here is None or sequence is None:
             continue
         title = f"({letter}) {wanted}: {attribute}"
@@ -227,11 +223,6 @@ def scene_sequences(findings: Findings) -> dict[str, Sequence | None]:
             free = (s for s in findings.sequences if attribute in s.attributes and s.name not in taken)
             chosen[name] = next(free, None)
     return chosen
-
-
-def _attribute_title(findings: Findings, attribute: str) -> str:
-    """An attribute in words."""
-    return next((group.title for group in findings.attributes if group.key == attribute), attribute)
 
 
 def _of(there: int, whole: int) -> str:

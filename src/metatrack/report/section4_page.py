@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from html import escape
 
 from metatrack.report import markup, section4, tables
-from metatrack.report.paired import paired
 from metatrack.report.plots import Plot
 from metatrack.report.section4 import Comparison, StripScene
 
@@ -62,7 +61,7 @@ def _figure4(comparison: Comparison, figures: Figures) -> str:
     if pair is None:
         return _say("Neither MLT nor MLT w/o meta has run.")
     told = _say("In the paper MLT lies above MLT w/o meta on both lists.") + markup.figures(figures.figure4)
-    return told + "<p></p>" + tables.to_html(paired(pair)) if len(pair.entries) == 2 else told
+    return told + "<p></p>" + tables.to_html(tables.paired(pair)) if len(pair.entries) == 2 else told
 
 
 def _figure5(comparison: Comparison, figures: Figures, keys: dict[str, str]) -> str:

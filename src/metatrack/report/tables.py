@@ -10,10 +10,14 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from metatrack.evaluation.score.metrics import bootstrap_interval
+from metatrack.evaluation.score.scores import METRIC_TITLES
 from metatrack.evaluation.score.summary import or_none
 from metatrack.files import csv_text
 from metatrack.report.diagnosis import TITLES, Loss
-from metatrack.report.findings import METRIC_TITLES, Findings, Group
+from metatrack.report.findings import Entry, Findings, Group
 
 Mark = Literal["", "best", "second"]
 MISSING = "–"
@@ -157,6 +161,48 @@ def diagnosis(findings: Findings) -> ReportTable:
     return ReportTable("What the AUC is lost to", head, tuple(rows), note, "diagnosis")
 
 
+def paired(findings: Findings) -> ReportTable:
+    """The tracker in focus minus each other one, on the sequences of both: mean and 95 % interval of the difference.
+
+    The interval is a percentile bootstrap over sequences, of the differences.
+    """
+    focus = findings.entry(findings.focus)
+    rows = []
+    for other in findings.entries:
+        if other is focus:
+            continue
+        names = tuple(name for name in findings.everything.sequences if name in focus.findings and name in other.findings)
+        differences = [_difference(focus, other, names, metric) for metric in findings.metrics]
+        rows.append((Cell(other.name), *differences, Cell(str(len(names)))))
+    head = ("compared with", *(METRIC_TITLES[metric] for metric in findings.metrics), "sequences of both")
+    note = (
+        f"{focus.name} minus each of the others on the sequences of both, with 95 % bootstrap intervals over sequences. Where an "
+        "interval holds 0, other videos of this kind might turn the order round."
+    )
+    return ReportTable(f"Differences to {focus.name}", head, tuple(rows), note, "differences")
+
+
+def _difference(one: Entry, other: Entry, names: tuple[str, ...], metric: str) -> Cell:
+    both = Group("", "", names)
+    weights = one.table(both).weights(metric)
+    values = one.table(both).column(metric) - other.table(both).column(metric)
+    use = np.isfinite(values) & (weights > 0)
+    if not use.any():
+        return Cell(MISSING)
+    low, high = bootstrap_interval(values[use], np.random.default_rng(0), weights=weights[use])
+    mean = float(np.average(values[use], weights=weights[use]))
+    return Cell(_signed(mean), small="" if math.isnan(low) else f"{_signed(low)} to {_signed(high)}")
+
+
+def _signed(value: float) -> str:
+    """With its sign, and never a minus before 0.
+
+    >>> _signed(0.01234), _signed(-0.0001)
+    ('+0.012', '0.000')
+    """
+    return "0.000" if round(value, 3) == 0 else f"{value:+.3f}"
+
+
 # -- ways to write them
 
 
@@ -198,11 +244,8 @@ def to_latex(grid: ReportTable) -> str:
         r"\midrule",
     ]
     for row in grid.rows:
-        cells = []
-        for cell in row:
-            text = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}[cell.mark] % tex(cell.text)
-            cells.append(text)
-        lines.append(" & ".join(cells) + r" \\")
+        marked = ({"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}[c.mark] % tex(c.text) for c in row)
+        lines.append(" & ".join(marked) + r" \\")
         if any(cell.small for cell in row):
             below = [rf"{{\scriptsize {tex(cell.small)}}}" if cell.small else "" for cell in row]
             lines.append(" & ".join(below) + r" \\")

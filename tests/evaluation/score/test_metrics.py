@@ -1,6 +1,7 @@
 """Golden values, with their arithmetic, and properties of the scores."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -55,10 +56,10 @@ def trajectories(draw, count=2):
 def test_one_frame(box, truth, overlap, error, normalized):
     np.testing.assert_allclose(m.overlaps([box], [truth]), [overlap])
     np.testing.assert_allclose(m.center_errors([box], [truth]), [error])
-    np.testing.assert_allclose(m.normalized_errors([box], [truth]), [normalized])
+    np.testing.assert_allclose(m.center_errors([box], [truth], normalized=True), [normalized])
 
 
-@pytest.mark.parametrize("function", [m.overlaps, m.center_errors, m.normalized_errors])
+@pytest.mark.parametrize("function", [m.overlaps, m.center_errors, partial(m.center_errors, normalized=True)])
 @pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((4,), (4,)), ((2, 8), (2, 8))])
 def test_shapes_that_do_not_fit_are_refused(function, shapes):
     with pytest.raises(ValueError, match=r"must both have the shape \(frames, 4\)"):
@@ -95,7 +96,7 @@ def test_a_perfect_tracker_scores_20_of_21():
     assert m.auc(curve) == pytest.approx(20 / 21)
     assert m.precision_at(m.center_errors(boxes, boxes)) == 1.0
     assert m.precision_curve(m.center_errors(boxes, boxes)).tolist() == [1.0] * 51
-    assert m.auc(m.normalized_precision_curve(m.normalized_errors(boxes, boxes))) == 1.0
+    assert m.auc(m.precision_curve(m.center_errors(boxes, boxes, normalized=True), m.NORMALIZED_THRESHOLDS)) == 1.0
 
 
 def test_a_lost_target_scores_nothing():
@@ -122,7 +123,7 @@ def test_auc_of_a_known_curve():
 
 def test_normalized_precision():
     # errors of 0.1 and 0.3: passed at 0.10 .. 0.50 = 41 and 0.30 .. 0.50 = 21 of 51 thresholds
-    assert m.auc(m.normalized_precision_curve([0.1, 0.3])) == pytest.approx((41 + 21) / (2 * 51))
+    assert m.auc(m.precision_curve([0.1, 0.3], m.NORMALIZED_THRESHOLDS)) == pytest.approx((41 + 21) / (2 * 51))
     assert m.precision_at([0.1, 0.3], 0.2) == 0.5
 
 
@@ -146,8 +147,8 @@ def test_no_frame_at_all_has_no_score(values):
 
 def test_fps_is_updates_over_their_time():
     # the initialisation's 10 s do not count: 4 updates in 0.1 + 0.1 + 0.1 + 0.7 = 1 s
-    assert m.fps([10, 0.1, 0.1, 0.1, 0.7]) == pytest.approx(4.0)
-    assert math.isnan(m.fps([0.5]))
+    assert m.fps([[10, 0.1, 0.1, 0.1, 0.7]]) == pytest.approx(4.0)
+    assert math.isnan(m.fps([[0.5]]))
 
 
 # -- over sequences
@@ -203,7 +204,7 @@ def test_overlap_is_symmetric_bounded_and_blind_to_scale_and_origin(pair):
     np.testing.assert_allclose(overlap, m.overlaps(a * 3, b * 3), atol=1e-9)
     np.testing.assert_allclose(overlap, m.overlaps(a + [1, 1, 0, 0], b + [1, 1, 0, 0]), atol=1e-9)
     np.testing.assert_allclose(m.center_errors(a, b), m.center_errors(b, a), atol=1e-9)
-    np.testing.assert_allclose(m.normalized_errors(a, b), m.normalized_errors(a * 3, b * 3), atol=1e-9)
+    np.testing.assert_allclose(m.center_errors(a, b, True), m.center_errors(a * 3, b * 3, True), atol=1e-9)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1)))

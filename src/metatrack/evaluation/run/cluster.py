@@ -24,7 +24,7 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from metatrack.evaluation.run.evaluate import POLL, Agenda, EvaluationError
+from metatrack.evaluation.run.evaluate import POLL, Agenda, EvaluationError, Workers
 from metatrack.evaluation.run.folder import Unit
 from metatrack.evaluation.run.worker import Job, NoResult, Report, died
 from metatrack.opencv import single_threaded
@@ -80,7 +80,7 @@ class _Task(NamedTuple):
     """Ends our claim of the unit."""
 
 
-class Cluster:
+class Cluster(Workers):
     """Sends units to the machines of a cluster.
 
     Args:
@@ -119,7 +119,6 @@ class Cluster:
             task.claim.close()
 
     def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
-        """Yields every report; ends when each unit is done or has failed."""
         agenda = Agenda(units)
         while agenda or self.tasks:
             room = self._room()

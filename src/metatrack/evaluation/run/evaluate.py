@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
 from typing import Any
-from typing import Protocol as Interface
 
 import numpy as np
 
@@ -41,15 +40,10 @@ class EvaluationError(RuntimeError):
     """Worker processes cannot be started, or a cluster cannot be used."""
 
 
-class Workers(Interface):
+class Workers(AbstractContextManager["Workers"]):
     """Where trackers run: processes of this machine, or a cluster (:mod:`metatrack.evaluation.run.cluster`)."""
 
-    def __enter__(self) -> Workers: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
-
+    @abstractmethod
     def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
         """Yields every report; ends when each unit is done or has failed."""
 
@@ -200,22 +194,18 @@ class Agenda:
         return bool(self._waiting or self._elsewhere)
 
 
-class Processes:
+class Processes(Workers):
     """Workers on this machine, replaced when they die."""
 
     def __init__(self, job: Job, jobs: int) -> None:
         self.job, self.jobs = job, jobs
         self.workers: list[_Worker] = []
 
-    def __enter__(self) -> Processes:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for worker in self.workers:
             worker.end(kill=kind is not None)
 
     def run(self, units: Seq[Unit], items: Mapping[str, Any]) -> Iterator[Report]:
-        """Yields every report; ends when each unit is done or has failed."""
         self.workers = [_Worker(self.job) for _ in range(min(max(self.jobs, 1), len(units)))]
         agenda = Agenda(units)
         while True:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from metatrack import __version__
 from metatrack.compared.siamfc import SETTINGS as SIAMFC_SETTINGS
@@ -120,6 +120,7 @@ class Factory:
         return {"factory": self.spec}
 
 
+Kind: TypeAlias = Ours | Compared | Program | Factory
 NAMED: dict[str, Ours | Compared] = {
     "mlt": Ours("lite", True, "our tracker, default model"),
     "mlt-paper": Ours("paper", True, "our tracker, the paper's five layers"),
@@ -190,7 +191,7 @@ class TrackerSpec:
         Raises:
             Exception: whatever the factory raises.
         """
-        return self._resolve().make()
+        return self.resolve().make()
 
     def identity(self) -> dict[str, Any]:
         """What decides its boxes, as far as it can be known from here; a result of another identity must not be mixed in.
@@ -201,23 +202,15 @@ class TrackerSpec:
             ImportError: the factory's module cannot be imported.
             OSError: the JSON file cannot be read.
         """
-        return self._resolve().identity()
+        return self.resolve().identity()
 
-    def _resolve(self) -> Ours | Compared | Program | Factory:
-        if _is_bundle(self.origin):
-            return Ours(self.origin, True, "our tracker with another model", dict(self.settings) or None)
-        name, colon, folder = self.origin.partition(":")
-        named = NAMED.get(name)
-        if isinstance(named, Ours) and self.settings:
-            own = named.settings
-            return replace(
-                named, settings=replace(own, **dict(self.settings)) if isinstance(own, TrackerSettings) else dict(self.settings)
-            )
-        if isinstance(named, Compared) and named.takes_folder and colon:
-            return replace(named, folder=folder)
-        if named is not None and not colon:
-            return named
-        return Program(Path(self.origin)) if _is_json(self.origin) else Factory(self.origin)
+    def resolve(self) -> Kind:
+        """What it is, with its settings."""
+        kind = _kind(self.origin)[0] or Factory(self.origin)
+        if not isinstance(kind, Ours) or not self.settings:
+            return kind
+        own, chosen = kind.settings, dict(self.settings)
+        return replace(kind, settings=replace(own, **chosen) if isinstance(own, TrackerSettings) else chosen)
 
 
 def tracker_spec(text: str) -> TrackerSpec:
@@ -233,34 +226,33 @@ def tracker_spec(text: str) -> TrackerSpec:
     """
     name, equals, origin = text.strip().partition("=")
     if not equals or ":" in name or _is_bundle(text.strip()):  # nano:/a=b
-        origin = text.strip()
-        name = _own_name(origin)
-    head, colon, folder = origin.partition(":")
-    named = NAMED.get(head)
-    if isinstance(named, Compared) and named.takes_folder and not folder:
-        raise ValueError(f"{head} needs the folder of its network's files: {head}:FOLDER")
-    if named is None and not colon and not _is_json(origin) and not _is_bundle(origin):
+        origin, equals = text.strip(), ""
+    kind, own = _kind(origin)
+    if isinstance(kind, Compared) and kind.takes_folder and not kind.folder:
+        raise ValueError(f"{own} needs the folder of its network's files: {own}:FOLDER")
+    if kind is None:
         if Path(origin).is_dir():
             raise ValueError(f"{origin} is a folder but no bundle, which holds card.json; pass what metatrack export wrote")
         raise ValueError(f"no tracker {origin!r}; {hint(origin, NAMED)} (your own: {FORMS})")
+    name = name if equals else own
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
         raise ValueError(f"{name!r} cannot be the name of a tracker; use letters, digits and _ . + -, as in name={origin}")
     return TrackerSpec(name, origin)
 
 
-def _own_name(origin: str) -> str:
-    """What a tracker is called to which no name is given."""
-    head, colon, _ = origin.partition(":")
+def _kind(origin: str) -> tuple[Kind | None, str]:
+    """What an origin means, None where there is no such tracker; and its name, where none is given."""
+    head, colon, folder = origin.partition(":")
     named = NAMED.get(head)
-    if isinstance(named, Compared) and named.takes_folder and colon:
-        return head
+    if isinstance(named, Compared) and named.takes_folder:
+        return replace(named, folder=folder or None), head
+    if named is not None and not colon:
+        return named, head
     if _is_bundle(origin):
-        return Path(origin).resolve().name
-    return Path(origin).stem if _is_json(origin) else origin.rpartition(":")[2]
-
-
-def _is_json(origin: str) -> bool:
-    return origin.lower().endswith(".json")
+        return Ours(origin, True, "our tracker with another model"), Path(origin).resolve().name
+    if origin.lower().endswith(".json"):
+        return Program(Path(origin)), Path(origin).stem
+    return (Factory(origin) if colon else None), origin.rpartition(":")[2]
 
 
 def _is_bundle(origin: str) -> bool:
@@ -275,7 +267,7 @@ def tracker_specs(texts: list[str], settings: Mapping[str, Any] = NO_SETTINGS) -
     """
     specs = [tracker_spec(text) for text in texts if text.strip()]
     if settings:
-        ours = [isinstance(spec._resolve(), Ours) for spec in specs]
+        ours = [isinstance(spec.resolve(), Ours) for spec in specs]
         if specs and not any(ours):
             raise ValueError(f"--set is for our tracker, and {', '.join(spec.name for spec in specs)} is not; known are mlt, ...")
         chosen = tuple(settings.items())

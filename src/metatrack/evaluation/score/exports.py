@@ -75,8 +75,7 @@ def _write(store: Store, runs: list[Unit], sequence: Sequence, kind: Format, out
     tracker, name = runs[0].tracker, sequence.name
     made = []
     for unit in runs:
-        seconds = store.read_seconds(unit)
-        speed = fps(seconds) if len(seconds) else float("nan")
+        speed = fps([store.read_seconds(unit)])
         boxes = store.read_boxes(unit) + [first, first, 0, 0]
         made.append(Trajectory(boxes, sequence.start_frame + unit.start, speed if np.isfinite(speed) else None))
     boxes = made[0].boxes

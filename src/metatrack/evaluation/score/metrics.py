@@ -33,7 +33,13 @@ Divisions, not a running sum, so that an overlap of exactly 0.15 meets exactly 0
 ERROR_THRESHOLDS: Float64 = np.arange(51.0)
 """0, 1 .. 50 px: the 51 thresholds of a precision curve (Wu, Lim, Yang, CVPR 2013)."""
 NORMALIZED_THRESHOLDS: Float64 = np.arange(51) / 100
-"""0, 0.01 .. 0.5: the 51 thresholds of a normalised precision curve (LaSOT's toolkit; TrackingNet: the same range)."""
+"""0, 0.01 .. 0.5: the 51 thresholds of a normalised precision curve (LaSOT's toolkit; TrackingNet: the same range).
+
+Which number of this curve is "the" normalised precision differs: TrackingNet and the LaSOT paper take its :func:`auc`; pysot and
+pytracking print its value at 0.2, which is ``precision_at(normalized, 0.2)``.
+"""
+RESAMPLES = 10_000
+"""Samples of a bootstrap."""
 
 
 def known(truth: npt.ArrayLike) -> Bools:
@@ -63,24 +69,23 @@ def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
     return np.where(known(real), iou(predicted, real), np.nan)
 
 
-def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
+def center_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool = False) -> Float64:
     """Distance between the centres in pixels: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
 
-    Raises:
-        ValueError: the shapes differ or are not ``(n, 4)``.
-    """
-    return _errors(boxes, truth, normalized=False)
-
-
-def normalized_errors(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
-    """Distance between the centres, x in widths and y in heights of the true box: two ``(n, 4)`` to ``(n,)``.
-
-    Mueller et al., TrackingNet, ECCV 2018, equation (1); LaSOT's toolkit does the same. NaN where the truth is unknown.
+    Normalised, x is in widths and y in heights of the true box (Mueller et al., TrackingNet, ECCV 2018, equation (1); LaSOT's
+    toolkit does the same).
 
     Raises:
         ValueError: the shapes differ or are not ``(n, 4)``.
     """
-    return _errors(boxes, truth, normalized=True)
+    predicted, real = _pair(boxes, truth)
+    valid, given = known(real), known(predicted)
+    distance = np.full(len(real), np.nan)
+    distance[valid] = np.inf
+    both = valid & given
+    offset = (predicted[both, :2] + predicted[both, 2:] / 2) - (real[both, :2] + real[both, 2:] / 2)
+    distance[both] = np.hypot(*(offset / real[both, 2:] if normalized else offset).T)
+    return distance
 
 
 def success_curve(overlap: npt.ArrayLike, thresholds: npt.ArrayLike = OVERLAP_THRESHOLDS) -> Float64:
@@ -113,15 +118,6 @@ def precision_at(errors: npt.ArrayLike, threshold: float = 20.0) -> float:
     return float(precision_curve(errors, [threshold])[0])
 
 
-def normalized_precision_curve(errors: npt.ArrayLike, thresholds: npt.ArrayLike = NORMALIZED_THRESHOLDS) -> Float64:
-    """Share of frames whose normalised error is at most each threshold: ``(n,)`` of :func:`normalized_errors` to ``(51,)``.
-
-    Which number of this curve is "the" normalised precision differs: TrackingNet and the LaSOT paper take its :func:`auc` over
-    [0, 0.5]; pysot and pytracking print its value at 0.2, which is ``precision_at(normalized, 0.2)``.
-    """
-    return precision_curve(errors, thresholds)
-
-
 def average_overlap(overlap: npt.ArrayLike) -> float:
     """Mean overlap of the frames with known truth (AO of GOT-10k, once its first frames are dropped): ``(n,)`` to one number."""
     values = np.asarray(overlap, np.float64)
@@ -134,12 +130,13 @@ def success_rate(overlap: npt.ArrayLike, threshold: float = 0.5) -> float:
     return float(success_curve(overlap, [threshold])[0])
 
 
-def fps(seconds: npt.ArrayLike) -> float:
-    """Frames per second of the updates alone: ``(n,)`` seconds a frame, of which the first is the initialisation, to one number.
+def fps(runs: Sequence[npt.ArrayLike]) -> float:
+    """Frames per second of the updates alone: of each run ``(n,)`` seconds a frame, of which the first is the initialisation.
 
     Frames over total time, as the OTB toolkit reports it: a mean of single rates would flatter a tracker that stalls at times.
+    NaN where no times are known.
     """
-    times = np.asarray(seconds, np.float64)[1:]
+    times = np.concatenate([np.asarray(seconds, np.float64)[1:] for seconds in runs])
     total = float(times.sum())
     return len(times) / total if total > 0 else float("nan")
 
@@ -148,7 +145,6 @@ def bootstrap_interval(
     values: npt.ArrayLike,
     rng: np.random.Generator,
     level: float = 0.95,
-    repeats: int = 10_000,
     weights: npt.ArrayLike | None = None,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over sequences: ``(n,)`` scores to ``(low, high)``.
@@ -172,7 +168,7 @@ def bootstrap_interval(
     scores, weight = scores[counted], weight[counted]
     if not scores.size:
         return float("nan"), float("nan")
-    drawn = rng.integers(scores.size, size=(repeats, scores.size))
+    drawn = rng.integers(scores.size, size=(RESAMPLES, scores.size))
     means = (scores * weight)[drawn].sum(axis=1) / weight[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -206,17 +202,6 @@ def _pair(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Float64, Float64]
     if predicted.shape != real.shape or predicted.ndim != 2 or predicted.shape[1] != 4:
         raise ValueError(f"boxes {predicted.shape} and ground truth {real.shape} must both have the shape (frames, 4)")
     return predicted, real
-
-
-def _errors(boxes: npt.ArrayLike, truth: npt.ArrayLike, normalized: bool) -> Float64:
-    predicted, real = _pair(boxes, truth)
-    valid, given = known(real), known(predicted)
-    distance = np.full(len(real), np.nan)
-    distance[valid] = np.inf
-    both = valid & given
-    offset = (predicted[both, :2] + predicted[both, 2:] / 2) - (real[both, :2] + real[both, 2:] / 2)
-    distance[both] = np.hypot(*(offset / real[both, 2:] if normalized else offset).T)
-    return distance
 
 
 def _shares(passed: Bools, values: npt.ArrayLike) -> Float64:

@@ -82,7 +82,12 @@ THRESHOLDS = {
     "precision": metrics.ERROR_THRESHOLDS,
     "norm_precision": metrics.NORMALIZED_THRESHOLDS,
 }
-METRICS = ("auc", "precision", "norm_precision", "norm_precision_auc", "ao", "sr50", "sr75")
+METRIC_TITLES = {
+    **{"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "norm_precision_auc": "P_norm AUC"},
+    **{"ao": "AO", "sr50": "SR50", "sr75": "SR75"},
+}
+"""Every score of a :class:`Row`, as tables call it."""
+METRICS = tuple(METRIC_TITLES)
 POOLED = ("ao", "sr50", "sr75")
 """Means over frames, as GOT-10k has it; the others are means over sequences."""
 
@@ -135,7 +140,7 @@ def curves(measured: Measured) -> Curves:
     return Curves(
         metrics.success_curve(measured.overlaps),
         metrics.precision_curve(measured.errors),
-        metrics.normalized_precision_curve(measured.normalized),
+        metrics.precision_curve(measured.normalized, metrics.NORMALIZED_THRESHOLDS),
     )
 
 
@@ -201,18 +206,13 @@ def _measure(
     sequence: Sequence, start: int, boxes: npt.ArrayLike, convention: Convention, frame_size: tuple[int, int] | None
 ) -> Measured:
     found, truth = settle(sequence, start, boxes)
-    later = None
-    if convention.clip:
-        later = metrics.overlaps(_clip(metrics.hold_last(boxes), frame_size), _clip(truth, frame_size))
     overlaps = metrics.overlaps(found, truth)
-    if later is None:
-        later = overlaps
-    later = later[1:]
+    later = overlaps[1:]
+    if convention.clip:
+        later = metrics.overlaps(_clip(metrics.hold_last(boxes), frame_size), _clip(truth, frame_size))[1:]
     replace = {"left out": np.nan, "fails": np.inf, "passes": 0.0}[convention.error]
-    errors, normalized = (
-        np.where(np.isnan(values), replace, values)
-        for values in (metrics.center_errors(found, truth), metrics.normalized_errors(found, truth))
-    )
+    both = (metrics.center_errors(found, truth, normalized) for normalized in (False, True))
+    errors, normalized = (np.where(np.isnan(values), replace, values) for values in both)
     if convention.overlap == "fails":
         overlaps = np.nan_to_num(overlaps, nan=0.0)
     return Measured(overlaps, errors, normalized, later[~np.isnan(later)])
@@ -234,7 +234,7 @@ def score_measured(sequence: Sequence, measured: Measured, fps: float = float("n
     Where the truth is known in no frame but the first, as in GOT-10k's test split, all scores are NaN: the one frame that a
     tracker cannot miss would give it 0.952.
     """
-    normalized = metrics.normalized_precision_curve(measured.normalized)
+    normalized = metrics.precision_curve(measured.normalized, metrics.NORMALIZED_THRESHOLDS)
     return Row(
         sequence=sequence.name,
         auc=metrics.auc(metrics.success_curve(measured.overlaps)),

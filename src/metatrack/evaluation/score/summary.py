@@ -14,11 +14,21 @@ from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.store import FORMAT, Store, Unit
 from metatrack.evaluation.score import metrics
-from metatrack.evaluation.score.scores import CONVENTIONS, METRICS, Convention, Measured, Row, Table, measure, score_measured
+from metatrack.evaluation.score.scores import (
+    CONVENTIONS,
+    METRIC_TITLES,
+    METRICS,
+    Convention,
+    Measured,
+    Row,
+    Table,
+    measure,
+    score_measured,
+)
 from metatrack.files import csv_text, write_atomically
 from metatrack.typed import read_json
 
-TITLES = {"auc": "AUC", "precision": "P@20", "norm_precision": "P_norm", "ao": "AO", "sr50": "SR50", "sr75": "SR75"}
+TITLES = {metric: title for metric, title in METRIC_TITLES.items() if metric != "norm_precision_auc"}
 """What the table for people shows."""
 MEAN = "(mean)"
 """Stands for the sequence in the row of ``summary.csv`` that holds a tracker's means."""
@@ -43,12 +53,7 @@ class Scored(NamedTuple):
 
 
 def tables(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> list[Table]:
-    """Scores of each tracker, in the order of the units, on each sequence of which all runs are done.
-
-    Raises:
-        ValueError: a result is damaged; the message names the file.
-        OSError: a frame cannot be read (GOT-10k's scores need the size of the first one).
-    """
+    """The scores alone of :func:`scored`, a table for each tracker; it raises the same."""
     made: dict[str, list[Row]] = {unit.tracker: [] for unit in units}
     for result in scored(store, units, sequences):
         made[result.tracker].append(result.row)
@@ -69,18 +74,8 @@ def scored(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> Iterator
         if all(store.is_done(unit) for unit in done):
             sequence, runs = by_name[name], [(unit.start, store.read_boxes(unit)) for unit in done]
             measured = measure(sequence, runs, convention, frame_size(store, sequence))
-            yield Scored(tracker, sequence, runs, measured, score_measured(sequence, measured, read_fps(store, done)))
-
-
-def read_fps(store: Store, runs: Seq[Unit]) -> float:
-    """Frames per second over all runs of a sequence, NaN where no times are known.
-
-    As ``metrics.fps``: the first entry of each run is its initialisation, and is left out.
-    """
-    seconds = [store.read_seconds(unit) for unit in runs]
-    updates = sum(max(len(times) - 1, 0) for times in seconds)
-    total = sum(float(times[1:].sum()) for times in seconds)
-    return updates / total if total > 0 else math.nan
+            speed = metrics.fps([store.read_seconds(unit) for unit in done])
+            yield Scored(tracker, sequence, runs, measured, score_measured(sequence, measured, speed))
 
 
 def frame_size(store: Store, sequence: Sequence) -> tuple[int, int] | None:
