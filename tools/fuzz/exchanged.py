@@ -93,7 +93,8 @@ def bodies(folder: Path, data: bytes) -> None:
 
 def message(folder: Path, data: bytes) -> None:
     """What the page's children and the page say to each other."""
-    from metatrack.web.child import ChildError, Opened, Picture, TrackedFrame, receive
+    from metatrack.confined import receive
+    from metatrack.web.child import ChildError, Opened, Picture, TrackedFrame
 
     kinds: Any = Opened | Picture | TrackedFrame
     try:
@@ -107,7 +108,8 @@ def messages() -> Sequence[bytes]:
     """A picture on its way."""
     import msgspec
 
-    from metatrack.web.child import Picture, send
+    from metatrack.confined import send
+    from metatrack.web.child import Picture
 
     pipe = io.BytesIO()
     values = {field.name: 1 for field in msgspec.structs.fields(Picture)}

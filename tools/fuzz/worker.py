@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from metatrack.limits import address_space, limit
+from metatrack.confined import address_space, limit
 from tools.fuzz.targets import TARGETS
 
 MOST_MEMORY = 1 << 30

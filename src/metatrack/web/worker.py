@@ -13,12 +13,12 @@ from typing import IO, Any
 
 import msgspec
 
+from metatrack.confined import limit, receive, restrict, seconds_used, send
 from metatrack.geometry import Image
 from metatrack.images import encode_image, resize
-from metatrack.limits import limit, seconds_used
 from metatrack.video.errors import SourceError
 from metatrack.video.seek import Seekable, open_seekable
-from metatrack.web.child import Ended, Opened, Picture, SentBox, TrackedFrame, receive, restrict, send
+from metatrack.web.child import Ended, Opened, Picture, SentBox, TrackedFrame
 
 PREVIEW_EVERY = 0.1
 """Seconds between two pictures that a tracking shows."""

@@ -11,20 +11,18 @@ import atexit
 import io
 import os
 import struct
-import subprocess
 import sys
 import threading
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from metatrack.confined import ConfinedProcess, limit, receive, restrict, seconds_used, send
 from metatrack.evaluation.score.records import Trajectory, trajectories
-from metatrack.limits import address_space, limit, seconds_used
 
 MOST_UNPACKED = 64 << 20
 """Bytes that a file may unpack to: a hundred times the largest published one."""
@@ -65,7 +63,7 @@ def read_mat(data: bytes, source: str) -> list[Trajectory]:
 
     check_unpacked(data, source)
     with _LOCK:
-        reply = _reader().ask(data, source)
+        reply = _ask(data)
     if reply.error is not None:
         raise ValueError(f"{source}{reply.error}")
     return [Trajectory(np.frombuffer(run.boxes, np.float64).reshape(-1, 4).copy(), run.start, run.fps) for run in reply.runs]
@@ -95,82 +93,32 @@ def check_unpacked(data: bytes, source: str) -> None:
             place += size + -size % 8
 
 
-class _MatProcess:
-    """The process, as we see it."""
-
-    def __init__(self) -> None:
-        paths = [str(Path(__file__).resolve().parents[3]), *filter(None, sys.path)]
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        self.owner = os.getpid()
-        self.process = subprocess.Popen(  # noqa: S603 - this module
-            [sys.executable, "-c", "from metatrack.evaluation.score.mat import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(paths)},
-        )
-
-    def ask(self, data: bytes, source: str) -> _Reply:
-        """What a file holds, or why it cannot be read."""
-        late = threading.Timer(PATIENCE, self.process.kill)
-        late.daemon = True
-        late.start()
-        try:
-            _send(cast("IO[bytes]", self.process.stdin), data)
-            answer = _receive(cast("IO[bytes]", self.process.stdout))
-            reply = msgspec.json.decode(answer, type=_Reply)
-        except (OSError, EOFError, msgspec.DecodeError):  # msgspec's errors of kinds are among the last
-            self.end()
-            return _Reply(error=f" is damaged: whoever reads it {self._how_it_ended()}; get the file anew")
-        finally:
-            late.cancel()
-        return reply
-
-    def _how_it_ended(self) -> str:
-        code = self.process.returncode
-        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-    def end(self) -> None:
-        """Ends the process, if it has not ended yet."""
-        if self.owner != os.getpid():  # a fork of us has the pipe, and not the process
-            return
-        for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):
-                cast("IO[bytes]", pipe).close()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(1)
-        self.process.kill()
-        self.process.wait()
-
-
 _LOCK = threading.Lock()
-_readers: list[_MatProcess] = []
+_readers: list[ConfinedProcess] = []
 
 
-def _reader() -> _MatProcess:
+def _ask(data: bytes) -> _Reply:
+    """What a file holds, or why it cannot be read."""
+    process = _reader()
+    try:
+        process.say(None, data)
+        return process.wait_for(_Reply, PATIENCE)[0]
+    except (OSError, EOFError, ValueError):
+        process.end()
+        code = process.process.returncode
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return _Reply(error=f" is damaged: whoever reads it {how}; get the file anew")
+
+
+def _reader() -> ConfinedProcess:
     """The process, started anew where there is none, or where it is another's that we were forked from."""
-    if _readers and (_readers[0].owner != os.getpid() or _readers[0].process.poll() is not None):
+    if _readers and (not _readers[0].ours or _readers[0].process.poll() is not None):
         _readers.pop().end()
     if not _readers:
-        _readers.append(_MatProcess())
+        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        _readers.append(ConfinedProcess(["-c", "from metatrack.evaluation.score.mat import serve; serve()"], single))
         atexit.register(_readers[0].end)
     return _readers[0]
-
-
-def _send(pipe: IO[bytes], data: bytes) -> None:
-    pipe.write(struct.pack("<Q", len(data)))
-    pipe.write(data)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> bytes:
-    size = pipe.read(8)
-    if len(size) < 8:
-        raise EOFError
-    data = pipe.read(struct.unpack("<Q", size)[0])
-    if len(data) < struct.unpack("<Q", size)[0]:
-        raise EOFError
-    return data
 
 
 def serve() -> None:
@@ -179,13 +127,12 @@ def serve() -> None:
 
     lines, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a parser prints is no answer
-    limit("RLIMIT_CORE", 0)
-    limit("RLIMIT_AS", address_space() + MOST_MEMORY)
+    restrict(MOST_MEMORY)
     with suppress(EOFError):
         while True:
-            data = _receive(lines)
+            data = receive(lines, Any)[1]
             limit("RLIMIT_CPU", seconds_used() + MOST_SECONDS)
-            _send(out, msgspec.json.encode(_parsed(data, scipy.io.loadmat)))
+            send(out, _parsed(data, scipy.io.loadmat))
 
 
 def _parsed(data: bytes, load: Callable[..., Any]) -> _Reply:
