@@ -13,7 +13,6 @@ from metatrack.cli import main
 from metatrack.evaluation.run.folder import Unit
 from metatrack.geometry import Box
 from metatrack.video import BoxWriter, VideoWriter, read_boxes
-from metatrack.video.sink import read_targets
 from tests.conftest import Scene
 
 MODEL = "lite"
@@ -97,9 +96,9 @@ def test_several_targets_from_rows_and_from_a_file(folder, tmp_path) -> None:
         table.write(6, (21, 20, 30, 30), 0.9, target="hat")
     listing = write_list(folder, "source,x,y,w,h,boxes", f"a.mp4,{BOX},", "a.mp4,10,10,30,30,", "b.mp4,,,,,first.csv")
     assert batch(listing, tmp_path / "out", "--quiet") == 0
-    rows = read_targets(tmp_path / "out/boxes/a.csv")
+    rows = read_boxes(tmp_path / "out/boxes/a.csv")
     assert [(row.frame, row.target) for row in rows] == [(i, target) for i in range(12) for target in (1, 2)]
-    rows = read_targets(tmp_path / "out/boxes/b.csv")
+    rows = read_boxes(tmp_path / "out/boxes/b.csv")
     there = [(3, "cup"), (4, "cup"), *((i, target) for i in range(5, 12) for target in ("cup", "hat"))]
     assert [(row.frame, row.target) for row in rows] == there
 

@@ -20,7 +20,6 @@ from metatrack.cli import COMMANDS
 from metatrack.geometry import iou
 from metatrack.video import SourceError, open_source, read_boxes
 from metatrack.video.overlay import color_of
-from metatrack.video.sink import read_targets
 from tests.conftest import REPOSITORY
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
@@ -130,7 +129,7 @@ def test_several_targets_have_ids_and_colours(tmp_path: Path) -> None:
         "0,1,185.000,120.000,69.000,87.000,1.0000,0",
         "0,2,395.000,137.000,177.000,75.000,1.0000,0",
     ]
-    rows = read_targets(table)
+    rows = read_boxes(table)
     assert [(row.frame, row.target) for row in rows] == [(frame, target) for frame in range(6) for target in (1, 2)]
     assert "tracked  2 targets in 6 frames of demo.mp4 (640x360)" in done.stderr
     assert "lost     never" in done.stderr
@@ -160,7 +159,7 @@ def test_several_targets_on_standard_output_from_a_later_frame() -> None:
 def test_the_lost_one_of_several_targets_is_named(tmp_path: Path) -> None:
     table = tmp_path / "boxes.csv"
     done = run("track", DEMO, "--box", ROCKS, "--box", HAND, "--start", "20", "--end", "38", "--boxes", table, "--model", MODEL)
-    lost = [(row.target, row.frame) for row in read_targets(table) if row.lost]
+    lost = [(row.target, row.frame) for row in read_boxes(table) if row.lost]
     assert lost and {target for target, _ in lost} == {2}
     assert f"lost     target 2 in {len(lost)} of 18 frames: {lost[0][1]}" in done.stderr
 
@@ -233,7 +232,7 @@ def test_interrupted_run_keeps_every_finished_frame(
     assert process.returncode == code, said
     text = table.read_text()
     assert text.endswith("\n")
-    rows = read_boxes(table) if len(boxes) == 1 else read_targets(table)
+    rows = read_boxes(table)
     count = len(rows) // len(boxes)
     assert len(rows) >= 10
     assert [row.frame for row in rows] == [frame for frame in range(count) for _ in boxes]

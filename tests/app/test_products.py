@@ -16,7 +16,6 @@ from metatrack.geometry import Box
 from metatrack.tracking.tracker import Result
 from metatrack.video import open_source, read_boxes
 from metatrack.video.effects import CELLS, hide
-from metatrack.video.sink import read_targets
 from tests.app.test_cli import DEMO, MODEL, run
 
 FACE = "185,120,69,87"
@@ -95,7 +94,7 @@ def test_names_stay_in_the_table(tmp_path: Path) -> None:
         ).returncode
         == 0
     )
-    assert [(row.frame, row.target) for row in read_targets(tmp_path / "b.csv")] == [(n, "rabbit") for n in (2, 3, 4)]
+    assert [(row.frame, row.target) for row in read_boxes(tmp_path / "b.csv")] == [(n, "rabbit") for n in (2, 3, 4)]
 
 
 def frames(count: int, size: tuple[int, int] = (96, 128)) -> list[np.ndarray]:

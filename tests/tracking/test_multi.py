@@ -16,7 +16,7 @@ from metatrack import Box, BoxWriter, Model, MultiTracker, Tracker, load_model, 
 from metatrack.runtime.bundle import open_bundle
 from metatrack.video import read_boxes
 from metatrack.video.overlay import color_of, draw_targets
-from metatrack.video.sink import TargetRow, read_targets
+from metatrack.video.sink import BoxRow
 
 DEMO = Path(metatrack.__file__).parent / "assets" / "demo.mp4"
 HEAD, HAND, ROCKS = Box(185, 120, 69, 87), Box(80, 125, 50, 50), Box(395, 137, 177, 75)
@@ -220,15 +220,13 @@ def test_a_table_with_ids(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == (
         "frame,id,x,y,w,h,score,lost\n0,1,1.000,2.000,3.000,4.000,1.0000,0\n0,Möwe 2,5.000,6.000,7.000,8.000,0.2500,1\n"
     )
-    assert read_targets(path) == [
-        TargetRow(0, 1, Box(1, 2, 3, 4), 1.0, False),
-        TargetRow(0, "Möwe 2", Box(5, 6, 7, 8), 0.25, True),
+    assert read_boxes(path) == [
+        BoxRow(0, Box(1, 2, 3, 4), 1.0, False, 1),
+        BoxRow(0, Box(5, 6, 7, 8), 0.25, True, "Möwe 2"),
     ]
-    with pytest.raises(ValueError, match=r"read_targets\(\)"):
-        read_boxes(path)
     path.write_text("frame,id,x,y,w,h,score,lost\n0,1,2,3,4,0.5,0\n")  # a line without its id
     with pytest.raises(ValueError, match="line 2.*is not frame,id,x"):
-        read_targets(path)
+        read_boxes(path)
 
 
 def test_a_table_without_ids_takes_none(tmp_path: Path) -> None:

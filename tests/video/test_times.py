@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from metatrack.video import BoxWriter, VideoWriter, open_source, read_boxes
-from metatrack.video.sink import read_targets
 
 GRAY = np.full((48, 64, 3), 90, np.uint8)
 UNEVEN = [i / 25 for i in range(20)] + [20 / 25 + 0.2 * i for i in range(6)]
@@ -87,4 +86,4 @@ def test_a_table_with_times(tmp_path: Path) -> None:
     assert [row.frame for row in read_boxes(tmp_path / "a.csv")] == [0, 1]
     with BoxWriter(tmp_path / "b.csv", ids=True, times=True) as table:
         table.write(0, (1, 2, 3, 4), 0.5, target="a", time=0.04)
-    assert [row.target for row in read_targets(tmp_path / "b.csv")] == ["a"]
+    assert [row.target for row in read_boxes(tmp_path / "b.csv")] == ["a"]

@@ -33,7 +33,6 @@ from metatrack.runtime.graph_file import check_graph
 from metatrack.runtime.load import load_model
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.video import open_source, read_boxes
-from metatrack.video.sink import read_targets
 from metatrack.video.source import local_path, scheme_of
 from tools.fuzz.exchanged import EXCHANGED
 from tools.fuzz.good import ROWS, archives, pictures, results, videos, weights
@@ -250,10 +249,8 @@ TARGETS = {
         these(
             "frame,x,y,w,h,score,lost\n0,1.5,2,3,4,0.5,0\n1,1,2,3,4,0.5,1\n",
             "frame,x,y,w,h,score,lost,time\n0,1.5,2,3,4,0.5,0,0.04\n1,1,2,3,4,0.5,1,\n",
+            "frame,id,x,y,w,h,score,lost\n0,1,1.5,2,3,4,0.5,0\n0,dog,1,2,3,4,0.5,1\n",
         ),
-    ),
-    "targets-table": Target(
-        in_file("boxes.csv", read_targets), these("frame,id,x,y,w,h,score,lost\n0,1,1.5,2,3,4,0.5,0\n0,dog,1,2,3,4,0.5,1\n")
     ),
     **{
         f"image-{kind}": Target(in_file(f"i.{kind}", read_image), pictures(kind, modes))

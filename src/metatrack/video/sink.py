@@ -183,17 +183,8 @@ class BoxRow(NamedTuple):
     score: float
     """Confidence in [0, 1]."""
     lost: bool
-
-
-class TargetRow(NamedTuple):
-    """One line of a table of several targets; :class:`BoxRow` says more."""
-
-    frame: int
-    target: int | str
-    """The target's id."""
-    box: Box
-    score: float
-    lost: bool
+    target: int | str | None = None
+    """The target's id, in a table of several."""
 
 
 class BoxWriter(AbstractContextManager["BoxWriter"]):
@@ -320,39 +311,28 @@ class BoxWriter(AbstractContextManager["BoxWriter"]):
 
 
 def read_boxes(path: str | Path) -> list[BoxRow]:
-    """Reads what :class:`BoxWriter` wrote without ids. A last line without its end, as a killed run may leave it, is passed over.
+    """Reads what :class:`BoxWriter` wrote; an id made of digits is a number.
+
+    A last line without its end, as a killed run may leave it, is passed over.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the header or a line is not as it should be; the message names the file and the line.
     """
-    return [BoxRow(frame, box, score, lost) for frame, _, box, score, lost in _read(path, HEADER)]
-
-
-def read_targets(path: str | Path) -> list[TargetRow]:
-    """Reads what :class:`BoxWriter` wrote with ids, as :func:`read_boxes` does. An id made of digits is a number.
-
-    Raises:
-        OSError, ValueError: see :func:`read_boxes`.
-    """
-    rows = _read(path, HEADER_WITH_IDS)
-    return [TargetRow(frame, int(i) if i.isdecimal() else i, box, score, lost) for frame, (i,), box, score, lost in rows]
-
-
-def _read(path: str | Path, header: tuple[str, ...]) -> list[tuple[int, list[str], Box, float, bool]]:
-    """Of each line: the frame, what stands between it and the box (an id or nothing), the box, the score, whether it was lost."""
     lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]  # behind the last line's end: nothing, or half a line
-    times = bool(lines) and lines[0] == ",".join((*header, TIME))
-    if not times and (not lines or lines[0] != ",".join(header)):
-        other = "; read a table of several targets with read_targets()" if lines and lines[0] == ",".join(HEADER_WITH_IDS) else ""
-        raise ValueError(f"{path} does not begin with the line {','.join(header)}; is it a table of boxes?{other}")
+    columns = tuple(lines[0].split(",")) if lines else ()
+    ids, times = "id" in columns, TIME in columns
+    if columns != (*(HEADER_WITH_IDS if ids else HEADER), *([TIME] if times else [])):
+        raise ValueError(f"{path} does not begin with the line {','.join(HEADER)}; is it a table of boxes?")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         try:
-            frame, *ids, x, y, w, h, score, lost = line.split(",")[: -1 if times else None]
-            if len(ids) != len(header) - len(HEADER):
+            frame, *names, x, y, w, h, score, lost = line.split(",")[: -1 if times else None]
+            if len(names) != ids:
                 raise ValueError("another number of fields")
-            rows.append((int(frame), ids, Box(float(x), float(y), float(w), float(h)), float(score), bool(int(lost))))
+            target = next((int(name) if name.isdecimal() else name for name in names), None)
+            box = Box(float(x), float(y), float(w), float(h))
+            rows.append(BoxRow(int(frame), box, float(score), bool(int(lost)), target))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(header)}") from error
+            raise ValueError(f"{path}, line {number}: {line!r} is not {','.join(columns)}") from error
     return rows
