@@ -57,15 +57,8 @@ def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = F
     Frames in which the target is fully occluded or out of view are absent and have the box NaN, whatever the file says there.
     Frames after the last row of the ground truth are left out, as in the toolkit (monkey-17).
 
-    Args:
-        root: folder that holds the classes, or the sequences themselves.
-        subset: the list that must be there in full; None reads what is found of all lists.
-        allow_partial: with a subset named, read those of its sequences that are found.
-        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist, or sequences, frames or files are missing; the message lists them.
-        ValueError: there is no such subset, or a file cannot be parsed or has a wrong number of entries.
+    Arguments and errors are those of :func:`metatrack.data.datasets.read_dataset`. ``root`` holds the classes, or the
+    sequences themselves; without a subset, what is found of all lists is read.
     """
     check_subset(subset, SUBSETS, "LaSOT")
     root = root_folder(root, "the classes airplane, basketball, ...", SOURCE)

@@ -67,12 +67,12 @@ def _unpack(package: str, out: Path) -> None:
     """Fetches one package; its files are moved below ``out`` one by one, the documentation last."""
     with tempfile.TemporaryDirectory(prefix=f".{package}.", dir=out) as name:
         work = Path(name)
-        _run([_program("apt-get"), "download", package], work, package)
+        _run("apt-get", "download", package, folder=work, package=package)
         archives = list(work.glob("*.deb"))
         if len(archives) != 1:
             raise RuntimeError(f"apt-get download {package} left {len(archives)} packages where one was expected; {REMEDY}")
         tree = work / "tree"
-        _run([_program("dpkg"), "-x", str(archives[0]), str(tree)], work, package)
+        _run("dpkg", "-x", str(archives[0]), str(tree), folder=work, package=package)
         documents = Path("usr/share/doc")
         files = [path.relative_to(tree) for path in tree.rglob("*") if path.is_symlink() or not path.is_dir()]
         for path in (path for path in files if not path.is_relative_to(documents)):
@@ -82,18 +82,13 @@ def _unpack(package: str, out: Path) -> None:
         take_place(tree / documents / package, out / documents / package)
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+def _run(name: str, *arguments: str, folder: Path, package: str) -> None:
+    program = shutil.which(name)
+    if program is None:
         raise RuntimeError(f"{name} is not on this machine (it belongs to Debian and its descendants); {REMEDY}")
-    return found
-
-
-def _run(command: list[str], folder: Path, package: str) -> None:
+    command = [program, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - fixed programs and names
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()[-3:]
         said = " / ".join(lines) or f"exit {done.returncode}"
-        raise RuntimeError(
-            f"{Path(command[0]).name} failed for {package}: {said}. Try `apt-get update` first; otherwise {REMEDY}"
-        )
+        raise RuntimeError(f"{name} failed for {package}: {said}. Try `apt-get update` first; otherwise {REMEDY}")

@@ -40,14 +40,8 @@ def nfs_frames() -> dict[str, int]:
 def read_nfs(root: Path, subset: Subset | None = None, allow_partial: bool = False) -> list[Sequence]:
     """Reads a local copy, in the benchmark's order.
 
-    Args:
-        root: folder that holds one folder per sequence.
-        subset: frames per second, of which all 100 sequences must be there; None reads what is found at 30.
-        allow_partial: with a subset named, read those sequences that are found.
-
-    Raises:
-        FileNotFoundError: ``root``, sequences or frames are missing; the message lists them.
-        ValueError: there is no such subset, a file cannot be parsed, or boxes and frames differ in number.
+    Arguments and errors are those of :func:`metatrack.data.datasets.read_dataset`. ``root`` holds a folder for each
+    sequence; a subset is the frames per second, and without one, what is found at 30 is read.
     """
     check_subset(subset, SUBSETS, "NfS")
     root = root_folder(root, "Gymnastics, MachLoop_jet, ...", SOURCE)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metatrack.arrays import Float64
-from metatrack.data.folders import frames_in, table
+from metatrack.data.folders import frames_in, root_folder, table
 from metatrack.data.rows import parse_rows, read_text
 from metatrack.data.sequence import Sequence
 
@@ -101,24 +101,14 @@ def attribute_names() -> dict[str, str]:
 def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy of OTB, sorted by name.
 
-    Args:
-        root: folder that holds one folder per sequence.
-        subset: the list that must be there in full; None reads the targets of OTB-100 that are found.
-        allow_partial: with a subset named, read those of its targets that are found.
-        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
-            The files of the ground truth may then also lie in the root itself, each named after its target.
+    Arguments and errors are those of :func:`metatrack.data.datasets.read_dataset`. ``root`` holds a folder for each
+    sequence; without images, the files of the ground truth may lie in the root itself, each named after its target. Without a
+    subset, the targets of OTB-100 that are found are read.
 
     A row of the ground truth without area (the last of Board and of Twinnings) becomes NaN. Damage in a target that is there
     is an error in every case: a short sequence must never pass for a whole one.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist, none of the targets is in it, targets of the named subset are missing, or
-            frames of a target are missing; the message lists all of them.
-        ValueError: a ground truth file cannot be read or has another number of rows than the benchmark states.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; give the folder that holds Basketball, Biker, ...{_remedy()}")
+    root = root_folder(root, "Basketball, Biker, ...", _remedy())
     folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     targets = otb_targets(subset or "OTB100")
     texts = {} if images else _texts(root)
@@ -131,7 +121,7 @@ def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = Fal
         hint = "; a partial copy is read if you allow it (--allow-partial, allow_partial=True)" if found else ""
         raise FileNotFoundError(
             f"{root} lacks {len(targets) - len(found)} of the {len(targets)} targets of {subset or 'OTB100'}: "
-            f"{'; '.join(lacks)}{hint}{_remedy()}"
+            f"{'; '.join(lacks)}{hint}. {_remedy()}"
         )
     return [_read(target, truth, images) for target, truth in found]
 
@@ -175,9 +165,9 @@ def _read(target: OtbTarget, truth: Path, images: bool) -> Sequence:
     if len(rows) != target.rows:
         raise ValueError(
             f"{truth} holds {len(rows)} boxes, the benchmark states {target.rows} (frames {target.start} to {target.end})"
-            f"; the file is damaged or of another edition{_remedy()}"
+            f"; the file is damaged or of another edition. {_remedy()}"
         )
-    frames = frames_in(truth.parent / "img", target.frames, target.name, _remedy().removeprefix(". "), images)
+    frames = frames_in(truth.parent / "img", target.frames, target.name, _remedy(), images)
     return Sequence(
         name=target.name,
         frame_paths=tuple(frames.values()),
@@ -188,4 +178,4 @@ def _read(target: OtbTarget, truth: Path, images: bool) -> Sequence:
 
 
 def _remedy() -> str:
-    return f". OTB's sequences: {table('otb')['get_it_from']}"
+    return f"OTB's sequences: {table('otb')['get_it_from']}"

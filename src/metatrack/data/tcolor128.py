@@ -34,15 +34,7 @@ def tcolor128_names() -> tuple[str, ...]:
 def read_tcolor128(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy, sorted by name.
 
-    Args:
-        root: folder that holds one folder per target.
-        subset: "TColor128" if all targets must be there; None reads what is found.
-        allow_partial: with the subset named, read those of its targets that are found.
-        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
-
-    Raises:
-        FileNotFoundError: ``root``, targets, files or frames are missing; the message lists them.
-        ValueError: there is no such subset, or a file cannot be parsed or contradicts another.
+    Arguments and errors are those of :func:`metatrack.data.datasets.read_dataset`. ``root`` holds a folder for each target.
     """
     check_subset(subset, SUBSETS, "TColor-128")
     root = root_folder(root, "Airport_ce, Baby_ce, ...", SOURCE)

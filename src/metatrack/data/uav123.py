@@ -57,15 +57,8 @@ def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]
 def read_uav123(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy, in the benchmark's order.
 
-    Args:
-        root: folder that holds ``data_seq`` and ``anno``.
-        subset: the list that must be there in full; None reads the targets of UAV123 that are found.
-        allow_partial: with a subset named, read those of its targets that are found.
-        images: False reads boxes without frames, see :func:`metatrack.data.datasets.read_dataset`.
-
-    Raises:
-        FileNotFoundError: ``root``, targets or frames are missing; the message lists them.
-        ValueError: there is no such subset, or a file cannot be parsed or has another number of rows than the benchmark states.
+    Arguments and errors are those of :func:`metatrack.data.datasets.read_dataset`. ``root`` holds ``data_seq`` and
+    ``anno``; without a subset, the targets of UAV123 that are found are read.
     """
     check_subset(subset, SUBSETS, "UAV123")
     root = root_folder(root, "data_seq and anno", SOURCE)
