@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from metatrack.app.problem import needs_extra, user_input
 from metatrack.runtime.processor import usable_cores
 
 if TYPE_CHECKING:
+    from metatrack.data.clips import Maker
     from metatrack.data.render.pack import ModelRow
 
 
@@ -30,8 +31,28 @@ class MaterialOptions:
     """Also fetch 3D models."""
 
 
-@dataclass(frozen=True)
-class SynthOptions:
+@dataclass(frozen=True, kw_only=True)
+class ClipsOptions:
+    """What is said of clips however they are made."""
+
+    backgrounds: tuple[Path, ...]
+    """Folders of photographs."""
+    out: Path
+    """Folder of the data set; the clips come into its split."""
+    clips: int = 1000
+    """Number of clips."""
+    length: int
+    """Frames of a clip."""
+    seed: int = 1
+    """Seed of everything random."""
+    subset: Literal["train", "val", "all"] = "train"
+    """Part of the material to use: train and val share none."""
+    split: str | None = None
+    """Name of the split's folder; by default the subset's, and train for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthOptions(ClipsOptions):
     """Composes clips of objects that move over photographs, in GOT-10k layout with exact boxes.
 
     The same options give the same bytes. Clips that exist are skipped: an interrupted call is resumed by repeating it.
@@ -39,20 +60,8 @@ class SynthOptions:
 
     objects: tuple[Path, ...]
     """Folders of images with transparency."""
-    backgrounds: tuple[Path, ...]
-    """Folders of photographs."""
-    out: Path
-    """Folder of the data set; the clips come into its split."""
-    clips: int = 1000
-    """Number of clips."""
     length: int = 10
     """Frames of a clip."""
-    seed: int = 1
-    """Seed of everything random."""
-    subset: Literal["train", "val", "all"] = "train"
-    """Part of the pictures to use: train and val share none."""
-    split: str | None = None
-    """Name of the split's folder; by default the subset's, and train for all."""
     processes: int = 0
     """Processes to work with; 0 is one for each core that this process may use."""
 
@@ -77,8 +86,8 @@ class PackOptions:
     """Keep articulated figures alone."""
 
 
-@dataclass(frozen=True)
-class RenderOptions:
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(ClipsOptions):
     """Renders clips of 3D models that turn, act and move before photographs, in GOT-10k layout with exact boxes and labels.
 
     The same options give the same bytes with the same OpenGL. Clips that exist are skipped: an interrupted call is resumed by
@@ -87,23 +96,11 @@ class RenderOptions:
 
     models: tuple[Path, ...]
     """Folders of packed models (metatrack data models)."""
-    backgrounds: tuple[Path, ...]
-    """Folders of photographs."""
-    out: Path
-    """Folder of the data set; the clips come into its split."""
-    clips: int = 1000
-    """Number of clips."""
     length: int = 18
     """Frames of a clip."""
-    seed: int = 1
-    """Seed of everything random."""
-    subset: Literal["train", "val", "all"] = "train"
-    """Part of the models and photographs to use: train and val share none."""
     filmed: bool = False
     """Longer videos for validation (640x400): the camera does not follow, the target leaves the frame and comes back among its
     doubles. Without it, crops in which the target is in the middle, for training."""
-    split: str | None = None
-    """Name of the split's folder; by default the subset's, and train for all."""
     masks: bool = False
     """Also write the numbers of the objects in each frame (1 is the target), as masks/00000001.png beside the frames."""
     jobs: int | None = None
@@ -135,15 +132,22 @@ def synth(options: SynthOptions) -> int:
         Problem: a folder or a number cannot be used.
     """
     with needs_extra("opencv", "metatrack data synth"):
-        from metatrack.data.synth import Composer, write_clips
+        from metatrack.data.synth import Composer
 
-    split = options.split or ("train" if options.subset == "all" else options.subset)
     with user_input():
         composer = Composer(options.objects, options.backgrounds, subset=options.subset)
-        processes = options.processes or usable_cores()
-        folder = write_clips(composer, options.out, options.clips, options.length, options.seed, split=split, processes=processes)
-    print(f"{options.clips} clips of {options.length} frames in {folder}")
+        print(_write(composer, options, options.processes or usable_cores()))
     return 0
+
+
+def _write(maker: Maker, options: ClipsOptions, processes: int, **how: Any) -> str:
+    """Makes and writes the clips; returns what was done."""
+    from metatrack.data.synth import write_clips
+
+    split = options.split or ("train" if options.subset == "all" else options.subset)
+    asked = options.clips, options.length, options.seed
+    folder = write_clips(maker, options.out, *asked, split=split, processes=processes, **how)
+    return f"{options.clips} clips of {options.length} frames in {folder}"
 
 
 def models(options: PackOptions) -> int:
@@ -178,25 +182,15 @@ def render(options: RenderOptions) -> int:
         Problem: a folder or a number cannot be used, a package is missing, or there is no OpenGL.
     """
     with needs_extra("opencv", "metatrack data render"):
-        from metatrack.data.synth import write_clips
+        import metatrack.data.synth  # noqa: F401 - as above
     with needs_extra("render", "metatrack data render"):
         from metatrack.data.render import FILMED, NoOpenGLError, RenderConfig, Renderer
 
-    split = options.split or ("train" if options.subset == "all" else options.subset)
+    config, name = (FILMED, "filmed") if options.filmed else (RenderConfig(), "render")
+    jobs = usable_cores() if options.jobs is None else options.jobs
     with user_input(NoOpenGLError):
-        config = FILMED if options.filmed else RenderConfig()
         renderer = Renderer(options.models, options.backgrounds, subset=options.subset, config=config)
-        folder = write_clips(
-            renderer,
-            options.out,
-            options.clips,
-            options.length,
-            options.seed,
-            split=split,
-            name_prefix="filmed" if options.filmed else "render",
-            processes=usable_cores() if options.jobs is None else options.jobs,
-            masks=options.masks,
-        )
-    print(f"{options.clips} clips of {options.length} frames in {folder}, of {len(renderer.stock.rows)} models:")
+        done = _write(renderer, options, jobs, name_prefix=name, masks=options.masks)
+    print(f"{done}, of {len(renderer.stock.rows)} models:")
     _tell_licences(renderer.stock.rows)
     return 0
