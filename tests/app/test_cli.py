@@ -348,30 +348,29 @@ def test_public_names() -> None:
 )
 def test_export_refuses_a_wrong_card(tmp_path: Path, facts: object, message: str) -> None:
     pytest.importorskip("torch")
-    from metatrack.app.export import read_card_info
+    from metatrack.app.export import ExportOptions, run
     from metatrack.app.problem import Problem
 
     path = tmp_path / "card.json"
     path.write_text(json.dumps(facts))
     with pytest.raises(Problem, match=re.escape(message)):
-        read_card_info(path)
+        run(ExportOptions(tmp_path / "best.pt", path, tmp_path / "out"))
 
 
 def test_export_replaces_nothing_but_a_bundle(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from metatrack.app.export import check_folder
-    from metatrack.app.problem import Problem
+    from metatrack.bundling.replacing import check_replaceable
 
     (tmp_path / "videos").mkdir()
-    check_folder(tmp_path / "videos")
-    check_folder(tmp_path / "new")
+    check_replaceable(tmp_path / "videos")
+    check_replaceable(tmp_path / "new")
     (tmp_path / "videos" / "clip.mp4").touch()
     for taken in (tmp_path / "videos", tmp_path / "videos" / "clip.mp4"):
-        with pytest.raises(Problem, match="no model bundle"):
-            check_folder(taken)
+        with pytest.raises(ValueError, match="no model bundle"):
+            check_replaceable(taken)
     (tmp_path / "videos" / "card.json").write_text('{"name": "mine"}')  # what a person wrote, beside his video
-    with pytest.raises(Problem, match=r"no model bundle: it holds clip\.mp4"):
-        check_folder(tmp_path / "videos")
+    with pytest.raises(ValueError, match=r"no model bundle: it holds clip\.mp4"):
+        check_replaceable(tmp_path / "videos")
 
 
 def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

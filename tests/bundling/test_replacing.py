@@ -17,7 +17,7 @@ from metatrack.runtime.bundle import open_bundle
 
 pytest.importorskip("onnx", reason="export needs the train extra")
 
-from metatrack.bundling.replacing import BusyError, check_replaceable, replacing_bundle  # noqa: E402
+from metatrack.bundling.replacing import check_replaceable, replacing_bundle  # noqa: E402
 
 MODELS = Path(metatrack.__file__).parent / "models"
 
@@ -159,7 +159,7 @@ def test_two_exports_do_not_mix(tmp_path: Path) -> None:
     out = tmp_path / "mine"
     with replacing_bundle(out) as made:
         fill(made)
-        with pytest.raises(BusyError, match="another export is writing there"), replacing_bundle(out):
+        with pytest.raises(BlockingIOError, match="is being written by another run"), replacing_bundle(out):
             pytest.fail("both have begun")
     assert name_of(out) == "lite-no-meta"
     with claim(tmp_path / ".mine.lock") as ours:

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
-from metatrack.training.loading import BoxBatch, ClipBatch, PairBatch, SampleSet, load_batches, to_network  # noqa: E402
+from metatrack.training.loading import SampleSet, load_batches, to_network  # noqa: E402
 from metatrack.training.mix import load_mix  # noqa: E402
-from metatrack.training.sampling import PairSampler  # noqa: E402
+from metatrack.training.sampling import BoxPair, Pair, PairSampler  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +19,10 @@ def sampler(data):
     return PairSampler(load_mix(data / "train.json"), 3)
 
 
-@pytest.mark.parametrize(("boxes", "kind"), [(False, PairBatch), (True, BoxBatch)])
+@pytest.mark.parametrize(("boxes", "kind"), [(False, Pair), (True, BoxPair)])
 def test_samples_keep_their_names_and_their_order(sampler, boxes, kind):
     draw = sampler.box_pair if boxes else sampler.pair
-    batches = list(load_batches(SampleSet(kind, draw, 5, 8), 2, workers=0))
+    batches = list(load_batches(SampleSet(draw, 5, 8), 2, workers=0))
     assert [type(batch) for batch in batches] == [kind, kind]
     assert [len(batch.search) for batch in batches] == [2, 1]
     sample = draw(6)
@@ -32,7 +32,7 @@ def test_samples_keep_their_names_and_their_order(sampler, boxes, kind):
 
 
 def test_worker_processes_make_the_same_batches(sampler):
-    clips = SampleSet(ClipBatch, partial(sampler.clip, contexts=2, boxes=True), 0, 3)
+    clips = SampleSet(partial(sampler.clip, contexts=2, boxes=True), 0, 3)
     own, theirs = (list(load_batches(clips, 2, workers)) for workers in (0, 1))
     assert len(own) == len(theirs) == 2
     for a, b in zip(own, theirs):

@@ -11,10 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch needs the train extra")
 
-from metatrack.training.loading import PairBatch, Share  # noqa: E402
+from metatrack.training.loading import Share  # noqa: E402
 from metatrack.training.matching import train_matching  # noqa: E402
 from metatrack.training.processes import ProcessGroup, split  # noqa: E402
 from metatrack.training.run import check_parts  # noqa: E402
+from metatrack.training.sampling import Pair  # noqa: E402
 from tests.conftest import REPOSITORY, torch_threads  # noqa: E402
 from tests.training.test_run import matching_config, read  # noqa: E402
 
@@ -55,7 +56,7 @@ def test_batches_that_cannot_be_shared(batch, parts, size) -> None:
 
 
 def test_parts_and_shares_are_the_whole() -> None:
-    batch = PairBatch(*(torch.arange(4 * n).reshape(4, n) for n in (1, 2, 3, 4)))
+    batch = Pair(*(torch.arange(4 * n).reshape(4, n) for n in (1, 2, 3, 4)))
     parts = split(batch, 2)
     assert all(torch.equal(torch.cat([a, b]), whole) for a, b, whole in zip(*parts, batch, strict=True))
     assert split([1, 2, 3, 4], 2) == [[1, 2], [3, 4]] and split(batch, 1) == [batch]

@@ -177,6 +177,6 @@ def test_meta_resumes_bit_for_bit(data, runs, tmp_path):
 def test_two_trainings_do_not_write_into_one_folder(data, tmp_path):
     with claim(tmp_path / ".lock") as ours:
         assert ours
-        with pytest.raises(ValueError, match="another training is writing there"):
+        with pytest.raises(BlockingIOError, match="is being written by another run"):
             Run(matching_config(data, tmp_path))
     Run(matching_config(data, tmp_path))  # as soon as it has ended

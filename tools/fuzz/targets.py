@@ -64,9 +64,10 @@ def graph(folder: Path, data: bytes) -> object:
 
 def facts_of_card(path: Path) -> object:
     """Reads facts for a card (needs torch)."""
-    from metatrack.app.export import read_card_info
+    from metatrack.bundling.export import CardInfo
+    from metatrack.typed import read_json
 
-    return read_card_info(path)
+    return read_json(path, CardInfo)
 
 
 def mix(path: Path) -> object:

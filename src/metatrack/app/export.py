@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 import torch
 
 from metatrack.app.problem import Problem, user_input
+from metatrack.arrays import Array
 from metatrack.bundling.calibration import calibrate
 from metatrack.bundling.disappearance import disappear
 from metatrack.bundling.export import CardInfo, export_bundle
-from metatrack.bundling.quantise import calibration_pairs
-from metatrack.bundling.replacing import BusyError, check_replaceable
+from metatrack.bundling.quantise import PAIRS
+from metatrack.bundling.replacing import check_replaceable
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.model import Model
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import choose_precision
-from metatrack.training.sampling import PairSampler
+from metatrack.training.sampling import BoxPair, PairSampler
 from metatrack.training.validation import ViewedClip, model_of, simulate
 from metatrack.training.weights import bundle_at, load_matching, load_meta
 from metatrack.typed import read_json
@@ -51,10 +51,9 @@ class ExportOptions:
 
 def run(options: ExportOptions) -> int:
     """Exports; returns the exit code."""
-    info = read_card_info(options.card)
-    check_folder(options.out)
-    # What torch raises for a file that is none of its own, or of another network.
-    with user_input(RuntimeError, KeyError, pickle.UnpicklingError, EOFError):
+    with user_input():
+        info = read_json(options.card, CardInfo)
+        check_replaceable(options.out)
         network = load_matching(options.matching)
         learner = None if options.meta is None else load_meta(options.meta, network)
         if options.val_mix is not None:
@@ -62,12 +61,14 @@ def run(options: ExportOptions) -> int:
             model = model_of(network, learner, choose_precision("auto"))
             model = replace(model, card={**model.card, "tracking": info.tracking})
             info = replace(info, calibration=calibration(model, clips, adapt=learner is not None))
+        pairs: list[BoxPair[Array]] = []
+        if options.int8_mix is not None:
+            sampler = PairSampler(load_mix(options.int8_mix), seed=5)
+            pairs = [sampler.box_pair(index) for index in range(PAIRS)]
     info = replace(info, training={**training_facts(options.matching, options.meta), **info.training})
-    with user_input():
-        pairs = [] if options.int8_mix is None else calibration_pairs(PairSampler(load_mix(options.int8_mix), seed=5))
     try:
         folder = export_bundle(network, learner, info, options.out, pairs)
-    except BusyError as error:
+    except BlockingIOError as error:
         raise Problem(str(error)) from error
     bundle = open_bundle(folder)
     size = sum(facts["bytes"] for facts in bundle.card["files"].values())
@@ -81,16 +82,6 @@ def calibration(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, 
     worth = disappear(replace(model, card={**model.card, "calibration": fitted}), clips, adapt)
     print("where the target goes and comes back:", ", ".join(f"{name} {value}" for name, value in worth.items()))
     return {**fitted, "disappearance": worth}
-
-
-def check_folder(out: Path) -> None:
-    """Refuses a place whose content is no bundle, since export replaces it, before the work begins.
-
-    Raises:
-        Problem: it is a file, or a folder that holds something else.
-    """
-    with user_input():
-        check_replaceable(out)
 
 
 def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
@@ -115,13 +106,3 @@ def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
 def public_settings(config: dict[str, Any]) -> dict[str, Any]:
     """A run's settings without the paths of the machine that trained; a mix is known by its name."""
     return {k: Path(v).name if k in ("mix", "val_mix") else v for k, v in config.items() if k not in MACHINE}
-
-
-def read_card_info(path: Path) -> CardInfo:
-    """Reads the facts for a card.
-
-    Raises:
-        Problem: the file is missing or no JSON object, has an unknown key, lacks one, or holds a value of another kind.
-    """
-    with user_input():
-        return read_json(path, CardInfo)

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 import torch
 
-from metatrack.arrays import Float32
+from metatrack.arrays import Array, Float32
 from metatrack.bundling.graphs import GraphSpec, graph_specs
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
 from metatrack.bundling.replacing import replacing_bundle
@@ -51,7 +51,7 @@ def export_bundle(
     learner: Learner | None,
     info: CardInfo,
     out: Path,
-    examples: Sequence[BoxPair] = (),
+    examples: Sequence[BoxPair[Array]] = (),
 ) -> Path:
     """Writes the bundle folder ``out``: all of it or, on an error, nothing.
 
@@ -63,7 +63,8 @@ def export_bundle(
         examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made.
 
     Raises:
-        ValueError: ``out`` holds something else than a bundle, or another process is exporting there.
+        ValueError: ``out`` holds something else than a bundle.
+        BlockingIOError: another process is exporting there.
     """
     network.eval()
     with replacing_bundle(out) as made, tempfile.TemporaryDirectory() as folder:
@@ -105,7 +106,7 @@ def _card(network: MatchingNetwork, learner: Learner | None, info: CardInfo, gra
     }
 
 
-def _feed(network: BoxNetwork, pair: BoxPair) -> dict[str, Float32]:
+def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Float32]:
     """What the locate graph is given of one pair, before the first update."""
     images = [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in (pair.template, pair.search)]
     size = torch.from_numpy(pair.template_size)[None]

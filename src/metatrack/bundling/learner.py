@@ -27,7 +27,8 @@ def replace_learner(bundle: Bundle, learner: Learner, facts: dict[str, Any], out
         out: folder of the new bundle, which may be the old one's.
 
     Raises:
-        ValueError: ``out`` holds something else than a bundle, or another process is exporting there.
+        ValueError: ``out`` holds something else than a bundle.
+        BlockingIOError: another process is exporting there.
     """
     card = json.loads((bundle.folder / CARD).read_text(encoding="utf-8"))
     form = card["architecture"]

@@ -19,19 +19,14 @@ from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
 from metatrack.model.features import LiteTrunk, Trunk, TrunkName
 from metatrack.model.graphs import EmbedGraph
-from metatrack.training.sampling import BoxPair, PairSampler
+from metatrack.training.sampling import BoxPair
 
 Feed = Mapping[str, Array]
 FLOAT_CONVOLUTIONS = {"lite": 6, "paper": 0}
 """Convolutions at the start of a trunk that stay in float32. The first two depthwise layers of an EfficientNet take small
 differences of large values: with their inputs in 8 bits the features' cosine to the float ones is .97, without .997."""
 PAIRS = 48
-"""Pairs that the ranges of values are read off."""
-
-
-def calibration_pairs(sampler: PairSampler, count: int = PAIRS) -> list[BoxPair]:
-    """Pairs of a mix, as in training."""
-    return [sampler.box_pair(index) for index in range(count)]
+"""Pairs of a mix that the ranges of values are read off."""
 
 
 class FoldedEmbedGraph(nn.Module):
@@ -81,7 +76,7 @@ def embed_graph(trunk: Trunk) -> nn.Module:
     return FoldedEmbedGraph(trunk) if isinstance(trunk, LiteTrunk) else EmbedGraph(trunk)
 
 
-def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair], out: Path) -> None:
+def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair[Array]], out: Path) -> None:
     """Writes the 8-bit version of an embed graph.
 
     Args:

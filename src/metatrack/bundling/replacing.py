@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from metatrack.claims import claim
+from metatrack.claims import alone
 from metatrack.files import take_place
 from metatrack.runtime.bundle import ASIDE, CARD, GRAPHS, set_aside
 from metatrack.typed import read_json
@@ -19,10 +19,6 @@ PART = ".part"
 LOCK = ".lock"
 KNOWN = (CARD, *GRAPHS.values())
 """The files of a bundle."""
-
-
-class BusyError(ValueError):
-    """Another process is exporting into the folder."""
 
 
 def check_replaceable(out: Path) -> None:
@@ -61,15 +57,13 @@ def replacing_bundle(out: Path) -> Iterator[Path]:
     the two renames, the next call puts the old one back first, and :func:`metatrack.runtime.bundle.open_bundle` names it.
 
     Raises:
-        BusyError: another process is exporting there.
+        BlockingIOError: another process is exporting there.
         ValueError: ``out`` holds something else than a bundle.
         OSError: a folder cannot be made or renamed.
     """
     out = Path(os.path.realpath(out))  # a link stays, and what it leads to is replaced
     out.parent.mkdir(parents=True, exist_ok=True)
-    with claim(_beside(out, LOCK)) as ours:
-        if not ours:
-            raise BusyError(f"{out}: another export is writing there; wait until it ends, or name another folder")
+    with alone(_beside(out, LOCK), out):
         _clear(out)
         check_replaceable(out)
         made = _beside(out, f".{secrets.token_hex(8)}{PART}")

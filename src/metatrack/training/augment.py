@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageFilter
 
 from metatrack.arrays import Float64
+from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
@@ -26,6 +27,12 @@ class View(NamedTuple):
     cy: float
     w: float
     h: float
+
+    @classmethod
+    def of(cls, sequence: Sequence, index: int) -> View:
+        """Frame ``index`` of a trajectory, from 0, which is read now."""
+        x, y, w, h = sequence.boxes[index]
+        return cls(sequence.frame(index), x + w / 2, y + h / 2, w, h)
 
 
 @dataclass(frozen=True)

@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-
-from metatrack.arrays import Array
-
-
-class PairBatch(NamedTuple):
-    """A :class:`~metatrack.training.sampling.Pair`, or n of them, as tensors; images are uint8."""
-
-    template: Tensor  # (n, 127, 127, 3)
-    wrong: Tensor  # (n, 127, 127, 3)
-    search: Tensor  # (n, 255, 255, 3)
-    displacement: Tensor  # (n, 2)
-
-
-class BoxBatch(NamedTuple):
-    """A :class:`~metatrack.training.sampling.BoxPair`, or n of them, as tensors; images are uint8."""
-
-    template: Tensor  # (n, 127, 127, 3)
-    search: Tensor  # (n, 255, 255, 3)
-    displacement: Tensor  # (n, 2)
-    template_size: Tensor  # (n, 2)
-    size: Tensor  # (n, 2)
-
-
-class ClipBatch(NamedTuple):
-    """A :class:`~metatrack.training.sampling.Clip`, or n of them, as tensors; images are uint8."""
-
-    templates: Tensor  # (n, 3 or 1, 127, 127, 3)
-    searches: Tensor  # (n, contexts, 255, 255, 3)
-    displacements: Tensor  # (n, contexts, 2)
 
 
 class Share(NamedTuple):
@@ -62,22 +33,20 @@ class SampleSet(Dataset[Any]):
     """Samples ``first .. last`` of a sampler, as tensors that keep their names and share the arrays' memory.
 
     Args:
-        kind: what a sample becomes.
-        draw: gives the sample of a number, its arrays in the order of ``kind``; a sampler's method.
+        draw: gives the sample of a number, a named tuple of arrays; a sampler's method.
         first, last: numbers of the first sample and of the one behind the last.
         share: of one of several processes; None: everything.
     """
 
-    def __init__(
-        self, kind: Callable[..., Any], draw: Callable[[int], Iterable[Array]], first: int, last: int, share: Share | None = None
-    ) -> None:
-        self.kind, self.draw, self.first, self.last, self.share = kind, draw, first, last, share or Share(1)
+    def __init__(self, draw: Callable[[int], Any], first: int, last: int, share: Share | None = None) -> None:
+        self.draw, self.first, self.last, self.share = draw, first, last, share or Share(1)
 
     def __len__(self) -> int:
         return (self.last - self.first) // self.share.size
 
     def __getitem__(self, index: int) -> Any:
-        return self.kind(*map(torch.from_numpy, self.draw(self.first + self.share.number(index))))
+        sample = self.draw(self.first + self.share.number(index))
+        return type(sample)(*map(torch.from_numpy, sample))
 
 
 def load_batches(samples: SampleSet, batch: int, workers: int) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from metatrack.model.box import BoxNetwork, parts, unit_cells
 from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
 from metatrack.model.matching import MatchingNetwork, correlate, label_map, logistic_loss
 from metatrack.model.shifts import products
-from metatrack.training.loading import BoxBatch, PairBatch, SampleSet, Share, load_batches, to_network
+from metatrack.training.loading import SampleSet, Share, load_batches, to_network
 from metatrack.training.losses import box_losses, position_contrast, quality_focal, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix
 from metatrack.training.precision import Precision
 from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
-from metatrack.training.sampling import PairSampler
+from metatrack.training.sampling import BoxPair, Pair, PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
 from metatrack.training.weights import bundle_at, freeze_norms, new_network, update_average
 
@@ -56,8 +56,6 @@ class MatchingConfig(RunConfig):
     """Adam's learning rate at its height, for layers that start from scratch."""
     lr_trunk: float = 1e-4
     """The same for layers that start from ImageNet."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay (AdamW)."""
     warmup: int = 100
     """Batches over which the learning rate rises; a cosine lowers it to 2 % afterwards."""
     balanced: bool = True
@@ -91,22 +89,20 @@ class MatchingTraining(Training):
         self.average.load_state_dict(self.network.state_dict())
         if config.freeze_norms or (config.init is not None and bundle_at(config.init) is not None):
             freeze_norms(self.network)
-        self.trained = self.network
+        self.trained, self.kept = self.network, {"network": self.network, "average": self.average}
         self.optimizer = make_optimizer(self.network, config)
 
-    def batches(self, start: int) -> Generator[PairBatch | BoxBatch, None, None]:
+    def batches(self, start: int) -> Generator[Pair[Tensor] | BoxPair[Tensor], None, None]:
         config = self.config
         share = Share(config.batch, *processes())
-        kind, draw = (BoxBatch, self.sampler.box_pair) if config.boxes else (PairBatch, self.sampler.pair)
-        pairs = SampleSet(kind, draw, start * config.batch, config.iterations * config.batch, share)
+        draw = self.sampler.box_pair if config.boxes else self.sampler.pair
+        pairs = SampleSet(draw, start * config.batch, config.iterations * config.batch, share)
         yield from load_batches(pairs, config.batch // share.size, config.workers)
 
-    def losses(self, batch: PairBatch | BoxBatch) -> dict[str, Tensor]:
-        if isinstance(self.network, BoxNetwork) and isinstance(batch, BoxBatch):
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        if isinstance(self.network, BoxNetwork):
             return box_head_losses(self.network, batch, self.config, self.precision)
-        if isinstance(batch, PairBatch):
-            return matching_losses(self.network, batch, self.config, self.precision)
-        raise TypeError("pairs for a box head, and none to train")
+        return matching_losses(self.network, batch, self.config, self.precision)
 
     def stepped(self, step: int) -> None:
         update_average(self.average, self.network, self.config.ema, step)
@@ -118,16 +114,9 @@ class MatchingTraining(Training):
     def weights(self) -> dict[str, Any]:
         return {"network": self.average.state_dict()}
 
-    def state(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "average": self.average.state_dict()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-
 
 def matching_losses(
-    network: MatchingNetwork, batch: PairBatch, config: MatchingConfig, precision: Precision
+    network: MatchingNetwork, batch: Pair[Tensor], config: MatchingConfig, precision: Precision
 ) -> dict[str, Tensor]:
     """All terms of the loss for one batch, each a mean over its pairs, unweighted."""
     template, wrong, search, displacement = batch
@@ -148,7 +137,9 @@ def matching_losses(
     }
 
 
-def box_head_losses(network: BoxNetwork, batch: BoxBatch, config: MatchingConfig, precision: Precision) -> dict[str, Tensor]:
+def box_head_losses(
+    network: BoxNetwork, batch: BoxPair[Tensor], config: MatchingConfig, precision: Precision
+) -> dict[str, Tensor]:
     """All terms of the loss of a network with a box head, each a mean over its pairs, unweighted; and the mean overlap."""
     template, search, displacement, template_size, size = batch
     n = len(template)

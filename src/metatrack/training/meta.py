@@ -20,7 +20,7 @@ from metatrack.model.box import BoxNetwork
 from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
 from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
-from metatrack.training.loading import ClipBatch, SampleSet, Share, load_batches, to_network
+from metatrack.training.loading import SampleSet, Share, load_batches, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
 from metatrack.training.precision import Precision
@@ -49,8 +49,6 @@ class MetaConfig(RunConfig):
     """T: contexts that the loss (7) is taken over, the M among them, as in the paper."""
     lr: float = 1e-4
     """Adam's learning rate, as in the paper; a cosine lowers it to 2 %."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay (AdamW)."""
     support_noise: float = 0.3
     """Standard deviation in cells of the place that a support context is labelled with, as tracking is at run time."""
     mistakes: float = 0.2
@@ -199,12 +197,13 @@ class MetaTraining(Training):
         train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
         boxes = isinstance(network, BoxNetwork)
         draw = partial(PairSampler(train_sources, config.seed).clip, contexts=config.contexts, boxes=boxes)
-        clips = SampleSet(ClipBatch, draw, 0, config.clips)
+        clips = SampleSet(draw, 0, config.clips)
         self.features = embed_clips(network, clips, config.workers, precision, stop)
         self.clips = simulate(val_sources, config.val_clips)
         torch.manual_seed(config.seed)
         size = network.trunk.channels, network.kernels
         self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy)
+        self.kept = {"learner": self.learner}
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
         self.baseline = float(track_clips(model_of(network, None, precision), self.clips).mean())
@@ -228,10 +227,10 @@ class MetaTraining(Training):
         return {"learner": self.learner.state_dict(), "baseline": self.baseline}
 
     def state(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "random": torch.get_rng_state()}
+        return {**super().state(), "random": torch.get_rng_state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        self.learner.load_state_dict(state["learner"])
+        super().load(state)
         torch.set_rng_state(state["random"])  # dropout
 
 

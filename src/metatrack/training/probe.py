@@ -112,19 +112,17 @@ def draw_episodes(sources: Seq[Source], count: int, support: int, reach: float, 
 
 def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> ProbeEpisode:
     frames = boxed_frames(sequence)
-    if len(frames) == 0:
-        raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")
     still = len(frames) < 4
     early = frames[: max(2, round(len(frames) * EARLY))]
     late = frames if still else frames[len(early) :]
     chosen = [*rng.choice(early, support), *rng.choice(late, QUERIES, replace=len(late) < QUERIES)]
     drawn = Augmentation.draw(rng, still)
-    first = _view(sequence, int(early[0]))
+    first = View.of(sequence, int(early[0]))
     warp = drawn.warp(rng)
     template = drawn.color(drawn.cut(first, 1.0, np.zeros(2), EXEMPLAR_SIZE, warp), rng)
     contexts, places, sizes = [], [], []
     for frame in chosen:
-        view = first if still else _view(sequence, int(frame))
+        view = first if still else View.of(sequence, int(frame))
         shift = rng.uniform(-reach, reach, 2)
         its = drawn.warp(rng) @ jitter(rng, 0.5)
         contexts.append(drawn.color(drawn.cut(view, 1.0, shift, SEARCH_SIZE, its), rng))
@@ -132,11 +130,6 @@ def _episode(sequence: Sequence, support: int, reach: float, rng: Rng) -> ProbeE
         sizes.append(apparent_size(view, its))
     size = apparent_size(first, warp).astype(np.float32)
     return ProbeEpisode(template, size, np.stack(contexts), np.array(places, np.float32), np.array(sizes, np.float32))
-
-
-def _view(sequence: Sequence, index: int) -> View:
-    x, y, w, h = sequence.boxes[index]
-    return View(sequence.frame(index), x + w / 2, y + h / 2, w, h)
 
 
 class _Target(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from metatrack.claims import claim
+from metatrack.claims import alone
 from metatrack.training.memory import keep_freed_memory
 from metatrack.training.precision import PrecisionName, choose_precision
 from metatrack.training.processes import ALONE, ProcessGroup, processes, split
@@ -43,6 +43,8 @@ class RunConfig:
     """Batches."""
     batch: int
     """Samples per batch."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay (AdamW)."""
     scale_weight: float
     """Weight of the contrast between right and wrong scales."""
     position_weight: float = 0.25
@@ -86,6 +88,7 @@ class Training(ABC):
         report_every: batches between two rows of the log.
         warmup: batches over which the learning rate rises.
         trained: the network whose weights change.
+        kept: the networks whose weights a checkpoint holds, by the names that they have there.
         optimizer: the learning rates of its groups are the highest of the schedule.
     """
 
@@ -93,6 +96,7 @@ class Training(ABC):
     report_every: ClassVar[int]
     warmup: int
     trained: nn.Module
+    kept: Mapping[str, nn.Module]
     optimizer: torch.optim.Optimizer
 
     @abstractmethod
@@ -111,13 +115,14 @@ class Training(ABC):
     def weights(self) -> dict[str, Any]:
         """What best.pt and last.pt hold beside the settings."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside the optimizer."""
+        return {name: network.state_dict() for name, network in self.kept.items()}
 
-    @abstractmethod
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes :meth:`state` back."""
+        for name, network in self.kept.items():
+            network.load_state_dict(state[name])
 
     def stepped(self, step: int) -> None:  # noqa: B027 - most have nothing to do
         """Called after the optimizer's step."""
@@ -146,21 +151,19 @@ class Run(Generic[C]):
     The folder is claimed from here to the end of :meth:`train`: no two trainings write into one.
 
     Raises:
-        ValueError: another training has the folder, it holds a checkpoint of other settings, or the precision cannot be had.
+        BlockingIOError: another training has the folder.
+        ValueError: it holds a checkpoint of other settings, or the precision cannot be had.
     """
 
     def __init__(self, config: C) -> None:
         self.processes = processes()
         check_parts(config, self.processes.size)
         config.out.mkdir(parents=True, exist_ok=True)
-        self._claim = ExitStack()
-        if self.processes.rank == 0 and not self._claim.enter_context(claim(config.out / LOCK)):
-            raise ValueError(f"{config.out}: another training is writing there; wait until it ends, or give another --out")
-        try:
+        with ExitStack() as claim:
+            if self.processes.rank == 0:
+                claim.enter_context(alone(config.out / LOCK, config.out))
             self._open(config)
-        except BaseException:
-            self._claim.close()
-            raise
+            self._claim = claim.pop_all()
 
     def _open(self, config: C) -> None:
         self.checkpoint, self.best_file = config.out / "checkpoint.pt", config.out / "best.pt"
@@ -193,17 +196,13 @@ class Run(Generic[C]):
             training: what is trained.
             stop: asked after every batch; True ends the call with a checkpoint, from which the next one goes on.
         """
-        with self._claim:
-            return self._train(training, stop)
-
-    def _train(self, training: Training, stop: Stop) -> Outcome:
         config = self.config
         rates = [group["lr"] for group in training.optimizer.param_groups]
-        if self.found is not None:
-            training.load(self.found)
-            training.optimizer.load_state_dict(self.found["optimizer"])
-            self.found = None  # as large as the networks and the optimizer together
-        with Log(config) as log, closing(training.batches(self.step)) as batches:
+        with self._claim, Log(config) as log, closing(training.batches(self.step)) as batches:
+            if self.found is not None:
+                training.load(self.found)
+                training.optimizer.load_state_dict(self.found["optimizer"])
+                self.found = None  # as large as the networks and the optimizer together
             meter, stopped = Meter(training.unit, config.batch), False
             while self.step < config.iterations and not stopped:
                 factor = learning_rate(self.step, training.warmup, config.iterations)

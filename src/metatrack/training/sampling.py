@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Seq
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 import numpy as np
+from typing_extensions import NamedTuple  # a generic one, which typing has from Python 3.11 on
 
-from metatrack.arrays import Float32, Integers
+from metatrack.arrays import Array, Integers
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
 from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
@@ -39,31 +40,35 @@ FOREIGN_BORDER = 0.5
 trajectories are crops around their target."""
 
 
-class Pair(NamedTuple):
-    """One training sample; images are RGB uint8."""
-
-    template: Image  # (127, 127, 3)
-    wrong: Image  # (127, 127, 3), the same target cropped at a wrong scale
-    search: Image  # (255, 255, 3)
-    displacement: Float32  # (2,), x and y of the target from the context's centre, in cells
+A = TypeVar("A")
+"""What a sample is made of: arrays, or tensors, of one sample or of a batch. Images are RGB uint8, all else float32."""
 
 
-class BoxPair(NamedTuple):
-    """One training sample for a network with a box head; images are RGB uint8."""
+class Pair(NamedTuple, Generic[A]):
+    """One training sample."""
 
-    template: Image  # (127, 127, 3)
-    search: Image  # (255, 255, 3)
-    displacement: Float32  # (2,), x and y of the target from the context's centre, in cells
-    template_size: Float32  # (2,), width and height of the target in the template, in pixels of that patch
-    size: Float32  # (2,), the same in the context
+    template: A  # (127, 127, 3)
+    wrong: A  # (127, 127, 3), the same target cropped at a wrong scale
+    search: A  # (255, 255, 3)
+    displacement: A  # (2,), x and y of the target from the context's centre, in cells
 
 
-class Clip(NamedTuple):
+class BoxPair(NamedTuple, Generic[A]):
+    """One training sample for a network with a box head."""
+
+    template: A  # (127, 127, 3)
+    search: A  # (255, 255, 3)
+    displacement: A  # (2,), x and y of the target from the context's centre, in cells
+    template_size: A  # (2,), width and height of the target in the template, in pixels of that patch
+    size: A  # (2,), the same in the context
+
+
+class Clip(NamedTuple, Generic[A]):
     """One target through time, for an episode of the meta-learner."""
 
-    templates: Image  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side; for a box head, the first alone
-    searches: Image  # (n, 255, 255, 3)
-    displacements: Float32  # (n, 2), in cells
+    templates: A  # (3, 127, 127, 3): at the right scale, a smaller and a larger context side; for a box head, the first alone
+    searches: A  # (n, 255, 255, 3)
+    displacements: A  # (n, 2), in cells
 
 
 class PairSampler:
@@ -74,19 +79,18 @@ class PairSampler:
         self.seed = seed
         self.shares = shares(self.sources)
 
-    def pair(self, index: int) -> Pair:
+    def pair(self, index: int) -> Pair[Array]:
         """The training pair number ``index``."""
         rng = np.random.default_rng([self.seed, index])
         first, second, still = self._two_views(rng)
         drawn = Augmentation.draw(rng, still)
         shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2)
-        low, high = (math.log(f) for f in WRONG_SCALE)
-        factor = math.exp(rng.uniform(low, high) * rng.choice((-1, 1)))
+        factor = math.exp(_wrong_scale(rng) * rng.choice((-1, 1)))
         template, wrong = drawn.template(first, (1.0, factor), rng)
         search = drawn.search(second, shift, rng)
         return Pair(template, wrong, search, (shift / CELL).astype(np.float32))
 
-    def box_pair(self, index: int) -> BoxPair:
+    def box_pair(self, index: int) -> BoxPair[Array]:
         """The training pair number ``index`` for a box head: size and shape differ, because the head is to read them off."""
         rng = np.random.default_rng([self.seed, 2**34, index])
         first, second, still = self._two_views(rng)
@@ -116,7 +120,7 @@ class PairSampler:
         sequence, valid = self._sequence(rng)
         return sequence.frame(int(rng.choice(valid)))
 
-    def clip(self, index: int, contexts: int, boxes: bool = False) -> Clip:
+    def clip(self, index: int, contexts: int, boxes: bool = False) -> Clip[Array]:
         """The clip number ``index``: contexts of one target, in the order of time where it has enough frames.
 
         With ``boxes``, for a box head: one template, and contexts as wide and as jittered as in :meth:`box_pair`.
@@ -127,31 +131,23 @@ class PairSampler:
         others = valid[valid != anchor] if len(valid) > 1 else valid
         frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
         drawn = Augmentation.draw(rng, still=len(others) < contexts)
-        first = self._view(sequence, anchor)
-        if boxes:
-            templates = np.stack(drawn.template(first, (1.0,), rng))
-            shifts = rng.uniform(-MAX_SHIFT_NEAR, MAX_SHIFT_NEAR, (contexts, 2))
-            searches = []
-            for f, shift in zip(frames, shifts, strict=True):
-                other = self._other_scene(rng) if rng.random() < FOREIGN_BORDER else None
-                warp = drawn.warp(rng) @ jitter(rng, 0.5)
-                searches.append(drawn.color(drawn.cut(self._view(sequence, int(f)), 1.0, shift, SEARCH_SIZE, warp, other), rng))
-            return Clip(templates, np.stack(searches), (shifts / CELL).astype(np.float32))
-        low, high = (math.log(f) for f in WRONG_SCALE)
-        wrong = math.exp(rng.uniform(low, high))
-        templates = np.stack(drawn.template(first, (1.0, 1 / wrong, wrong), rng))
-        shifts = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (contexts, 2))
-        searches = [drawn.search(self._view(sequence, int(f)), shift, rng) for f, shift in zip(frames, shifts, strict=True)]
-        return Clip(templates, np.stack(searches), (shifts / CELL).astype(np.float32))
+        wrong = 1.0 if boxes else math.exp(_wrong_scale(rng))
+        reach = MAX_SHIFT_NEAR if boxes else MAX_SHIFT
+        templates = drawn.template(View.of(sequence, anchor), (1.0,) if boxes else (1.0, 1 / wrong, wrong), rng)
+        shifts = rng.uniform(-reach, reach, (contexts, 2))
+        searches = []
+        for frame, shift in zip(frames, shifts, strict=True):
+            other = self._other_scene(rng) if boxes and rng.random() < FOREIGN_BORDER else None
+            warp = drawn.warp(rng) @ jitter(rng, 0.5) if boxes else drawn.warp(rng)
+            view = View.of(sequence, int(frame))
+            searches.append(drawn.color(drawn.cut(view, 1.0, shift, SEARCH_SIZE, warp, other), rng))
+        return Clip(np.stack(templates), np.stack(searches), (shifts / CELL).astype(np.float32))
 
     def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, Integers]:
         """A trajectory, and its frames that have a box."""
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         sequence = source.sequences[rng.integers(len(source.sequences))]
-        valid = boxed_frames(sequence)
-        if len(valid) == 0:
-            raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")
-        return sequence, valid
+        return sequence, boxed_frames(sequence)
 
     def _two_views(self, rng: np.random.Generator) -> tuple[View, View, bool]:
         """Two frames of one trajectory (the same frame twice where it has only one), in random order."""
@@ -159,9 +155,10 @@ class PairSampler:
         a = int(rng.choice(valid))
         near = valid[(np.abs(valid - a) <= MAX_GAP) & (valid != a)]
         b = int(rng.choice(near)) if len(near) else a
-        return self._view(sequence, a), self._view(sequence, b), a == b
+        return View.of(sequence, a), View.of(sequence, b), a == b
 
-    @staticmethod
-    def _view(sequence: Sequence, index: int) -> View:
-        x, y, w, h = sequence.boxes[index]
-        return View(sequence.frame(index), x + w / 2, y + h / 2, w, h)
+
+def _wrong_scale(rng: np.random.Generator) -> float:
+    """The logarithm of a factor within :data:`WRONG_SCALE`."""
+    low, high = map(math.log, WRONG_SCALE)
+    return rng.uniform(low, high)
