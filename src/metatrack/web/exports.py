@@ -12,8 +12,7 @@ from metatrack.convert.formats import FORMATS
 from metatrack.convert.tracks import Mark, Track, Tracks, Video
 from metatrack.files import natural_order
 from metatrack.geometry import Box
-from metatrack.web.jobs import Refused
-from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, StoredBox
+from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, Refused, StoredBox
 
 
 def suffix_of(name: str) -> str:

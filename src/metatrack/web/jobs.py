@@ -10,21 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metatrack.web.child import ChildError, Ended, Opened, Said, TrackedFrame, WorkerProcess
+from metatrack.web.child import ChildError, Ended, Opened, Said, SentBox, TrackedFrame, WorkerProcess
 from metatrack.web.events import Hub
 from metatrack.web.frames import Frames
 from metatrack.web.settings import Limits
-from metatrack.web.store import ABSENT, KEY, TRACKED, Project, ProjectStore, StoredBox, new_id
+from metatrack.web.store import ABSENT, KEY, TRACKED, Project, ProjectStore, Refused, StoredBox, new_id
 from metatrack.web.worker import Film, GivenBox, Live, TargetToTrack, TrackingOrder
 
 FLUSH_EVERY = 0.05
 """Seconds for which results are gathered before they are kept and told."""
 PREVIEW = -1
 """Stands for a width: the picture that a tracking showed."""
-
-
-class Refused(ValueError):  # noqa: N818 - an answer, not an error
-    """What was asked for cannot be done; the message says why, and what to do."""
 
 
 @dataclass
@@ -129,8 +125,8 @@ class Jobs:
         past = [number for number in keys if (number <= frame if forwards else number >= frame)]
         key = min(past or keys or [frame], key=lambda number: abs(number - frame))
         ahead = {number: box for number, box in keys.items() if (number > frame if forwards else number < frame)}
-        absent = [(row.frame, row.frame) for row in rows if row.kind == ABSENT]
-        return TargetToTrack(target, box, key, keys.get(key, box), ahead, _spans(absent))
+        absent = {row.frame for row in rows if row.kind == ABSENT}
+        return TargetToTrack(target, box, key, keys.get(key, box), ahead, absent)
 
     def film(self, project: Project, done: Path) -> TrackingJob:
         """Writes the video again with the boxes of all visible targets, to a file that takes its place when it is whole.
@@ -313,22 +309,5 @@ def _kept(row: Any) -> StoredBox:
     return StoredBox(row.target, row.frame, TRACKED, row.x, row.y, row.w, row.h, row.score, int(row.lost))
 
 
-def _wire(row: StoredBox) -> Any:
-    from metatrack.web.child import SentBox
-
+def _wire(row: StoredBox) -> SentBox:
     return SentBox(row.target, row.frame, row.x, row.y, row.w, row.h, row.score, bool(row.lost))
-
-
-def _spans(frames: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Joins what follows on each other.
-
-    >>> _spans([(3, 3), (4, 4), (9, 9)])
-    [(3, 4), (9, 9)]
-    """
-    joined: list[tuple[int, int]] = []
-    for first, last in frames:
-        if joined and first == joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined

@@ -15,9 +15,9 @@ from metatrack.video.errors import SourceError
 from metatrack.web.child import ChildError
 from metatrack.web.events import Hub
 from metatrack.web.frames import FrameReader, Frames
-from metatrack.web.jobs import Jobs, Refused
+from metatrack.web.jobs import Jobs
 from metatrack.web.settings import Limits
-from metatrack.web.store import ABSENT, KEY, Project, ProjectStore, StoredBox, StoredTarget, new_id
+from metatrack.web.store import KEY, Project, ProjectStore, Refused, StoredBox, new_id
 from metatrack.web.thumbnails import Thumbnails
 
 
@@ -28,7 +28,7 @@ class Studio:
         self.limits = limits
         self.store, self.hub, self.frames = ProjectStore(folder), Hub(), Frames(limits)
         self.jobs = Jobs(self.store, self.hub, self.frames, limits)
-        self.thumbnails = Thumbnails(folder / "thumbnails", limits, self._busy, self._count_thumbnails)
+        self.thumbnails = Thumbnails(folder / "thumbnails", limits, self.jobs.running, self._count_thumbnails)
         self._opening = threading.Semaphore(2)  # videos that are being looked through at a time
         self._clean()
 
@@ -46,9 +46,6 @@ class Studio:
             if path.name not in known and path.is_file():
                 path.unlink(missing_ok=True)
         self.thumbnails.keep_only({project.id for project in self.store.projects()})
-
-    def _busy(self) -> bool:
-        return bool(self.jobs.running())
 
     def _count_thumbnails(self, project: str, count: int) -> None:
         self.hub.tell(project, {"type": "thumbnails", "count": count})
@@ -207,19 +204,13 @@ class Studio:
             Refused: there is no such frame, or the box is none in it.
         """
         live = any(job.kind == "camera" for job in self.jobs.running(project.id))
-        if frame >= project.frames and not live:
-            raise Refused(f"there is no frame {frame}; this video has frames 0 to {project.frames - 1}")
+        if not live:
+            project.require_frame(frame)
         try:
             checked = check_box(box, (project.height, project.width))
         except ValueError as error:
             raise Refused(str(error)) from error
         return StoredBox(target, frame, KEY, *checked, 1.0, 0)
-
-    def mark_absent(self, project: Project, target: StoredTarget, first: int, last: int) -> list[StoredBox]:
-        """Marks a target as not visible; returns the rows."""
-        rows = [StoredBox(target.id, frame, ABSENT) for frame in range(first, last + 1)]
-        self.store.set_rows(project.id, f"mark {target.name} as not visible in frames {first} to {last}", rows)
-        return rows
 
     def not_while_tracking(self, project: str) -> None:
         """Whether the past may be changed now.

@@ -21,9 +21,9 @@ from metatrack.web import bodies
 from metatrack.web.bodies import FrameInPath, Identifier, TargetId
 from metatrack.web.child import ChildError
 from metatrack.web.exports import export, suffix_of
-from metatrack.web.jobs import PREVIEW, Refused
+from metatrack.web.jobs import PREVIEW
 from metatrack.web.projects import Studio, clean_name
-from metatrack.web.store import Missing, StoredTarget, new_id
+from metatrack.web.store import ABSENT, Missing, Refused, StoredBox, StoredTarget, new_id
 
 PAGE = Path(__file__).parent / "page"
 WIDTHS = (0, 320, 640, 960, 1440)
@@ -32,7 +32,8 @@ UPLOAD = "/api/projects"
 SENTENCE: dict[int | str, dict[str, Any]] = {
     code: {"model": bodies.ErrorBody} for code in (400, 401, 403, 404, 409, 413, 421, 422)
 }
-
+STATUS: dict[type[Exception], int] = {Missing: 404, Refused: 409, ChildError: 400}
+"""Of the answer, where a route raises one of these."""
 
 router = APIRouter(responses=SENTENCE)
 
@@ -85,17 +86,11 @@ def _answers(app: FastAPI) -> None:
             parts.append(f"{place}: {each['msg']}")
         return JSONResponse({"detail": "; ".join(parts)}, 422)
 
-    @app.exception_handler(Missing)
-    def missing(request: Request, error: Missing) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 404)
+    def told(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, next(status for kind, status in STATUS.items() if isinstance(error, kind)))
 
-    @app.exception_handler(Refused)
-    def refused(request: Request, error: Refused) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 409)
-
-    @app.exception_handler(ChildError)
-    def unread(request: Request, error: ChildError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 400)
+    for kind in STATUS:
+        app.add_exception_handler(kind, told)
 
 
 @router.get("/api/projects")
@@ -163,8 +158,7 @@ def frame(studio: Room, project: Identifier, frame: FrameInPath, width: Annotate
     found = studio.store.project(project)
     data = studio.frames.cached(project, frame, PREVIEW) if width == PREVIEW else None
     if data is None:
-        if frame >= found.frames:
-            raise Refused(f"there is no frame {frame}; this video has frames 0 to {found.frames - 1}")
+        found.require_frame(frame)
         chosen = 960 if width == PREVIEW else next((each for each in WIDTHS[1:] if each >= width), 0) if width else 0
         data = studio.frames.jpeg(project, studio.video(found), frame, chosen)
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
@@ -245,10 +239,11 @@ def span(studio: Room, project: Identifier, target: TargetId, body: bodies.Span)
     """Deletes the boxes of a span of frames, or marks the target as not visible in it."""
     found, each = studio.store.project(project), studio.store.target(project, target)
     first, last = sorted((body.first, body.last))
-    if last >= found.frames:
-        raise Refused(f"there is no frame {last}; this video has frames 0 to {found.frames - 1}")
+    found.require_frame(last)
     if body.mark == "absent":
-        return studio.changed(project, studio.mark_absent(found, each, first, last))
+        rows = [StoredBox(target, frame, ABSENT) for frame in range(first, last + 1)]
+        studio.store.set_rows(project, f"mark {each.name} as not visible in frames {first} to {last}", rows)
+        return studio.changed(project, rows)
     return studio.changed(project, studio.store.clear(project, target, first, last))
 
 
@@ -271,8 +266,7 @@ def track(studio: Room, project: Identifier, body: bodies.NewJob) -> dict[str, A
     """Tracks from a frame on, from the boxes that the targets have there."""
     found = studio.store.project(project)
     studio.video(found)
-    if body.frame >= found.frames:
-        raise Refused(f"there is no frame {body.frame}; this video has frames 0 to {found.frames - 1}")
+    found.require_frame(body.frame)
     return studio.jobs.track(found, body.frame, body.direction == "forwards", body.targets, body.stop_when_lost).facts()
 
 

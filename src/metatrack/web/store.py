@@ -91,9 +91,22 @@ class Project:
     seconds: float | None
     created: float
 
+    def require_frame(self, number: int) -> None:
+        """Refuses a number that no frame of the video has.
+
+        Raises:
+            Refused: it is such a one.
+        """
+        if number >= self.frames:
+            raise Refused(f"there is no frame {number}; this video has frames 0 to {self.frames - 1}")
+
 
 class Missing(LookupError):  # noqa: N818 - as LookupError
     """There is no such project, target or action; the message says so."""
+
+
+class Refused(ValueError):  # noqa: N818 - an answer, not an error
+    """What was asked for cannot be done; the message says why, and what to do."""
 
 
 class ProjectStore:

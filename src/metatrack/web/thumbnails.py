@@ -97,11 +97,11 @@ class Thumbnails:
     Args:
         folder: where they are kept.
         limits: how many megabytes they may take, among others.
-        busy: whether there is something better to do; nothing is made meanwhile.
+        busy: what else is to be done, if anything is; nothing is made meanwhile.
         tell: hears of a project how many there are.
     """
 
-    def __init__(self, folder: Path, limits: Limits, busy: Callable[[], bool], tell: Callable[[str, int], None]) -> None:
+    def __init__(self, folder: Path, limits: Limits, busy: Callable[[], object], tell: Callable[[str, int], None]) -> None:
         folder.mkdir(exist_ok=True)
         self._folder, self._limits, self._busy, self._tell = folder, limits, busy, tell
         self._lock = threading.Lock()

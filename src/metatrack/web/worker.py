@@ -68,8 +68,8 @@ class TargetToTrack(msgspec.Struct):
     """Where it is there."""
     keys: dict[int, BoxNumbers] = {}
     """Boxes that a person drew further on: they stay, and tracking starts anew from each."""
-    absent: list[tuple[int, int]] = []
-    """First and last frames in which a person says that it is not visible: nothing is said about them."""
+    absent: set[int] = set()
+    """Frames in which a person says that it is not visible: nothing is said about them."""
 
 
 class TrackingOrder(msgspec.Struct):
@@ -196,7 +196,7 @@ def track(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
             target = targets[int(name)]
             if number in target.keys:
                 tracker.correct(name, image, target.keys[number])
-            elif not any(a <= number <= b for a, b in target.absent):
+            elif number not in target.absent:
                 rows.append(SentBox(target.id, number, *result.box, result.score, result.lost))
         due = time.monotonic() - shown >= PREVIEW_EVERY
         shown = time.monotonic() if due else shown
@@ -309,9 +309,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints is no message
     try:
         ROLES[role](inbox, outbox, memory)
-    except EOFError:  # whoever started us is done, or gone
-        return
-    except BrokenPipeError:
+    except (EOFError, BrokenPipeError):  # whoever started us is done, or gone
         return
     except MemoryError:
         problem = "the video needs more memory than is allowed; scale it down, or start metatrack app with a larger --memory"
