@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metatrack.convert.tracks import MOST_BYTES, Mark, Tracks, Video, collect, size_of
+from metatrack.convert.tracks import FLAGS, MOST_BYTES, Mark, Tracks, Video, collect, size_of
 from metatrack.files import replacing, require_size
 from metatrack.geometry import Box
 from metatrack.typed import parse_json
 
-COLUMNS = ("frame", "id", "label", "x", "y", "w", "h", "score", "lost", "outside", "occluded", "keyframe")
+COLUMNS = ("frame", "id", "label", "x", "y", "w", "h", "score", *FLAGS)
 NEEDED = frozenset(("frame", "x", "y", "w", "h"))
 MOST_ROWS = 20_000_000
 
@@ -51,7 +51,7 @@ def _row(path: Path, n: int, row: dict[str, Any]) -> tuple[object, str, Mark]:
     try:
         box = Box(*(float(row[key]) for key in "xywh"))
         score = None if row.get("score") is None else float(row["score"])
-        flags = {flag: bool(row.get(flag)) for flag in COLUMNS[8:]}
+        flags = {flag: bool(row.get(flag)) for flag in FLAGS}
         return row.get("id") or 1, str(row.get("label") or "target"), Mark(int(row["frame"]), box, score, **flags)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}, row {n}: {str(row)[:200]} is not a box ({error})") from error

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metatrack.convert.tracks import LABEL, MOST_BYTES, Mark, Row, Tracks, Video, collect
+from metatrack.convert.tracks import FLAGS, LABEL, MOST_BYTES, Mark, Row, Tracks, Video, collect
 from metatrack.data.numbers import whole_number
 from metatrack.files import write_atomically
 from metatrack.geometry import Box
 from metatrack.typed import read_json
-
-FLAGS = ("lost", "outside", "occluded", "keyframe")
 
 
 @dataclass(frozen=True)

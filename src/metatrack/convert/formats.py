@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metatrack.convert import arrow, coco, cvat, fiftyone, labelstudio, mot, single, table, yolo
 from metatrack.convert.guess import guess
-from metatrack.convert.tracks import LABEL, Tracks, Video, inside_frame
+from metatrack.convert.tracks import FLAGS, LABEL, Tracks, Video, inside_frame
 from metatrack.hints import hint
 
 ALL = frozenset("names labels score lost outside occluded keyframe beyond".split())
@@ -124,7 +124,7 @@ def lacking(tracks: Tracks, name: str) -> list[str]:
         words.append(f"labels ({', '.join(labels[:5])}{', ...' if len(labels) > 5 else ''})")
     if "score" in missing and any(mark.score is not None for mark in marks):
         words.append("scores")
-    for flag in ("lost", "outside", "occluded", "keyframe"):
+    for flag in FLAGS:
         if flag in missing and (count := sum(getattr(mark, flag) for mark in marks)):
             words.append(f"the flag {flag} ({count} box{'es' if count > 1 else ''})")
     if name in SCORED and (bare := sum(mark.score is None and not mark.outside for mark in marks)):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.parsers import expat
+from xml.etree import ElementTree  # noqa: S405 - see _objects
 
 import numpy as np
 
@@ -76,28 +76,15 @@ def _vid(folder: Path, images: Path) -> tuple[list[Path], Tracks]:
 
 def _objects(file: Path) -> list[dict[str, str]]:
     """The leaves of each ``object`` of a file, by name. Expat itself ends entities that grow without bound."""
-    found: list[dict[str, str]] = []
-    path: list[str] = []
-
-    def start(name: str, _: dict[str, str]) -> None:
-        path.append(name)
-        if name == "object":
-            found.append({})
-
-    def text(data: str) -> None:
-        if "object" in path and data.strip():
-            found[-1][path[-1]] = found[-1].get(path[-1], "") + data.strip()
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.CharacterDataHandler = start, text
-    parser.EndElementHandler = lambda _: path.pop()
     try:
-        parser.Parse(file.read_bytes(), True)
+        root = ElementTree.parse(file).getroot()  # noqa: S314 - see above
     except LookupError as error:
         raise ValueError(f"{file}: not XML in an encoding that is known ({error}); export it again") from error
-    except expat.ExpatError as error:
+    except ElementTree.ParseError as error:
         raise ValueError(f"{file} is no XML: {error}") from error
-    return found
+    return [
+        {leaf.tag: leaf.text.strip() for leaf in each.iter() if leaf.text and leaf.text.strip()} for each in root.iter("object")
+    ]
 
 
 def masks(root: Path) -> Iterator[LayoutClip]:

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from metatrack.convert.tracks import LABEL, MOST_BYTES, Mark, Row, Tracks, Video, collect
+from metatrack.convert.tracks import FLAGS, LABEL, MOST_BYTES, Mark, Row, Tracks, Video, collect
 from metatrack.data.numbers import finite_number, whole_number
 from metatrack.data.rows import decode_text, refused_table
 from metatrack.files import replacing, require_size, write_atomically
 from metatrack.geometry import Box
 from metatrack.typed import parse_json
 from metatrack.video.sink import HEADER, HEADER_WITH_IDS, BoxWriter
-
-FLAGS = ("lost", "outside", "occluded", "keyframe")
 
 
 def read_csv(path: Path, video: Video) -> Tracks:

@@ -38,6 +38,10 @@ class Mark(NamedTuple):
     """The box was given by a person, not tracked or interpolated."""
 
 
+FLAGS = ("lost", "outside", "occluded", "keyframe")
+"""Those of a mark."""
+
+
 @dataclass(frozen=True)
 class Track:
     """One target through the video."""
