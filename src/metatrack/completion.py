@@ -74,7 +74,7 @@ def options_of(place: str) -> Any:
     Their values are texts, for a shell completes names; a flag has its ``--no-`` form.
     """
     fields: list[tuple[str, Any, Any]] = []
-    for name, (default, what) in read_options(place).items():
+    for name, (default, what) in read_options(place)[1].items():
         kind: Any = bool if default in ("True", "False") else str
         documented = Annotated[kind, tyro.conf.arg(help=what)]
         fields.append((name, documented, default == "True" if kind is bool else ""))

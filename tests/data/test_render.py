@@ -23,8 +23,9 @@ from metatrack.data.render import NoOpenGLError, RenderConfig, Renderer, pack, r
 from metatrack.data.render.gltf import ACTION_RATE, read_figure  # noqa: E402
 from metatrack.data.render.model import read_model  # noqa: E402
 from metatrack.data.render.stage import Stage  # noqa: E402
-from metatrack.data.render.stock import in_models_subset  # noqa: E402
+from metatrack.data.render.stock import model_key  # noqa: E402
 from metatrack.data.synth import write_clips  # noqa: E402
+from metatrack.data.synth.files import key_in_subset  # noqa: E402
 from metatrack.geometry import context_side  # noqa: E402
 
 PLAIN = RenderConfig(distractors=0, clutter=0, occluded=0, wrapped=0, lighting=0, shadows=0, degrade=0)
@@ -266,9 +267,9 @@ class TestWriting:
 
 def test_train_and_val_share_no_model(folders) -> None:
     names = [f"made-thing{chr(97 + i)}" for i in range(200)] + [row.name for row in read_table(folders[0])]
-    train, val = ({name for name in names if in_models_subset(name, subset)} for subset in ("train", "val"))
+    train, val = ({name for name in names if key_in_subset(model_key(name), subset)} for subset in ("train", "val"))
     assert train | val == set(names) and not train & val
-    assert in_models_subset("a-chair3", "train") == in_models_subset("a-chair", "train")  # variants stay together
+    assert model_key("a-chair3") == model_key("a-chair")  # variants stay together
 
 
 def test_where_there_is_no_opengl_the_remedy_is_named(folders, tmp_path, monkeypatch, capsys) -> None:

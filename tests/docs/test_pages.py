@@ -64,7 +64,7 @@ def test_commands_and_options_exist(page) -> None:
         assert name is not None or words[1].startswith("-"), f"{page.name}: no command {' '.join(words[:3])!r}"
         if name is None:
             continue
-        known = {option.rstrip("_").replace("_", "-") for option in read_options(COMMANDS[name].options)}
+        known = {option.rstrip("_").replace("_", "-") for option in read_options(COMMANDS[name].options)[1]}
         for word in words:
             option = word.removeprefix("--").partition("=")[0].removeprefix("no-")
             if word.startswith("--") and option not in ("help", "version"):

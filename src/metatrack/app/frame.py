@@ -90,12 +90,10 @@ def with_grid(frame: Image) -> Image:
     shade = PIL.Image.new("RGBA", image.size)
     pen = ImageDraw.Draw(shade)
     font = ImageFont.load_default(max(12, round(max(image.size) / 64)))
-    for x in range(step, image.width, step):
-        pen.line([(x, 0), (x, image.height)], fill=(0, 0, 0, 110), width=3)
-        pen.line([(x, 0), (x, image.height)], fill=(255, 255, 255, 170), width=1)
-    for y in range(step, image.height, step):
-        pen.line([(0, y), (image.width, y)], fill=(0, 0, 0, 110), width=3)
-        pen.line([(0, y), (image.width, y)], fill=(255, 255, 255, 170), width=1)
+    upright = [[(x, 0), (x, image.height)] for x in range(step, image.width, step)]
+    for line in [*upright, *([(0, y), (image.width, y)] for y in range(step, image.height, step))]:
+        pen.line(line, fill=(0, 0, 0, 110), width=3)
+        pen.line(line, fill=(255, 255, 255, 170), width=1)
     for value in range(0, max(image.size), step):
         for place in ((value + 3, 2), (3, value + 2)) if value else ((3, 2),):
             pen.text(place, str(value), font=font, fill=(255, 255, 255, 255), stroke_width=2, stroke_fill=(0, 0, 0, 255))

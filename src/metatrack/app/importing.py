@@ -141,18 +141,14 @@ def _read(clip: LayoutClip, options: ImportDataOptions) -> tuple[Iterator[tuple[
     files, tracks = clip.read()
     if clip.video is not None:
         return _some_frames(clip.video, sorted(tracks.by_frame())), tracks
-    return enumerate(_images(files) if files else _frames(str(options.video))), tracks
+    images = (as_rgb(read_image(file, upright=False)) for file in files)
+    return enumerate(images if files else _frames(str(options.video))), tracks
 
 
 def _some_frames(video: Path, numbers: list[int]) -> Iterator[tuple[int, Image]]:
     with closing(open_seekable(video)) as source:
         for number in numbers:
             yield number, source.read(number)
-
-
-def _images(files: list[Path]) -> Iterator[Image]:
-    for file in files:
-        yield as_rgb(read_image(file, upright=False))
 
 
 def _frames(video: str) -> Iterator[Image]:

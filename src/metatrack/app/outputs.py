@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -55,14 +55,10 @@ def _apart_from(path: Path, source: str | Path) -> None:
         raise Problem(f"{path} is the source itself; name another file for the result")
     if given.is_dir() and path.suffix.lower() in IMAGE_SUFFIXES and same_file(path.parent, given):
         raise Problem(f"{path} would be an image of the source {source}; name a file elsewhere for the result")
-    if given.is_dir() and path.is_file() and any(same_file(path, image) for image in _images_like(path, given)):
-        raise Problem(f"{path} is an image of the source {source}; name another file for the result")
-
-
-def _images_like(path: Path, folder: Path) -> Sequence[Path]:
-    """Images of a folder that may be the same file by another name: those of its size."""
-    size = path.stat().st_size
-    return [each for each in image_files(folder) if each.stat().st_size == size]
+    if given.is_dir() and path.is_file():
+        size = path.stat().st_size  # the same file by another name has the same
+        if any(image.stat().st_size == size and same_file(path, image) for image in image_files(given)):
+            raise Problem(f"{path} is an image of the source {source}; name another file for the result")
 
 
 def may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from metatrack.app.given import Target
 from metatrack.files import take_place, write_atomically
 from metatrack.geometry import Box, Image, crop
 from metatrack.images import encode_image
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from metatrack.tracking.tracker import Result
 
-Target = int | str
 SMALLEST, LARGEST = 128, 1080
 """Sides of a clip that follows a target, in pixels."""
 SURE = 0.5
@@ -43,25 +43,14 @@ class Product(Protocol):
     """Anything that is written while a run goes on."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
     def write(self, frame: Image, results: Mapping[Target, Result], time: float | None) -> None:
         """Takes a frame, and what is known of the targets in it; a target without a result is not followed there."""
 
 
-class _Closing:
-    """A ``with`` block around writers."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-
-class FollowingVideos(_Closing):
+class FollowingVideos(ExitStack):
     """A square clip for each target, in which it stays in the middle at its size; while it is lost the view stands still.
 
     Args:
@@ -75,7 +64,7 @@ class FollowingVideos(_Closing):
     def __init__(self, paths: Mapping[Target, Path], fps: float | None, pixel_aspect: Fraction = Fraction(1)) -> None:
         super().__init__()
         videos = {target: VideoWriter(path, fps, pixel_aspect) for target, path in paths.items()}
-        self._videos = {target: self._stack.enter_context(video) for target, video in videos.items()}
+        self._videos = {target: self.enter_context(video) for target, video in videos.items()}
         self._views: dict[Target, tuple[CropView, int]] = {}  # and the side of the clip
 
     def write(self, frame: Image, results: Mapping[Target, Result], time: float | None) -> None:
@@ -96,7 +85,7 @@ def following_paths(path: Path, targets: Mapping[Target, int]) -> dict[Target, P
     return {target: path.with_name(f"{path.stem}-{number}{path.suffix}") for target, number in targets.items()}
 
 
-class HidingVideo(_Closing):
+class HidingVideo(ExitStack):
     """The video with its targets made unreadable.
 
     A box gets a margin, the wider the less sure its score. While the score is under :data:`SURE`, the last sure place is hidden
@@ -112,7 +101,7 @@ class HidingVideo(_Closing):
 
     def __init__(self, path: Path, fps: float | None, pixel_aspect: Fraction = Fraction(1)) -> None:
         super().__init__()
-        self._video = self._stack.enter_context(VideoWriter(path, fps, pixel_aspect))
+        self._video = self.enter_context(VideoWriter(path, fps, pixel_aspect))
         self._sure: dict[Target, tuple[Box, int]] = {}  # the last sure place, and frames since
         self.open_frames = 0
         """Frames in which there was nothing to hide, since no target was followed."""

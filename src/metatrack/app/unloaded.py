@@ -17,7 +17,7 @@ def help_of(command: str, place: str, problem: str) -> str:
         place: ``module:Dataclass``, below this package.
         problem: why it cannot be run.
     """
-    doc, fields = _read(*_place(place))
+    doc, fields = read_options(place)
     lines = [f"usage: {command} [OPTIONS]", "", doc, "", f"Not to be run here: {problem}", "", "options:"]
     for option, (default, what) in fields.items():
         shown = f"--{option.replace('_', '-')}"
@@ -25,23 +25,14 @@ def help_of(command: str, place: str, problem: str) -> str:
     return "\n".join(lines)
 
 
-def read_options(place: str) -> dict[str, tuple[str | None, str]]:
-    """Of each option of a command, its default as the source has it (None: required), and what it is for.
+def read_options(place: str) -> tuple[str, dict[str, tuple[str | None, str]]]:
+    """What a command does, and of each option its default as the source has it (None: required) and what it is for.
 
     Args:
-        place: ``module:Dataclass``, below this package.
+        place: ``module:Dataclass``, below this package; inherited fields come first.
     """
-    return _read(*_place(place))[1]
-
-
-def _place(place: str) -> tuple[str, str]:
     module, _, name = place.partition(":")
-    return f"metatrack.{module}", name
-
-
-def _read(module: str, name: str) -> tuple[str, dict[str, tuple[str | None, str]]]:
-    """The docstring of a dataclass, and of each field, inherited ones first, the default and the docstring."""
-    spec = find_spec(module)
+    spec = find_spec(f"metatrack.{module}")
     if spec is None or spec.origin is None:
         return "", {}
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
@@ -54,7 +45,8 @@ def _read(module: str, name: str) -> tuple[str, dict[str, tuple[str | None, str]
     fields: dict[str, tuple[str | None, str]] = {}
     for base in found.bases:
         if isinstance(base, ast.Name):
-            fields |= _read(homes.get(base.id) or module, base.id)[1]
+            home = homes.get(base.id) or f"metatrack.{module}"
+            fields |= read_options(f"{home.removeprefix('metatrack.')}:{base.id}")[1]
     for node, after in zip(found.body, [*found.body[1:], None]):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             default = None if node.value is None else ast.unparse(node.value)

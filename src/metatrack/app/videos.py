@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,6 @@ from metatrack.geometry import Box
 from metatrack.hints import hint
 from metatrack.runtime.load import load_model
 from metatrack.tracking.multi import MultiTracker
-from metatrack.tracking.tracker import Result
 from metatrack.typed import read_json
 from metatrack.video import BoxWriter, SourceError, open_source
 from metatrack.video.source import local_path, scheme_of
@@ -221,7 +220,8 @@ class Videos(Job):
     def _track(self, video: ListedVideo, progress: Progress) -> Tracked | NoResult:
         if video.problem:
             raise Problem(video.problem)
-        begin, counts, several = time.perf_counter(), _Counts(), len(video.targets) > 1
+        begin, several = time.perf_counter(), len(video.targets) > 1
+        frames, lost, scores = 0, list[int](), array("d")  # frames that were tracked, numbers of those with a lost target, scores
         ended: NoResult | None = None
         tracker = MultiTracker(load_model(self.model.model, 1), self.model.adapt)
         with TemporaryDirectory(prefix="metatrack") as scratch:
@@ -235,7 +235,9 @@ class Videos(Job):
                     for step in follow(tracker, source, video.given):
                         for target, result in step.results.items():
                             writer.write(source.index, *result, target if several else None, source.time)
-                        counts.add(step.number, step.results)
+                        frames += 1
+                        lost += [step.number] if any(result.lost for result in step.results.values()) else []
+                        scores.extend(result.score for result in step.results.values())
                         progress.step()
                     if source.index < max(video.given):
                         raise Problem(
@@ -245,13 +247,16 @@ class Videos(Job):
                     ended = NoResult(str(error), "")
                 except Exception as error:  # a fault of ours; still kept
                     ended = failed(error)
-            if ended is not None and not counts.frames:
+            if ended is not None and not frames:
                 return ended
             facts = {
                 "row": video.row(),
-                "frames": counts.frames,
+                "frames": frames,
                 "targets": len(video.targets),
-                **counts.facts(),
+                "lost_frames": len(lost),
+                "first_lost": lost[0] if lost else None,
+                "mean_score": round(sum(scores) / max(len(scores), 1), 4),
+                "lowest_score": round(min(scores, default=1.0), 4),
                 "size": list(source.size),
                 "seconds": round(time.perf_counter() - begin, 3),
             }
@@ -283,32 +288,3 @@ class Videos(Job):
         except (OSError, ValueError) as error:
             return f"{error} (the folder of a model must be at the same path on every machine)"
         return None
-
-
-class _Counts:
-    """Sums over the frames of a video."""
-
-    def __init__(self) -> None:
-        self.frames = self.lost = self.scores_seen = 0
-        self.first: int | None = None
-        self.total, self.lowest = 0.0, math.inf
-
-    def add(self, number: int, results: Mapping[int | str, Result]) -> None:
-        self.frames += 1
-        if any(result.lost for result in results.values()):
-            self.lost += 1
-            self.first = number if self.first is None else self.first
-        for result in results.values():
-            self.scores_seen += 1
-            self.total += result.score
-            self.lowest = min(self.lowest, result.score)
-
-    def facts(self) -> dict[str, Any]:
-        """Of the scores: frames in which a target was lost, the first of them, the mean score and the lowest."""
-        mean, lowest = self.total / max(self.scores_seen, 1), min(self.lowest, 1.0)
-        return {
-            "lost_frames": self.lost,
-            "first_lost": self.first,
-            "mean_score": round(mean, 4),
-            "lowest_score": round(lowest, 4),
-        }

@@ -28,11 +28,6 @@ def model_key(name: str) -> str:
     return re.sub(r"[-_ ]*\d*(-\d+)?$", "", name.lower()) or name.lower()
 
 
-def in_models_subset(name: str, subset: Subset) -> bool:
-    """Whether a model belongs to a subset: by a hash of :func:`model_key`, the same on every machine."""
-    return key_in_subset(model_key(name), subset)
-
-
 class ModelStock(Photographs):
     """Models, read when drawn and kept for a while, and photographs.
 
@@ -51,7 +46,7 @@ class ModelStock(Photographs):
             (folder / row.file, row)
             for folder in folders
             for row in read_table(folder)
-            if row.file is not None and in_models_subset(row.name, subset)
+            if row.file is not None and key_in_subset(model_key(row.name), subset)
         ]
         if not usable:
             raise ValueError(
