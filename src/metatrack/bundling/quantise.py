@@ -77,14 +77,7 @@ def embed_graph(trunk: Trunk) -> nn.Module:
 
 
 def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair[Array]], out: Path) -> None:
-    """Writes the 8-bit version of an embed graph.
-
-    Args:
-        embed: the exported :func:`embed_graph`.
-        trunk: its name, which says what stays in float32.
-        pairs: whose context patches it is calibrated on.
-        out: the new file.
-    """
+    """Writes the 8-bit version of an exported :func:`embed_graph`, calibrated on the context patches of pairs."""
     with tempfile.TemporaryDirectory() as folder:
         ready = _prepared(embed, Path(folder))
         nodes = list(ready.graph.node)
@@ -100,12 +93,7 @@ def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair[Array]
 def quantise_head(locate: Path, feeds: Sequence[Feed], out: Path) -> None:
     """Writes the version of a locate graph whose box head's 3x3 layers are in 8 bits: three quarters of its operations.
 
-    Equation (4) stays in float32: its cosines of 0.9 and 0.95 are different answers.
-
-    Args:
-        locate: the exported graph.
-        feeds: inputs to calibrate it on.
-        out: the new file.
+    Equation (4) stays in float32: its cosines of 0.9 and 0.95 are different answers. ``feeds`` are inputs to calibrate it on.
     """
     with tempfile.TemporaryDirectory() as folder:
         ready = _prepared(locate, Path(folder))

@@ -71,12 +71,7 @@ class MatchingConfig(RunConfig):
 
 
 class MatchingTraining(Training):
-    """The matching network and the average of its weights, which is what is validated.
-
-    Args:
-        config: the settings.
-        precision: of the network's products.
-    """
+    """The matching network and the average of its weights, which is what is validated."""
 
     unit = "pairs"
     report_every = 25
@@ -201,11 +196,7 @@ def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.op
 
 
 def train_matching(config: MatchingConfig, stop: Stop = never) -> Outcome:
-    """Trains the matching network, continuing a checkpoint in ``config.out`` if there is one.
-
-    Args:
-        config: the settings.
-        stop: asked after every batch; True ends the call, and the next one goes on.
+    """Trains the matching network, continuing a checkpoint in ``config.out`` if there is one, until ``stop`` says so.
 
     Returns:
         Where the best weights on validation are (best.pt; last.pt beside it holds those of the last step), and how it ended.

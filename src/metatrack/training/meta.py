@@ -114,9 +114,8 @@ def batch_losses(
 
     Args:
         learner, network: g_θ and the frozen matching network.
-        features: the embedded clips.
-        episodes: which of them; the first ``support`` contexts of each give the gradient.
-        support: M.
+        features, episodes: the embedded clips, and which of them.
+        support: M; so many contexts of each episode, the first ones, give the gradient.
         precision: of the meta-learner's and the last layer's products.
     """
     readout, cells = network.readout(), network.response_cells
@@ -178,14 +177,8 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
 class MetaTraining(Training):
     """The meta-learner, on features of a frozen matching network.
 
-    Args:
-        network: the matching network.
-        config: the settings.
-        precision: of both networks' products.
-        stop: asked between the clips that are embedded first.
-
     Raises:
-        KeyboardInterrupt: ``stop`` said so.
+        KeyboardInterrupt: ``stop`` said so while the clips were embedded.
     """
 
     unit = "episodes"
@@ -235,14 +228,7 @@ class MetaTraining(Training):
 
 
 def train_meta(config: MetaConfig, stop: Stop = never) -> Outcome:
-    """Trains g_θ, continuing a checkpoint in ``config.out`` if there is one.
-
-    Args:
-        config: the settings.
-        stop: asked after every batch; True ends the call, and the next one goes on.
-
-    Returns:
-        Where the best weights on validation are, and how it ended.
+    """Trains g_θ as :func:`~metatrack.training.matching.train_matching` trains the matching network.
 
     Raises:
         ValueError: the folder holds a checkpoint of other settings, or a setting, the weights or the data cannot be used.

@@ -139,16 +139,8 @@ class Outcome(NamedTuple):
 class Run(Generic[C]):
     """A run's folder: what an earlier call left there, and what this one writes.
 
-    Opening it says, in a line, which precision is taken and why.
-
-    Args:
-        config: the settings.
-
-    Attributes:
-        config: the same, with the precision that was decided.
-        precision: that precision, with its reason.
-
-    The folder is claimed from here to the end of :meth:`train`: no two trainings write into one.
+    Opening it says, in a line, which precision is taken and why; ``config`` is then the settings with that precision. The folder
+    is claimed from here to the end of :meth:`train`: no two trainings write into one.
 
     Raises:
         BlockingIOError: another training has the folder.

@@ -24,8 +24,6 @@ from metatrack.data.synth.stock import Stock
 class Composer:
     """Composes clips of one object through time from a folder of objects and a folder of photographs.
 
-    Objects (a few hundred small images) are read at once; photographs are read when first used, and kept.
-
     Args:
         objects: folder or folders, searched through, of images with transparency; see
             :func:`metatrack.data.synth.read_object` for what is used.

@@ -141,12 +141,8 @@ def write_clips(
 
     Args:
         maker: a :class:`metatrack.data.synth.Composer` or another maker.
-        out: folder of the data set.
-        clips: number of clips.
-        length: frames of a clip.
-        seed: of everything random.
-        split: folder of the clips below ``out``.
-        name_prefix: how the clips' names begin.
+        out: folder of the data set; ``split`` and the clips, whose names begin with ``name_prefix``, come below it.
+        clips, length, seed: how many clips, of how many frames, and the seed of everything random.
         quality: of the JPEG files.
         processes: that write at once.
         masks: numbers of objects are written too, where the maker knows them: ``masks/00000001.png`` beside the frames.
