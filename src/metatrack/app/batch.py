@@ -140,12 +140,7 @@ def _finish(folder: BatchFolder, summary: dict[str, Any], failures: list[Failure
 
 
 class BatchProgress(Bar):
-    """Videos done of all, and frames per second of all jobs; failures at once.
-
-    Args:
-        total: videos.
-        quiet: shows failures alone.
-    """
+    """Videos done of all, and frames per second of all jobs; failures at once, and alone if ``quiet``."""
 
     def __init__(self, total: int, quiet: bool) -> None:
         self.total, self.done, self.failed, self.frames = total, 0, 0, 0

@@ -103,13 +103,7 @@ def timed_model(model: Model, clock: Clock) -> Model:
 
 
 class TimedTracker(Tracker):
-    """A tracker whose steps are timed where no graph is run: contexts cut out of the frame, and kernels asked for.
-
-    Args:
-        model: of :func:`timed_model`.
-        adapt: as :class:`Tracker` takes it.
-        clock: of that model.
-    """
+    """A tracker of a :func:`timed_model` whose steps are timed where no graph is run: cutting contexts, asking for kernels."""
 
     def __init__(self, model: Model, adapt: bool, clock: Clock) -> None:
         super().__init__(model, adapt)

@@ -91,10 +91,6 @@ class HidingVideo(ExitStack):
     A box gets a margin, the wider the less sure its score. While the score is under :data:`SURE`, the last sure place is hidden
     too, and grows: what is not seen for a moment must not be shown for a moment.
 
-    Args:
-        path: of the video.
-        fps, pixel_aspect: as :class:`VideoWriter` takes them.
-
     Raises:
         OSError, ValueError: the file cannot be written (:class:`VideoWriter`).
     """

@@ -34,12 +34,10 @@ class Bar:
     """While a block runs, a bar on a terminal, and lines elsewhere.
 
     Args:
-        columns: of the bar.
+        columns, fields: as rich's ``Progress`` takes them.
         total: what is 100 %, or None where it is not known.
-        description: what the bar shows first.
         quiet: shows nothing but what :meth:`say` is told.
         every: seconds between two lines.
-        fields: of the columns.
     """
 
     def __init__(
@@ -84,10 +82,7 @@ class Bar:
 class TrackingProgress(Bar):
     """Frames done, frames per second over the last 50, the score (of several: which are lost, or the lowest), and losses.
 
-    Args:
-        name: what is tracked.
-        total: number of frames, or None where it is not known.
-        quiet: shows nothing, for instance because standard output goes to the same terminal.
+    ``quiet`` shows nothing, for instance because standard output goes to the same terminal.
     """
 
     def __init__(self, name: str, total: int | None, quiet: bool = False) -> None:

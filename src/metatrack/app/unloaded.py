@@ -10,13 +10,7 @@ WIDTH = 26
 
 
 def help_of(command: str, place: str, problem: str) -> str:
-    """What the command does and its options, each with its default and what it is for.
-
-    Args:
-        command: as a person types it.
-        place: ``module:Dataclass``, below this package.
-        problem: why it cannot be run.
-    """
+    """What the command does, why it cannot be run, and its options, each with its default and what it is for."""
     doc, fields = read_options(place)
     lines = [f"usage: {command} [OPTIONS]", "", doc, "", f"Not to be run here: {problem}", "", "options:"]
     for option, (default, what) in fields.items():

@@ -23,12 +23,7 @@ SEEN, AWAY = 10, 12
 
 
 def disappear(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, float | None]:
-    """Tracks one scene for every clip.
-
-    Args:
-        model: the model, whose score is calibrated.
-        clips: of at least ``SEEN + 2`` frames.
-        adapt: with the meta-learner.
+    """Tracks one scene for every clip, which has ``SEEN + 2`` frames at least, with a model whose score is calibrated.
 
     Returns:
         ``lost_precision``: share of the frames flagged as lost that do not show the target or whose box misses it;

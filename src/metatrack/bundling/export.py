@@ -56,9 +56,8 @@ def export_bundle(
     """Writes the bundle folder ``out``: all of it or, on an error, nothing.
 
     Args:
-        network: the matching network.
-        learner: the meta-learner, or None for a model that cannot adapt (the ablation).
-        info: facts for the card.
+        network, info: the matching network, and facts for the card.
+        learner: None for a model that cannot adapt (the ablation).
         out: the folder; an older bundle is replaced.
         examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made.
 

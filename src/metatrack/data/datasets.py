@@ -57,11 +57,7 @@ def data_set(name: str) -> str:
 
 
 def attribute_titles(name: str) -> dict[str, str]:
-    """Abbreviation to full name of a data set's attributes, in its own order; empty where they have no other names.
-
-    Args:
-        name: one of :data:`DATA_SETS`.
-    """
+    """Abbreviation to full name of a data set's attributes, in its own order; empty where they have no other names."""
     if name == "lasot":
         return lasot.lasot_attribute_names()
     if name == "uav123":
@@ -70,11 +66,7 @@ def attribute_titles(name: str) -> dict[str, str]:
 
 
 def listed_names(name: str) -> list[str]:
-    """Names of all sequences of a data set whose names may continue one another (``car``, ``car_side``); no copy is needed.
-
-    Args:
-        name: one of :data:`DATA_SETS`.
-    """
+    """Names of all sequences of a data set whose names may continue one another (``car``, ``car_side``); no copy is needed."""
     if name == "otb":
         return [target.name for target in otb.otb_targets()]
     if name == "uav123":

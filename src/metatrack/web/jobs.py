@@ -88,10 +88,8 @@ class Jobs:
         """Tracks from a frame to the end of the video, or to its beginning.
 
         Args:
-            project: where.
-            frame: in which each of the targets has a box.
-            forwards: or backwards.
-            targets: their ids; None is all that have a box there.
+            project, forwards: where, and which way.
+            frame, targets: from which each of these targets (None: all that have a box there) is tracked.
             stop_when_lost: ends as soon as one is lost.
 
         Raises:

@@ -41,8 +41,7 @@ class Gate:
     """Stands before the routes: checks host, origin and session, bounds what comes in, and adds headers to what goes out.
 
     Args:
-        app: what stands behind it.
-        store: knows the sessions.
+        app, store: what stands behind it, and what knows the sessions.
         hosts: values of the Host header that are this server: anything else is another site that leads here.
         upload: path of the one route that takes long bodies.
     """

@@ -96,9 +96,8 @@ def exits(rng: Rng, way: Float64, count: int, size: tuple[int, int], reach: floa
     """A way (length, 2) in a frame's coordinates that leaves the frame ``count`` times for 8-40 frames; not in its first 25.
 
     Args:
-        rng: source of chance.
+        rng, count: source of chance, and how often it leaves.
         way: where the target would be without.
-        count: how often it leaves.
         size: width and height of the frame.
         reach: distance of the centre beyond the border at which nothing is to be seen any more.
     """

@@ -64,11 +64,7 @@ class Composer:
         }
 
     def clip(self, rng: Rng, length: int) -> MadeClip:
-        """Composes one clip.
-
-        Args:
-            rng: source of all randomness: the same state gives the same clip.
-            length: number of frames, at least 1.
+        """Composes one clip of ``length`` frames; the same state of ``rng`` gives the same clip.
 
         Raises:
             ValueError: length is less than 1, or the config's shift moves the target out of the frame.
