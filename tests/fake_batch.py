@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from metatrack.app.videos import Videos
+from metatrack.app.batch_job import Videos
 from tests.fake_trackers import meet
 
 

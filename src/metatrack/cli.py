@@ -51,7 +51,7 @@ COMMANDS = {
     "train average": Command("app.train:AverageOptions", "average the weights of several runs", "train", "app.train:average"),
     "train probe": Command("app.train:ProbeOptions", "measure whether a meta-learner has learnt", "train", "app.train:probe"),
     "export": Command("app.export:ExportOptions", "make a model bundle of trained weights", "train"),
-    "data import": Command("app.importing:ImportDataOptions", "bring annotated videos into the layout"),
+    "data import": Command("app.import_data:ImportDataOptions", "bring annotated videos into the layout"),
     "data material": Command("app.data:MaterialOptions", "fetch pictures for synthetic clips", None, "app.data:material"),
     "data synth": Command("app.data:SynthOptions", "compose synthetic clips from pictures", "train", "app.data:synth"),
     "data models": Command("app.data:PackOptions", "pack 3D models for rendered clips", "render", "app.data:models"),

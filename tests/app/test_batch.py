@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metatrack.app.videos import BatchFolder, ListedVideo, read_list
+from metatrack.app.batch_job import BatchFolder, ListedVideo, read_list
 from metatrack.cli import main
 from metatrack.evaluation.run.folder import Unit
 from metatrack.geometry import Box

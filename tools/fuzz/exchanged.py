@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metatrack.app.batch_job import read_list
 from metatrack.app.given import parse_correction
 from metatrack.app.problem import Problem
 from metatrack.app.setting import parse_settings
-from metatrack.app.videos import read_list
 from metatrack.convert.formats import FORMATS, read_tracks
 from metatrack.convert.tracks import Mark, Track, Tracks, Video
 from metatrack.geometry import Box

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from metatrack.app.batch_job import BatchFolder, ListedVideo, Videos, read_list
 from metatrack.app.evaluate import chosen_workers
 from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.progress import Bar
 from metatrack.app.track import ModelName
-from metatrack.app.videos import BatchFolder, ListedVideo, Videos, read_list
 from metatrack.evaluation.run.evaluate import EvaluationError, carry_out
 from metatrack.evaluation.run.folder import Failure, Unit
 from metatrack.evaluation.run.trackers import Ours

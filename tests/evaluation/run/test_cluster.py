@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import metatrack
-from metatrack.app.videos import BatchFolder, Videos, read_list
+from metatrack.app.batch_job import BatchFolder, Videos, read_list
 from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.evaluate import EvaluationError, carry_out, plan
 from metatrack.evaluation.run.store import Store, Unit

@@ -91,17 +91,8 @@ class Renderer:
             "config": vars(self.config),
             "models": len(self.stock.paths),
             "backgrounds": len(self.stock.photo_paths),
-            "renderer": self.renderer,
+            "renderer": self.stage.gl.renderer,  # what OpenGL calls itself: other versions give other bytes
         }
-
-    @property
-    def renderer(self) -> str:
-        """What OpenGL calls itself: other versions give other bytes.
-
-        Raises:
-            NoOpenGLError: there is none that works without a display.
-        """
-        return self.stage.gl.renderer
 
     def clip(self, rng: Rng, length: int) -> MadeClip:
         """Renders one clip.
