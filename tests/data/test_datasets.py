@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metatrack.data import datasets, folders, lasot, nfs, tcolor128, uav123
-from metatrack.data.datasets import read_dataset
+from metatrack.data.datasets import attribute_titles, read_dataset
 from metatrack.data.regions import parse_region, polygons_to_boxes
 
 
@@ -77,7 +77,7 @@ def test_lasot_lists():
     assert sizes == {"test": 280, "train": 1120, "all": 1400, "extension": 150}
     assert set(lasot.lasot_names("test")) | set(lasot.lasot_names("train")) == set(lasot.lasot_names("all"))
     assert lasot.lasot_names("test")[:4] == ["airplane-1", "airplane-9", "airplane-13", "airplane-15"]
-    assert list(lasot.lasot_attribute_names()) == "IV POC DEF MB CM ROT BC VC SV FOC FM OV LR ARC".split()
+    assert list(attribute_titles("lasot")) == "IV POC DEF MB CM ROT BC VC SV FOC FM OV LR ARC".split()
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metatrack.data import got10k, lasot, nfs, otb, plain, tcolor128, uav123, vot
+from metatrack.data.folders import table
 from metatrack.data.sequence import Sequence
 from metatrack.hints import hint, listed, nearest
 
@@ -58,11 +59,8 @@ def data_set(name: str) -> str:
 
 def attribute_titles(name: str) -> dict[str, str]:
     """Abbreviation to full name of a data set's attributes, in its own order; empty where they have no other names."""
-    if name == "lasot":
-        return lasot.lasot_attribute_names()
-    if name == "uav123":
-        return dict(uav123.ATTRIBUTES)
-    return otb.attribute_names() if name in ("otb", "tcolor128") else {}
+    home = {"tcolor128": "otb"}.get(name, name)
+    return dict(table(home)["attributes"]) if home in ("otb", "lasot", "uav123") else {}
 
 
 def listed_names(name: str) -> list[str]:

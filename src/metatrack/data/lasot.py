@@ -46,11 +46,6 @@ def lasot_names(subset: Subset = "test") -> list[str]:
     return names
 
 
-def lasot_attribute_names() -> dict[str, str]:
-    """The 14 attributes: abbreviation to full name, in the toolkit's order."""
-    return dict(table("lasot")["attributes"])
-
-
 def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy of LaSOT, sorted by class and number.
 

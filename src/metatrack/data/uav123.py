@@ -23,21 +23,6 @@ from metatrack.data.sequence import Sequence
 
 Subset = Literal["UAV123", "UAV20L"]
 SUBSETS: tuple[Subset, ...] = ("UAV123", "UAV20L")
-ATTRIBUTES = {
-    "SV": "Scale Variation",
-    "ARC": "Aspect Ratio Change",
-    "LR": "Low Resolution",
-    "FM": "Fast Motion",
-    "FOC": "Full Occlusion",
-    "POC": "Partial Occlusion",
-    "OV": "Out-of-View",
-    "BC": "Background Clutter",
-    "IV": "Illumination Variation",
-    "VC": "Viewpoint Change",
-    "CM": "Camera Motion",
-    "SOB": "Similar Object",
-}
-"""In the order of the flags."""
 SOURCE = "UAV123: https://cemse.kaust.edu.sa/ivul/uav123"
 
 
@@ -91,7 +76,8 @@ def _read(name: str, truth: Path, folder: Path, start: int, end: int, images: bo
 def _attributes(path: Path) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
-    flags = parse_rows(read_text(path), path, columns=(1, len(ATTRIBUTES))).ravel()
-    if len(flags) != len(ATTRIBUTES):
-        raise ValueError(f"{path} holds {len(flags)} flags; {len(ATTRIBUTES)} are needed: {' '.join(ATTRIBUTES)}")
-    return frozenset(name for name, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
+    names = table("uav123")["attributes"]  # in the order of the flags
+    flags = parse_rows(read_text(path), path, columns=(1, len(names))).ravel()
+    if len(flags) != len(names):
+        raise ValueError(f"{path} holds {len(flags)} flags; {len(names)} are needed: {' '.join(names)}")
+    return frozenset(name for name, flag in zip(names, flags, strict=True) if flag)

@@ -51,19 +51,9 @@ class SampleSet(Dataset[Any]):
 
 def load_batches(samples: SampleSet, batch: int, workers: int) -> Iterator[Any]:
     """The samples in their order, ``batch`` at a time, made by ``workers`` processes (0: here)."""
-    if workers == 0:
-        return iter(DataLoader(samples, batch))
     # Spawned, because a fork of a process whose OpenMP threads have run can hang.
-    return iter(
-        DataLoader(
-            samples,
-            batch,
-            num_workers=workers,
-            worker_init_fn=prepare_worker,
-            prefetch_factor=4,
-            multiprocessing_context="spawn",
-        )
-    )
+    how: dict[str, Any] = {"prefetch_factor": 4, "multiprocessing_context": "spawn"} if workers else {}
+    return iter(DataLoader(samples, batch, num_workers=workers, worker_init_fn=prepare_worker, **how))
 
 
 def prepare_worker(_: int) -> None:

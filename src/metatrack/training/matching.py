@@ -170,8 +170,7 @@ def first_network(config: MatchingConfig) -> MatchingNetwork:
     """The network before its first step.
 
     Raises:
-        FileNotFoundError: the ImageNet weights are not there.
-        ValueError: ``init`` holds another trunk, or a trunk that starts from scratch is to be frozen.
+        FileNotFoundError, ValueError: as :func:`new_network`; or a trunk that starts from scratch is to be frozen.
     """
     torch.manual_seed(config.seed)
     network = new_network(config.trunk, config.kernels, config.boxes, config.imagenet, config.init)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
@@ -67,13 +67,12 @@ def load_mix(path: Path) -> list[Source]:
 def split_sources(sources: Seq[Source], held_out: float) -> tuple[list[Source], list[Source]]:
     """Divides every source's trajectories, evenly spaced: most for training, the rest for validation."""
     train, val = [], []
+    every = max(2, round(1 / held_out))
     for source in sources:
-        every = max(2, round(1 / held_out))
         kept = tuple(s for i, s in enumerate(source.sequences) if i % every != every - 1)
-        held = tuple(s for i, s in enumerate(source.sequences) if i % every == every - 1)
-        train.append(Source(source.name, kept, source.weight))
-        if held:
-            val.append(Source(source.name, held, source.weight))
+        train.append(replace(source, sequences=kept))
+        if held := source.sequences[every - 1 :: every]:
+            val.append(replace(source, sequences=held))
     return train, val
 
 
