@@ -14,6 +14,7 @@ from PIL import ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from metatrack.app.mistakes import check_source
+from metatrack.app.outputs import may_be_replaced
 from metatrack.app.problem import Problem, user_input
 from metatrack.files import require_writable
 from metatrack.geometry import Image
@@ -49,8 +50,7 @@ def run(options: FrameOptions) -> int:
         raise Problem(f"{options.out} does not end in .png; name the picture first.png, say")
     with user_input():
         require_writable(options.out)
-    if options.out.is_file() and not _is_ours(options.out):
-        raise Problem(f"{options.out} exists and is no picture that metatrack frame wrote; name another file, or delete it")
+    may_be_replaced(options.out, lambda path: png_text(path, "Comment") == MARK, "picture")
     check_source(options.source)
     frame = _frame(options.source, options.at)
     info = PngInfo()
@@ -77,10 +77,6 @@ def _frame(source: str, number: int) -> Image:
                 video.close()
         with open_source(source, start=number) as stream:
             return next(stream)
-
-
-def _is_ours(path: Path) -> bool:
-    return png_text(path, "Comment") == MARK or path.stat().st_size == 0
 
 
 def with_grid(frame: Image) -> Image:
