@@ -190,7 +190,7 @@ class Run(Generic[C]):
         """
         config = self.config
         rates = [group["lr"] for group in training.optimizer.param_groups]
-        with self._claim, Log(config) as log, closing(training.batches(self.step)) as batches:
+        with self._claim, closing(Log(config)) as log, closing(training.batches(self.step)) as batches:
             if self.found is not None:
                 training.load(self.found)
                 training.optimizer.load_state_dict(self.found["optimizer"])
@@ -343,10 +343,8 @@ class Log:
 
             self.writer = SummaryWriter(str(config.out))
 
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Writes what TensorBoard's writer still holds."""
         if self.writer is not None:
             self.writer.close()
 
