@@ -57,7 +57,6 @@ class Lite0Blocks:
         return Lite0Blocks([Axes.of(maps, count) for maps, count in zip(Lite0Blocks()(first), (3, CHANNELS, 112))])
 
     def __call__(self, patches: Image) -> list[Float32]:
-        """See :class:`metatrack.compared.features.Blocks`."""
         strides = [LITE0_LAYERS[layer][1] for layer in (*SHALLOW, DEEP)]
         *shallow, deep = aligned(self._network, strides, patches)
         blocks = [pooled(patches.transpose(0, 3, 1, 2).astype(np.float32), 4), joined(shallow, strides), deep]

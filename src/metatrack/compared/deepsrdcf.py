@@ -41,7 +41,6 @@ class Lite0:
         self.channels = sum(LITE0_LAYERS[layer][0] for layer in LAYERS)
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`metatrack.compared.features.FeatureExtractor`."""
         strides = [LITE0_LAYERS[layer][1] for layer in LAYERS]
         return joined(aligned(self._network, strides, patches), strides)
 
@@ -70,7 +69,6 @@ class Reduced:
         self._axes = axes._replace(axes=axes.axes * np.float32(math.sqrt(reference / max(energy, 1e-12))))
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`metatrack.compared.features.FeatureExtractor`."""
         return self._axes(self._features(patches))
 
 

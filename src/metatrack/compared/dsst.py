@@ -15,6 +15,7 @@ from metatrack.arrays import Floats, Spectrum
 from metatrack.compared.correlation import Found, Target, box_around, gaussian_labels, grey, hann, peak, subwindow
 from metatrack.compared.follower import Follower
 from metatrack.compared.hog import hog
+from metatrack.compared.patches import rounded, scale_limits
 from metatrack.geometry import Image
 from metatrack.opencv import require_opencv
 
@@ -38,8 +39,6 @@ SCALE_AREA = 512
 """Largest area in pixels to which the target is shrunk for the scale filter."""
 SCALE_CELL = 4
 """Side of its HOG cells in pixels. The translation filter's are single pixels."""
-LEAST_WINDOW = 5.0
-"""The target never becomes so small that its window has a shorter side than this, in pixels."""
 
 STEPS = np.arange(SCALES) - SCALES // 2
 FACTORS = SCALE_STEP**STEPS
@@ -124,16 +123,13 @@ class DSST(Follower[ScaleModel]):
         window = (max(4, math.floor(base[0] * (1 + PADDING))), max(4, math.floor(base[1] * (1 + PADDING))))
         shrink = min(1.0, math.sqrt(SCALE_AREA / (base[0] * base[1])))
         least = 2 * SCALE_CELL  # HOG needs two cells
-        frame_height, frame_width = target.image.shape[:2]
-        smallest = math.ceil(math.log(max(LEAST_WINDOW / side for side in window), SCALE_STEP))
-        largest = math.floor(math.log(min(frame_height / base[0], frame_width / base[1]), SCALE_STEP))
         sigma = math.sqrt(base[0] * base[1]) * OUTPUT_SIGMA
         view = PlacedWindows(
             math.floor(target.row),
             math.floor(target.column),
             base,
             1.0,
-            (SCALE_STEP**smallest, SCALE_STEP**largest),
+            scale_limits(window, base, target.image.shape[:2], SCALE_STEP),
             window,
             (max(least, int(base[0] * shrink)), max(least, int(base[1] * shrink))),
             hann(*window).astype(np.float32),
@@ -145,8 +141,8 @@ class DSST(Follower[ScaleModel]):
         view = model.view
         response = model.translation.respond(_translation_sample(view, image))
         down, right, score = peak(np.fft.irfft2(response, s=view.window))
-        view.row += _rounded(down * view.scale)
-        view.column += _rounded(right * view.scale)
+        view.row += rounded(down * view.scale)
+        view.column += rounded(right * view.scale)
 
         scales = np.fft.irfft(model.scaling.respond(_scale_sample(view, image)), n=SCALES)
         low, high = view.limits
@@ -189,8 +185,3 @@ def _patch(image: Image, view: PlacedWindows, size: tuple[int, int], scale: floa
         return patch
     how = cv2.INTER_LINEAR if to[1] > width else cv2.INTER_AREA
     return np.asarray(cv2.resize(patch, (to[1], to[0]), interpolation=how), np.uint8)
-
-
-def _rounded(value: float) -> int:
-    """To the nearest integer, halves away from zero."""
-    return int(math.copysign(math.floor(abs(value) + 0.5), value))

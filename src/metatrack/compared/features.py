@@ -36,7 +36,6 @@ class HOG:
         self.stride = stride
 
     def __call__(self, patches: Image) -> Float32:
-        """See :class:`FeatureExtractor`."""
         return hog(patches, self.stride)
 
 
@@ -77,5 +76,4 @@ class OneBlock:
         return self
 
     def __call__(self, patches: Image) -> list[Float32]:
-        """See :class:`Blocks`."""
         return [self._features(patches)]
