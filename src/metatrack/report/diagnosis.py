@@ -95,14 +95,9 @@ def frame_losses(found: npt.ArrayLike, truth: npt.ArrayLike, absent_fails: bool 
     passed[others, 3] = len(OVERLAP_THRESHOLDS) - 1  # 1 - 1e-10 passes as many as 1
     parts = np.zeros((len(real), 5))
     parts[others, 1:4] = np.diff(passed[others], axis=1) / len(OVERLAP_THRESHOLDS)
-    parts[lost, 0] = BEST - share(overlap[lost])
+    parts[lost, 0] = BEST - (overlap[lost, None] > OVERLAP_THRESHOLDS).mean(axis=1)
     parts[unknown] = (0, 0, 0, 0, BEST) if absent_fails else np.nan
     return parts
-
-
-def share(overlap: Float64) -> Float64:
-    """What frames of these overlaps add to the AUC, each: ``(n,)`` to ``(n,)`` in [0, 20/21]."""
-    return np.asarray((overlap[:, None] > OVERLAP_THRESHOLDS).mean(axis=1), np.float64)
 
 
 def diagnose(

@@ -183,14 +183,6 @@ def test_bootstrap_level_is_a_share(level):
         m.bootstrap_interval([0.1, 0.2], np.random.default_rng(0), level=level)
 
 
-def test_attribute_means():
-    means = m.attribute_means([0.2, 0.6, NAN, 0.7], [{"OCC", "SV"}, {"SV"}, {"SV", "FM"}, set()])
-    assert means == {"OCC": (0.2, 1), "SV": (pytest.approx(0.4), 2)}  # (0.2 + 0.6) / 2; FM has no score
-    assert list(means) == ["OCC", "SV"]
-    with pytest.raises(ValueError):
-        m.attribute_means([0.2], [])
-
-
 # -- properties
 
 

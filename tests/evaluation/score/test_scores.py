@@ -114,6 +114,14 @@ def test_means_and_intervals():
     assert math.isnan(empty.mean("auc")) and math.isnan(empty.fps) and math.isnan(empty.interval()[0])
 
 
+def test_means_by_attribute():
+    shown = [("a", 0.2, {"OCC", "SV"}), ("b", 0.6, {"SV"}), ("c", math.nan, {"SV", "FM"}), ("d", 0.7, set())]
+    table = Table("x", tuple(row(name, auc, attributes=frozenset(attributes)) for name, auc, attributes in shown))
+    assert table.having("OCC").mean("auc") == 0.2
+    assert table.having("SV").mean("auc") == pytest.approx(0.4)  # (0.2 + 0.6) / 2; c has no score
+    assert math.isnan(table.having("FM").mean("auc")) and table.having("BC").rows == ()
+
+
 def test_format_summary():
     complete = Table("MLT", (row("a", 0.5, fps=10.0), row("b", 0.7, fps=30.0)))
     partial = Table("mine", (row("a", 0.25),))

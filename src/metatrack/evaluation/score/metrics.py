@@ -16,8 +16,7 @@ Conventions shared by all functions here:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -172,29 +171,6 @@ def bootstrap_interval(
     means = (scores * weight)[drawn].sum(axis=1) / weight[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-class AttributeMean(NamedTuple):
-    """Mean score of the sequences that carry one attribute, and how many they are."""
-
-    mean: float
-    sequences: int
-
-
-def attribute_means(values: Sequence[float], attributes: Sequence[Collection[str]]) -> Mapping[str, AttributeMean]:
-    """Mean score per attribute; ``values[i]`` is the score of a sequence and ``attributes[i]`` what it shows.
-
-    A sequence counts in each of its attributes. Attributes come in alphabetical order; sequences with a NaN score are left out.
-
-    Raises:
-        ValueError: the two lists differ in length.
-    """
-    groups: dict[str, list[float]] = {}
-    for value, names in zip(values, attributes, strict=True):
-        for name in names:
-            if not np.isnan(value):
-                groups.setdefault(name, []).append(value)
-    return {name: AttributeMean(float(np.mean(group)), len(group)) for name, group in sorted(groups.items())}
 
 
 def _pair(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Float64, Float64]:

@@ -99,6 +99,10 @@ class Table:
     tracker: str
     rows: tuple[Row, ...]
 
+    def having(self, attribute: str) -> Table:
+        """The sequences that carry an attribute."""
+        return Table(self.tracker, tuple(row for row in self.rows if attribute in row.attributes))
+
     def column(self, metric: str) -> Float64:
         """(rows,) one score of each sequence."""
         return np.array([getattr(row, metric) for row in self.rows], np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from metatrack.arrays import Float64
 from metatrack.data.sequence import Sequence
+from metatrack.evaluation.run.folder import as_json
 from metatrack.evaluation.run.store import FORMAT, Store, Unit
 from metatrack.evaluation.score import metrics
 from metatrack.evaluation.score.scores import (
@@ -108,9 +108,9 @@ def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) ->
         }
         for table in scored
     }
-    write_atomically(store.root / "summary.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(store.root / "summary.json", as_json(content))
     write_atomically(store.root / "summary.csv", _csv(scored).encode())
-    write_atomically(store.root / "speed.json", (json.dumps(speed, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(store.root / "speed.json", as_json(speed))
 
 
 def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
@@ -119,11 +119,12 @@ def _tracker(table: Table, names: Seq[str]) -> dict[str, Any]:
     for metric in METRICS:
         low, high = table.interval(metric)
         scores[metric] = {"mean": or_none(table.mean(metric)), "low": or_none(low), "high": or_none(high)}
-    attributes = [row.attributes for row in table.rows]
     by_attribute: dict[str, dict[str, Any]] = {}
-    for metric in ("auc", "precision"):
-        for attribute, mean in metrics.attribute_means(table.column(metric).tolist(), attributes).items():
-            by_attribute.setdefault(attribute, {"sequences": mean.sequences})[metric] = mean.mean
+    for attribute in sorted({attribute for row in table.rows for attribute in row.attributes}):
+        part = table.having(attribute)
+        means = {metric: part.mean(metric) for metric in ("auc", "precision") if part.weights(metric).any()}
+        if means:
+            by_attribute[attribute] = {"sequences": int(part.weights("auc").sum()), **means}
     return {
         "missing": [name for name in names if name not in there],
         "scores": scores,
