@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 import metatrack
 from metatrack import BundleError, Tracker
-from metatrack.runtime.bundle import GRAPHS, open_bundle, shipped_models
-from metatrack.runtime.card import parse_card
+from metatrack.runtime.bundle import GRAPHS, open_bundle, parse_card, shipped_models
 from metatrack.runtime.dry_run import check_model
 from metatrack.runtime.load import build_model, load_model
 

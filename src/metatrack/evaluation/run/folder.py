@@ -63,11 +63,9 @@ class WorkFolder(ABC):
         """True if the unit is this process's until the block ends, False if another is at work on it."""
         return claim(self._lock("~".join(self.file("errors", unit).relative_to(self.root).with_suffix("").parts[1:])))
 
-    def write_error(self, unit: Unit, reason: str, details: str) -> Failure:
+    def write_error(self, unit: Unit, reason: str, details: str) -> None:
         """Notes that a unit failed: one line, and the traceback."""
-        path = self.file("errors", unit)
-        write_atomically(path, f"{reason}\n\n{details}".encode())
-        return Failure(unit, reason, path)
+        write_atomically(self.file("errors", unit), f"{reason}\n\n{details}")
 
     def failure_since(self, unit: Unit, moment: float) -> Failure | None:
         """The unit's error, if it was written at or after a moment (of :meth:`now`)."""
