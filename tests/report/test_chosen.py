@@ -8,7 +8,7 @@ import pytest
 from metatrack.app.problem import Problem
 from metatrack.app.report import ReportOptions, chosen, chosen_trackers, parse_frames
 from metatrack.evaluation.run.store import Store
-from metatrack.report.provenance import provenance
+from metatrack.report.page import provenance
 from metatrack.report.tables import paired
 from tests.report.helpers import evaluation, made, moving, still
 

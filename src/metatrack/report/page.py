@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import platform
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
+from metatrack import __version__
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.score.scores import METRIC_TITLES
 from metatrack.report import markup, tables
@@ -15,9 +21,9 @@ from metatrack.report.diagnosis import TITLES
 from metatrack.report.filmstrip import Strip
 from metatrack.report.findings import Findings
 from metatrack.report.plots import Plot
-from metatrack.report.provenance import provenance
 from metatrack.report.style import LineStyle
 from metatrack.report.tables import Cell, ReportTable, md, number, ranked
+from metatrack.version import current_commit
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,29 @@ def heading(findings: Findings) -> str:
 
 def _count(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def provenance(identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines for the foot of a report."""
+    commit = current_commit()
+    code = f"metatrack {__version__}"
+    if commit is not None:
+        code += f", commit {commit.sha[:12]}{' with changes' if commit.changed else ''}"
+    system = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    return [
+        f"Report made by {code}.",
+        f"Made on {system}.",
+        *(f"{name}: {_identity(facts)}." for name, facts in identities.items()),
+    ]
+
+
+def _identity(facts: Mapping[str, Any]) -> str:
+    """What a tracker was, in short: its weights' hash where it has some, else that of all that is known of it."""
+    if "imported" in facts:
+        return "boxes from result files"
+    digest = hashlib.sha256(json.dumps(facts.get("sha256") or facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    known = ", ".join(f"{key} {facts[key]}" for key in ("metatrack", "model", "adapt", "factory", "opencv") if key in facts)
+    return f"{known or 'a program'}; {'weights' if facts.get('sha256') else 'identity'} {digest}"
 
 
 # -- HTML
