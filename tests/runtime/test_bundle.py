@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 import metatrack
 from metatrack import BundleError, Tracker
 from metatrack.runtime.bundle import GRAPHS, open_bundle, parse_card, shipped_models
-from metatrack.runtime.dry_run import check_model
-from metatrack.runtime.load import build_model, load_model
+from metatrack.runtime.load import build_model, check_model, load_model
 
 PACKAGE = Path(metatrack.__file__).parent
 MODELS = PACKAGE / "models"
