@@ -122,7 +122,7 @@ def legend(keys: dict[str, str], truth: bool) -> str:
     """Trackers and their lines.
 
     Args:
-        keys: HTML of each tracker's line (:func:`metatrack.report.tables.swatch`), by name.
+        keys: HTML of each tracker's line (:attr:`metatrack.report.style.LineStyle.key`), by name.
         truth: whether there are pictures with the true box.
     """
     named = "".join(f"<span>{key}{escape(name)}</span>" for name, key in keys.items())

@@ -95,7 +95,7 @@ def _identity(facts: Mapping[str, Any]) -> str:
 def html_page(contents: Contents) -> str:
     """The whole page."""
     findings = contents.findings
-    keys = tracker_keys(findings, contents.styles)
+    keys = {entry.name: contents.styles[entry.name].key for entry in findings.entries}
     sections = [markup.Section("overall", "Overall", _overall(contents, keys))]
     attributes = _attributes(contents, keys)
     sections += [markup.Section("attributes", "By attribute", attributes)] if attributes else []
@@ -103,11 +103,6 @@ def html_page(contents: Contents) -> str:
     sections += [markup.Section("sequences", "By sequence", _sequences(contents, keys))]
     lead = f"{_count(len(findings.sequences), 'sequence')}, {sum(len(sequence) for sequence in findings.sequences)} frames."
     return markup.page(heading(findings), lead, remarks(findings), sections)
-
-
-def tracker_keys(findings: Findings, styles: Mapping[str, LineStyle]) -> dict[str, str]:
-    """HTML of each tracker's line, by name."""
-    return {entry.name: tables.swatch(styles[entry.name].color, styles[entry.name].border) for entry in findings.entries}
 
 
 def _overall(contents: Contents, keys: dict[str, str]) -> str:

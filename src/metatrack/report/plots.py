@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from metatrack.evaluation.score.scores import THRESHOLDS
+from metatrack.evaluation.score.scores import METRIC_TITLES, THRESHOLDS
 from metatrack.report.diagnosis import TITLES
 from metatrack.report.findings import Entry, Findings, Group
 from metatrack.report.style import LineStyle
@@ -53,24 +53,19 @@ _STYLE: dict[str, Any] = {
 class Curve(NamedTuple):
     """A kind of plot: what is on its axes, and which score is in its legend."""
 
-    curve: str
-    """Field of ``scores.Curves``."""
     metric: str
     """One of ``scores.METRICS``: a number that can be read off the curve."""
     name: str
     x: str
     y: str
-    legend: str
 
 
 CURVES = {
-    "success": Curve("success", "auc", "Success plot", "Overlap threshold", "Success rate", "AUC"),
-    "precision": Curve("precision", "precision", "Precision plot", "Location error threshold (px)", "Precision", "P@20"),
-    "norm_precision": Curve(
-        *("norm_precision", "norm_precision", "Normalised precision plot"),
-        *("Normalised location error threshold", "Precision", "P_norm"),
-    ),
+    "success": Curve("auc", "Success plot", "Overlap threshold", "Success rate"),
+    "precision": Curve("precision", "Precision plot", "Location error threshold (px)", "Precision"),
+    "norm_precision": Curve("norm_precision", "Normalised precision plot", "Normalised location error threshold", "Precision"),
 }
+"""By field of ``scores.Curves``."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def curve_plot(
         title: above the plot; empty says what is plotted.
         speed: frames per second are in the legend too.
     """
-    curve, thresholds = CURVES[kind], THRESHOLDS[CURVES[kind].curve]
+    curve, thresholds = CURVES[kind], THRESHOLDS[kind]
     scored = [(entry.table(group).mean(curve.metric), entry) for entry in findings.entries]
     scored = [(score, entry) for score, entry in scored if not math.isnan(score)]
     scored.sort(key=lambda pair: (not pair[1].complete(group), -pair[0]))
@@ -157,7 +152,7 @@ def curve_plot(
                 styles[entry.name],
                 entry.name == findings.focus,
                 thresholds,
-                getattr(entry.mean_curves(group), curve.curve),
+                getattr(entry.mean_curves(group), kind),
                 label=labels[rank],
                 zorder=3 + (len(scored) - rank) / 1000 + (entry.name == findings.focus),
             )
@@ -169,7 +164,7 @@ def curve_plot(
             loc="center left",
             bbox_to_anchor=(1.01, 0.5),
             handlelength=2.4,
-            title=curve.legend + ", speed" * speed,
+            title=METRIC_TITLES[curve.metric] + ", speed" * speed,
             alignment="left",
             ncols=columns,
         )

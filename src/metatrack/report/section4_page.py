@@ -42,7 +42,7 @@ def draw(comparison: Comparison, scenes: list[StripScene]) -> Figures:
 def html_page(comparison: Comparison, figures: Figures, remarks: Seq[str]) -> str:
     """The whole page."""
     here = comparison.here
-    keys = {name: tables.swatch(line.color, line.border) for name, line in comparison.styles.items()}
+    keys = {name: line.key for name, line in comparison.styles.items()}
     names = {entry.name: keys[entry.name] for entry in here.entries}
     sections = [
         markup.Section("numbers", "Numbers of the text", tables.to_html(section4.statements(comparison))),

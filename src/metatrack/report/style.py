@@ -32,6 +32,11 @@ class LineStyle(NamedTuple):
         red, green, blue = bytes.fromhex(self.color[1:])
         return red, green, blue
 
+    @property
+    def key(self) -> str:
+        """HTML of a short stroke in this colour and line."""
+        return f'<i class="key" style="border-top:4px {self.border} {self.color}"></i>'
+
 
 def line_styles(trackers: Seq[str], focus: str) -> dict[str, LineStyle]:
     """Of each tracker: the focus has the first colour, then the order that is given counts. Beyond 28 they repeat.

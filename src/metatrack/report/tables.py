@@ -359,8 +359,3 @@ def all_tables(findings: Findings) -> dict[str, str]:
     if findings.attributes:
         made["attributes.csv"] = attributes_csv(findings)
     return made
-
-
-def swatch(color: str, border: str) -> str:
-    """HTML of a short stroke in a tracker's colour and line."""
-    return f'<i class="key" style="border-top:4px {border} {color}"></i>'
