@@ -37,12 +37,12 @@ class Explained(type):
         return "\n".join([inspect.cleandoc(cls.__dict__.get("__doc__") or ""), "", *cls._meanings()])
 
     def _meanings(cls, prefix: str = "") -> list[str]:
+        texts = field_texts(cls)
         lines: list[str] = []
-        for name, text in field_texts(cls).items():
+        for name in inspect.get_annotations(cls):
             kind = type(default := getattr(cls, name))
-            lines += (
-                kind._meanings(f"{name}.") if isinstance(kind, Explained) else [f"{prefix}{name} = {default!r}", f"    {text}"]
-            )
+            own = [f"{prefix}{name} = {default!r}", f"    {texts.get(name, '')}"]
+            lines += kind._meanings(f"{name}.") if isinstance(kind, Explained) else own
         return lines
 
 
