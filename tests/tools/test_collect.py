@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from tools.collect import stills, video
 from tools.collect.annotations import Annotation, Images, annotated, coco, voc, yolo
-from tools.collect.sources import Repository, read_sources
-from tools.collect.stills import StillOptions, StillSource, without_copies
+from tools.collect.sources import CollectOptions, Repository, read_sources
+from tools.collect.stills import StillSource, without_copies
 from tools.collect.video import VideoOptions
 from tools.collect.videos import Frame, VideoSource, link
 
@@ -98,7 +98,7 @@ def test_one_object_in_each_format(mirror: Mirror, tmp_path: Path, monkeypatch: 
     entry = f"[made]\n{ENTRY.format(commit=commit[:12])}{entry}cutouts = 9\nphotos = 9\n"
     with_table(monkeypatch, stills, tmp_path / "t.toml", entry)
     out = tmp_path / "out"
-    assert stills.main(StillOptions(mirror.folder, out)) == 0
+    assert stills.main(CollectOptions(mirror.folder, out)) == 0
     (row,) = csv.DictReader((out / "still" / "boxes.csv").open())
     assert (row["file"], row["source"]) == ("made_00000.jpg", "made")
     assert row["class"] == ("cat  tame" if kind == "coco" else "cat")
@@ -117,7 +117,7 @@ def test_one_object_in_each_format(mirror: Mirror, tmp_path: Path, monkeypatch: 
     table = (out / "SOURCES-stills.md").read_text()
     assert f"| made | o/r | {commit[:12]} | things | none stated | 1 | 1 |" in table
     first = {path: path.read_bytes() for path in out.rglob("*.*")}
-    assert stills.main(StillOptions(mirror.folder, out, ("made",))) == 0
+    assert stills.main(CollectOptions(mirror.folder, out, ("made",))) == 0
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == first
 
 
@@ -126,7 +126,7 @@ def test_a_source_that_fails_leaves_the_others(mirror: Mirror, tmp_path: Path, m
     good = f"[good]\n{ENTRY.format(commit='0000')}formats = ['voc']\n"
     bad = f"[bad]\n{ENTRY.format(commit=commit)}".replace("o/r", "o/none")
     with_table(monkeypatch, stills, tmp_path / "t.toml", bad + good)
-    assert stills.main(StillOptions(mirror.folder, tmp_path / "out")) == 1
+    assert stills.main(CollectOptions(mirror.folder, tmp_path / "out")) == 1
     assert len((tmp_path / "out" / "still" / "boxes.csv").read_text().splitlines()) == 2
     err = capsys.readouterr().err
     assert "bad: failed: FileNotFoundError" in err and "git clone --mirror" in err

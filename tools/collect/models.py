@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -16,22 +15,10 @@ import tyro
 
 from metatrack.data.render import pack
 from metatrack.files import inside
-from tools.collect.sources import Repository, make_all, read_sources
+from tools.collect.sources import CollectOptions, Repository, make_all, read_sources
 
 TABLE = Path(__file__).with_name("models.toml")
 FILES = (".obj", ".mtl", ".glb", ".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Packs the models of the sources in models.toml."""
-
-    mirror: Path
-    """Folder of the mirrored repositories."""
-    out: Path
-    """Folder of packed models."""
-    only: tuple[str, ...] = ()
-    """These sources alone."""
 
 
 class ModelSource(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,7 +32,7 @@ class ModelSource(msgspec.Struct, forbid_unknown_fields=True):
     needs: str = ""
 
 
-def main(options: ModelOptions) -> int:
+def main(options: CollectOptions) -> int:
     """Packs the sources; returns the exit code."""
 
     def make(name: str, source: ModelSource) -> str:
@@ -78,4 +65,4 @@ def unpack(repository: Repository, folder: str, out: Path, needs: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(ModelOptions)))
+    sys.exit(main(tyro.cli(CollectOptions, description=__doc__)))

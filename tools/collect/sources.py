@@ -8,6 +8,7 @@ import shutil
 import subprocess  # noqa: S404 - git is a program; no shell is involved
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,18 @@ from metatrack.geometry import Image
 from metatrack.images import ImageError, decode_image
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """Makes the sources of a table."""
+
+    mirror: Path
+    """Folder of the mirrored repositories."""
+    out: Path
+    """Folder of what is made."""
+    only: tuple[str, ...] = ()
+    """These sources alone."""
 
 
 def read_sources(path: Path, kind: type[T], only: Sequence[str] = ()) -> dict[str, T]:

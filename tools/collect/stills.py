@@ -34,7 +34,7 @@ from metatrack.geometry import Box
 from metatrack.images import write_image
 from tools.collect import pictures
 from tools.collect.annotations import Annotation, annotated
-from tools.collect.sources import Repository, make_all, read_sources, replace_rows
+from tools.collect.sources import CollectOptions, Repository, make_all, read_sources, replace_rows
 
 TABLE = Path(__file__).with_name("stills.toml")
 FOLDERS = {"crops": "still", "cutouts": "cutouts", "photos": "photos"}
@@ -46,18 +46,6 @@ PER_IMAGE = 6
 """Crops of an image, at most."""
 LEAST_IMAGE = 0.25
 """Share of a crop that must lie in its image."""
-
-
-@dataclass(frozen=True)
-class StillOptions:
-    """Makes crops, cut-outs and photographs of the sources in stills.toml."""
-
-    mirror: Path
-    """Folder of the mirrored repositories."""
-    out: Path
-    """Folder of what is made."""
-    only: tuple[str, ...] = ()
-    """These sources alone."""
 
 
 class MaskFiles(msgspec.Struct, forbid_unknown_fields=True, rename={"name": "class"}):
@@ -226,7 +214,7 @@ def overview(sources: Mapping[str, StillSource], counts: Mapping[str, dict[str, 
     return "\n".join([*lines, "", f"Total: {crops} crops, {cutouts} cut-outs, {photos} photographs.", ""])
 
 
-def main(options: StillOptions) -> int:
+def main(options: CollectOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
     everything = read_sources(TABLE, StillSource)
     facts = options.out / "sources.json"
@@ -254,4 +242,4 @@ def main(options: StillOptions) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(StillOptions)))
+    raise SystemExit(main(tyro.cli(CollectOptions, description=__doc__)))

@@ -23,7 +23,7 @@ from metatrack.geometry import Box, Image, iou
 from metatrack.images import read_image, write_image
 from metatrack.video.overlay import draw, filmstrip
 from tools.collect.pictures import covered, crop, share_of_image
-from tools.collect.sources import Repository, make_all, read_sources, replace_rows
+from tools.collect.sources import CollectOptions, Repository, make_all, read_sources, replace_rows
 from tools.collect.videos import Frame, Step, VideoSource, link, videos
 
 TABLE = Path(__file__).with_name("video.toml")
@@ -36,15 +36,9 @@ Crops = list[tuple[Image, Box]]
 
 
 @dataclass(frozen=True)
-class VideoOptions:
-    """Makes trajectories of the sources in video.toml."""
+class VideoOptions(CollectOptions):
+    """Makes trajectories of the sources in video.toml: the split train, and meta.csv."""
 
-    mirror: Path
-    """Folder of the mirrored repositories."""
-    out: Path
-    """Folder of the split train and of meta.csv."""
-    only: tuple[str, ...] = ()
-    """These sources alone."""
     sheets: Path | None = None
     """Folder of contact sheets, on which one sees what a source is worth."""
 
