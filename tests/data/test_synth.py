@@ -14,17 +14,10 @@ import pytest
 
 from metatrack.data import material
 from metatrack.data.got10k import read_got10k
-from metatrack.data.synth import (
-    PHOTO_SIDE,
-    Composer,
-    ComposerConfig,
-    find_photos,
-    in_subset,
-    picture_key,
-    read_object,
-    read_photo,
-    write_clips,
-)
+from metatrack.data.synth import Composer, ComposerConfig, write_clips
+from metatrack.data.synth.cutouts import read_object
+from metatrack.data.synth.files import in_subset, picture_key
+from metatrack.data.synth.photos import PHOTO_SIDE, find_photos, read_photo
 from metatrack.geometry import context_side
 
 PLAIN = ComposerConfig(blob=0, clutter=0, distractors=0, occluded=0, lighting=0, degrade=0)

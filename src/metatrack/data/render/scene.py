@@ -17,7 +17,7 @@ from metatrack.data.render.motion import bump, drift, exits, rotations, wander
 from metatrack.data.render.stage import Look, Outline, Pose, outline
 from metatrack.data.render.stock import ModelStock
 from metatrack.data.synth.light import color_tables
-from metatrack.data.synth.motion import walk
+from metatrack.data.synth.motion import kept_off, walk
 from metatrack.geometry import context_side
 
 
@@ -118,19 +118,13 @@ def _followed(rng: Rng, length: int, stock: ModelStock, config: RenderConfig) ->
             path, depth = start + drift(rng, length, (0.0, 1.0)), -1
         elif kind < 0.8:
             relative = start + drift(rng, length, (0.3, 2.0, 5.0))
-            path, depth = way + _kept_off(relative, 0.55 * side), int(rng.choice((-1, 1)))
+            path, depth = way + kept_off(relative, 0.55 * side), int(rng.choice((-1, 1)))
         else:
             path, depth = way + _crossing(rng, length, side), -1
         others.append(body(rng, length, other, its_look, path, side * rng.uniform(0.6, 1.4), depth, config))
     if rng.random() < config.occluded:
         others.append(_occluder(rng, way, stock, config))
     return Scene(target, others, None)
-
-
-def _kept_off(relative: Float64, nearest: float) -> Float64:
-    """A way (length, 2) about the target, pushed out to this distance where it is nearer: two things are not in one place."""
-    distance = np.maximum(np.hypot(relative[:, 0], relative[:, 1]), 1e-6)
-    return np.asarray(relative * (np.maximum(distance, nearest) / distance)[:, None])
 
 
 def _crossing(rng: Rng, length: int, side: float) -> Float64:

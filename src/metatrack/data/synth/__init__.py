@@ -15,22 +15,6 @@ numbers are drawn changes all clips.
 
 from metatrack.data.synth.composer import Composer
 from metatrack.data.synth.config import ComposerConfig
-from metatrack.data.synth.cutouts import Cutout, read_object
-from metatrack.data.synth.files import TRAIN_SHARE, Subset, in_subset, picture_key
-from metatrack.data.synth.photos import PHOTO_SIDE, find_photos, read_photo
 from metatrack.data.synth.writer import write_clips
 
-__all__ = [
-    "PHOTO_SIDE",
-    "TRAIN_SHARE",
-    "Composer",
-    "ComposerConfig",
-    "Cutout",
-    "Subset",
-    "find_photos",
-    "in_subset",
-    "picture_key",
-    "read_object",
-    "read_photo",
-    "write_clips",
-]
+__all__ = ["Composer", "ComposerConfig", "write_clips"]

@@ -12,7 +12,7 @@ from metatrack.data.synth.config import ComposerConfig
 from metatrack.data.synth.cutouts import Cutout
 from metatrack.data.synth.layers import Actor, Layer, coverage
 from metatrack.data.synth.light import color_table, color_tables
-from metatrack.data.synth.motion import Motion, walk
+from metatrack.data.synth.motion import Motion, kept_off, walk
 from metatrack.data.synth.stock import Stock
 
 
@@ -53,9 +53,7 @@ def _path(rng: Rng, length: int, size: int, nearest: float) -> Float64:
     heading = rng.uniform(0, 2 * math.pi)
     way = np.array([math.cos(heading), math.sin(heading)]) * speed
     path = start + np.arange(length)[:, None] * way + np.cumsum(rng.normal(0, 0.3 * speed, (length, 2)), 0)
-    away = path - size / 2
-    distance = np.maximum(np.hypot(away[:, 0], away[:, 1]), 1e-6)
-    return np.asarray(size / 2 + away * (np.maximum(distance, nearest) / distance)[:, None])
+    return np.asarray(size / 2 + kept_off(path - size / 2, nearest))
 
 
 def covers(rng: Rng, targets: list[Layer], stock: Stock, config: ComposerConfig) -> list[Layer | None]:

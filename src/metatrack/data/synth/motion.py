@@ -24,6 +24,12 @@ def walk(rng: Rng, length: int, start: float, step: float, low: float, high: flo
     return values
 
 
+def kept_off(relative: Float64, nearest: float) -> Float64:
+    """A way (length, 2) about the target, pushed out to this distance where it is nearer: two things are not in one place."""
+    distance = np.maximum(np.hypot(relative[:, 0], relative[:, 1]), 1e-6)
+    return np.asarray(relative * (np.maximum(distance, nearest) / distance)[:, None])
+
+
 @dataclass(frozen=True)
 class Motion:
     """The pose of one object over a clip; arrays of shape (length,)."""
