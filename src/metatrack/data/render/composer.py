@@ -126,7 +126,7 @@ class Renderer:
         tables = color_tables(rng_back, length, 0.7 * config.lighting, 0.6 * slower(length))
         finish = camera(rng_look, length, config.size, config.degrade)
         surround = np.asarray(cv2.resize(canvas, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
-        self.stage.environment(surround)
+        self.stage.gl.surround(surround)
         frames: list[UInt8] = []
         numbers: list[UInt8] = []
         boxes, visible = np.empty((length, 4)), np.empty(length)
@@ -159,7 +159,7 @@ class Renderer:
         if rng.random() >= config.clutter:
             return canvas
         light = _lights(rng, 1, config)[0]
-        self.stage.environment(np.asarray(cv2.resize(canvas, (128, 128), interpolation=cv2.INTER_AREA), np.uint8))
+        self.stage.gl.surround(np.asarray(cv2.resize(canvas, (128, 128), interpolation=cv2.INTER_AREA), np.uint8))
         for _ in range(int(rng.integers(3, 11))):
             model = self.stock.model(rng)
             look, center = look_of(rng, model, self.stock, config), rng.uniform(0.1, 0.9, (1, 2)) * side

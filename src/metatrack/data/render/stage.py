@@ -102,10 +102,6 @@ class Stage:
             self._gl = _Gl()
         return self._gl
 
-    def environment(self, photo: UInt8) -> None:
-        """The surroundings (side, side, 3) that light the models and are mirrored in them, until the next call."""
-        self.gl.surround(photo)
-
     def layer(
         self, model: Mesh, shape: Outline, pose: Pose, look: Look, light: Light, center: Float64, scale: float
     ) -> Layer | None:
@@ -142,7 +138,6 @@ class _Gl:
             self.context = moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type] # its stub is wrong
         except Exception as error:  # noqa: BLE001 - glcontext raises plain Exception where EGL is missing
             raise NoOpenGLError(f"{MESA}; it said: {error}") from error
-        self.depth_test = moderngl.DEPTH_TEST
         self.program = self.context.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         side = SUPERSAMPLE * LARGEST
         self.canvas = self.context.framebuffer(
@@ -155,6 +150,7 @@ class _Gl:
         self.renderer = str(self.context.info["GL_RENDERER"])
 
     def surround(self, photo: UInt8) -> None:
+        """The surroundings (side, side, 3) that light the models and are mirrored in them, until the next call."""
         if self.around is not self.white:
             self.around.release()
         self.around = self._texture(photo)
@@ -201,7 +197,7 @@ class _Gl:
         wide, high = SUPERSAMPLE * size[0], SUPERSAMPLE * size[1]
         self.canvas.use()
         self.canvas.viewport = (0, 0, wide, high)
-        self.context.enable_only(self.depth_test)
+        self.context.enable_only(moderngl.DEPTH_TEST)
         self.canvas.clear(0, 0, 0, 0, depth=1.0, viewport=(0, 0, wide, high))
         values = {
             "turn": pose.rotation.T.astype("f4").tobytes(),  # OpenGL's matrices are by columns

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from metatrack.arrays import Rng
@@ -13,8 +13,8 @@ from metatrack.data.render.pack import ModelRow, read_table
 from metatrack.data.synth.files import Subset, as_roots, key_in_subset
 from metatrack.data.synth.stock import Photographs
 
-KEPT = 96
-"""Models kept in memory."""
+kept_model = lru_cache(maxsize=96)(read_model)
+"""So many models are kept in memory."""
 ANIMATED_SHARE = 0.3
 """Share of the draws that are articulated figures, where there are some: there are few, and they are what cut-outs lack."""
 
@@ -55,20 +55,12 @@ class ModelStock(Photographs):
         super().__init__(backgrounds, subset, recolor)
         self.rows: list[ModelRow] = [row for _, row in usable]
         self.paths = [path for path, _ in usable]
+        kept_model.cache_clear()  # files may have been packed anew
         self._animated = [i for i, row in enumerate(self.rows) if row.animated]
         self._rigid = [i for i, row in enumerate(self.rows) if not row.animated]
-        self._kept: OrderedDict[int, Mesh] = OrderedDict()
 
     def model(self, rng: Rng) -> Mesh:
         """A random model, drawn the more often the fewer there are of its source."""
         animated, pick = rng.random() < ANIMATED_SHARE, rng.random()
         group = self._animated if (animated and self._animated) or not self._rigid else self._rigid
-        return self._read(group[int(pick * len(group))])
-
-    def _read(self, index: int) -> Mesh:
-        if index not in self._kept:
-            while len(self._kept) >= KEPT:
-                self._kept.popitem(last=False)
-            self._kept[index] = read_model(self.paths[index])
-        self._kept.move_to_end(index)
-        return self._kept[index]
+        return kept_model(self.paths[group[int(pick * len(group))]])
