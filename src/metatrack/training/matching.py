@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,10 @@ class MatchingTraining(Training):
         self.config, self.precision, self.warmup = config, precision, config.warmup
         self.sampler = PairSampler(load_mix(config.mix), config.seed)
         self.clips = simulate(load_mix(config.val_mix), config.val_clips)
-        self.network, self.average = first_network(config).train(), first_network(config).eval()
-        self.average.load_state_dict(self.network.state_dict())
+        torch.manual_seed(config.seed)
+        form = config.trunk, config.kernels, config.boxes
+        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train()
+        self.average = deepcopy(self.network).eval()
         if config.freeze_norms or (config.init is not None and bundle_at(config.init) is not None):
             freeze_norms(self.network)
         self.trained, self.kept = self.network, {"network": self.network, "average": self.average}
@@ -164,21 +167,6 @@ def box_head_losses(
         "box": box,
         "iou": iou,
     }
-
-
-def first_network(config: MatchingConfig) -> MatchingNetwork:
-    """The network before its first step.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`new_network`; or a trunk that starts from scratch is to be frozen.
-    """
-    torch.manual_seed(config.seed)
-    network = new_network(config.trunk, config.kernels, config.boxes, config.imagenet, config.init)
-    if config.freeze_trunk:
-        if not isinstance(network.trunk, LiteTrunk):
-            raise ValueError(f"trunk {config.trunk!r} starts from scratch; freeze_trunk is for trunks that start from ImageNet")
-        network.trunk.blocks.requires_grad_(False)
-    return network
 
 
 def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.optim.AdamW:

@@ -31,7 +31,9 @@ class Form:
     boxes: bool = False
 
 
-def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | None, init: Path | None) -> MatchingNetwork:
+def new_network(
+    trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | None, init: Path | None, freeze: bool = False
+) -> MatchingNetwork:
     """A matching network before its first step.
 
     Args:
@@ -41,7 +43,8 @@ def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | No
 
     Raises:
         FileNotFoundError: the ImageNet weights are not there.
-        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set.
+        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set; or there are no blocks
+            of ImageNet's to ``freeze``.
     """
     network = make_network(trunk, kernels, boxes)
     if init is not None:
@@ -55,6 +58,10 @@ def new_network(trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | No
             network.load_state_dict(start.state_dict(), strict=isinstance(start, BoxNetwork) == boxes)
     elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(imagenet))
+    if freeze:
+        if not isinstance(network.trunk, LiteTrunk):
+            raise ValueError(f"trunk {trunk!r} starts from scratch; freeze_trunk is for trunks that start from ImageNet")
+        network.trunk.blocks.requires_grad_(False)
     return channels_last(network)
 
 
