@@ -310,18 +310,17 @@ def test_fetch_says_what_to_do_without_debian(tmp_path: Path, monkeypatch: pytes
 def test_fetch_unpacks_each_package_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, str]] = []
 
-    def run(command: list[str], folder: Path, package: str) -> None:
-        calls.append((Path(command[0]).name, package))
-        if command[1] == "download":
+    def run(name: str, *arguments: str, folder: Path, package: str) -> None:
+        calls.append((name, package))
+        if arguments[0] == "download":
             (folder / f"{package}_1.deb").write_bytes(b"")
             return
-        tree = folder / command[3]  # the program's own folder is this one: a path of ours must not be relative
+        tree = folder / arguments[2]  # the program's own folder is this one: a path of ours must not be relative
         for part in (material.OBJECTS, *material.BACKGROUNDS, material.MODELS, Path("usr/share/doc") / package):
             (tree / part).mkdir(parents=True)
             (tree / part / f"{package}.txt").write_text(package)
 
     monkeypatch.setattr(material, "_run", run)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.chdir(tmp_path.parent)
     found = material.fetch_material(Path(tmp_path.name))
     assert calls == [call for package in material.PACKAGES for call in (("apt-get", package), ("dpkg", package))]
