@@ -99,7 +99,7 @@ define META
 	$(BIN)/python -m tools.meta.features --model $(1) --list configs/meta.json --out $(DATA)/meta-features-$(1) \
 		--photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images
 	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(1) --val-mix configs/meta-held.json --form polynomial \
-		--apart 0.1 --out $(RUNS)/$(1)-polynomial
+		--apart 0.1 --level 0.5 --out $(RUNS)/$(1)-polynomial
 endef
 
 train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner

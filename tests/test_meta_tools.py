@@ -56,6 +56,16 @@ def test_targets_of_every_kind_have_features(made):
     assert counts == {"train-video-0000.npz": 4, "train-cutout-0000.npz": 3, "train-region-0000.npz": 2}
 
 
+def test_processes_share_the_files_of_a_folder(made):
+    """Two processes make together what one makes, each its own half."""
+    given = {"list": made / "list.json", "photographs": (made / "photos",), "out": made / "halves", "parts": 2}
+    features.main(features.Options(**given, part=0))
+    assert len(list((made / "halves").glob("train-*.npz"))) == 1
+    features.main(features.Options(**given, part=1))
+    for path in (made / "features").glob("train-*.npz"):
+        assert (made / "halves" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_what_is_kept_is_what_the_tracker_sees(made):
     """The kept sums of equation (1) and the 8-bit features give the model's response."""
     readout = read_networks(open_bundle("lite")).readout
@@ -117,7 +127,7 @@ def test_a_search_over_scales_has_templates_at_three(made):
     right, wrong = (learn.losses(learn.response(each, readout, None), each, options, True).mean() for each in (batch, alike))
     assert right < wrong  # templates that are all alike tell no scales apart
     learner = learn.new_learner(kept, "polynomial")
-    loss = learn.objective(learner, batch, readout, learn.Options(**{**vars(options), "failing": 3.0}), 1)
+    loss = learn.objective(learner, batch, readout, learn.Options(**{**vars(options), "failing": 3.0, "level": 1.0}), 1)
     loss.backward()
     assert all(torch.isfinite(each.grad).all() for each in learner.parameters())
     found = learn.measured(learner.eval(), learn.Features(out, readout, "held"), options)
@@ -165,11 +175,12 @@ def test_what_kernels_repair_and_break_is_counted(monkeypatch):
     def bank(delta):
         return torch.ones(1, 32, 1)
 
-    bank.balanced = True
+    bank.balanced, bank.energy = True, 0.24
     monkeypatch.setattr(learn, "response", told)
     result = learn.measured(bank, Kept(), learn.Options(*[Path()] * 3))
     assert (result["fails_without"][0], result["fails_with"][0]) == (0.5, 0.5)
     assert (result["repaired"][0], result["broken"][0]) == (0.5, 0.5)
+    assert result["level"][0] == pytest.approx((9 + 0 + 0 + 0) / 4)
 
 
 def test_the_largest_segment_that_could_be_a_target_is_held_out(tmp_path):

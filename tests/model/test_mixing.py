@@ -112,6 +112,21 @@ def test_kernels_differ_from_target_to_target_and_are_finite(learner, readout):
     assert not torch.allclose(kernels[0], kernels[1], atol=1e-2)
 
 
+@pytest.mark.parametrize("form", ["mixing", "polynomial"])
+def test_the_share_of_new_kernels_is_what_was_asked_for(form, readout):
+    template, delta = torch.randn(4, 128, 7, 7), torch.randn(4, 96, 128)
+    for energy, share in ((1.0, SHARE), (0.1, 0.1)):
+        learner = make_learner(form, 128, 96, energy=energy).eval()
+        if form == "polynomial":
+            learner.inverse.copy_(torch.linalg.pinv(readout.weight))
+        with torch.no_grad():
+            kernels = within_energy(learner, learner(delta), template, readout)
+        new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))
+        old = project(template, readout.weight, readout.bias).square().sum((1, 2, 3))
+        assert torch.allclose(new / (new + old), torch.full((4,), share), atol=1e-4)
+        assert facts_of(learner)["energy"] == share
+
+
 def test_forms_by_name():
     assert isinstance(make_learner("printed", 128, 96), MetaLearner)
     assert isinstance(make_learner("mixing", 128, 96), MixingLearner)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tools.validate.make import write
 from tools.validate.material import Natural
-from tools.validate.run import line, measured, summary
+from tools.validate.run import line, measured, of_clips, summary
 from tools.validate.scenes import HEIGHT, KINDS, LENGTH, WIDTH, Scene, filmed, to_and_fro
 
 from metatrack.data.got10k import read_got10k
@@ -36,6 +36,14 @@ def test_a_pasted_target_is_where_its_box_says(kind):
         assert scene.frames[i][int(y + h / 2), int(x + w / 2)].min() > 180
     if kind == "leaves":
         assert (scene.visible == 0).sum() >= 30
+
+
+def test_a_clip_counts_once_however_often_it_is_followed():
+    """Two clips from two first boxes: the mean AUC of each, and all frames of both runs."""
+    runs = {"AUC": np.array([[0.2, 1], [0.4, 1], [0.5, 1], [0.7, 1]]), "elsewhere": np.array([[1, 9], [2, 9], [0, 8], [0, 8]])}
+    clips = of_clips(runs, 2)
+    assert clips["AUC"][:, 0].tolist() == pytest.approx([0.3, 0.6])
+    assert clips["elsewhere"].tolist() == [[3, 18], [0, 16]]
 
 
 def test_measures_tell_misses_wrong_sizes_and_flags_apart(tmp_path):

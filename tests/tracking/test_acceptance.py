@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,3 +168,51 @@ def test_a_target_that_is_not_seen_is_looked_for_without_kernels(scene):
     assert rows[False][4:] == [32] * 17
     assert rows[True][4:8] == [32, 0, 0, 0]
     assert rows[True][-1] == 32
+
+
+def misleading(name, shift, rise=0):
+    """A shipped model whose kernels move the logits by so many cells to the right, and make them higher."""
+
+    class Misled:
+        def __init__(self, graph):
+            self.graph = graph
+
+        def run(self, feeds):
+            results = list(self.graph.run({**feeds, "w_target": feeds["w_target"] * 0}))
+            if feeds["w_target"].size:
+                place = len(results) // 2
+                results[place] = np.roll(results[place], shift, axis=-1) + rise
+            return results
+
+    model = learning(name, lambda **_: np.ones((32, 128)))
+    return model.wrapped(lambda each, graph: Misled(graph) if each in ("match", "locate") else graph)
+
+
+@pytest.mark.parametrize("name", ["lite", "paper"])
+def test_kernels_in_the_role_of_a_guide_choose_the_place_and_leave_the_score_alone(scene, name):
+    """Kernels that move every logit by six cells move the target; what it scores is what it scores there without them."""
+    found = {}
+    for role, shift, rise in (("all", 0, 3), ("place", 0, 3), ("place", 6, 0), ("none", 0, 0)):
+        settings = {**EVERY, "update_accepts": False, "update_role": "all" if role == "none" else role}
+        tracker = Tracker(misleading(name, shift, rise), adapt=role != "none", settings=settings)
+        tracker.init(scene.frame(0), scene.box(0))
+        results = [tracker.update(scene.frame(i)) for i in range(1, 7)]  # kernels are there from frame 5 on
+        found[role, shift] = results[-1]
+    plain, score = found["none", 0], found["all", 0].score
+    assert found["place", 0].score == plain.score < score
+    assert found["place", 0].box == pytest.approx(plain.box, abs=0.5)
+    assert found["place", 6].box != found["place", 0].box
+    assert found["place", 6].score < plain.score
+
+
+@pytest.mark.parametrize("batch_head", [False, True])
+def test_several_targets_are_scored_alike_where_kernels_are_guides(scene, batch_head):
+    settings = {**EVERY, "update_accepts": False, "update_role": "place"}
+    model = replace(misleading("lite", 1, 1), batch_head=batch_head)
+    alone, several = Tracker(model, settings=settings), MultiTracker(model, settings=settings)
+    alone.init(scene.frame(0), scene.box(0))
+    several.add(scene.frame(0), scene.box(0))
+    for i in range(1, 8):
+        one, other = alone.update(scene.frame(i)), several.update(scene.frame(i))[1]
+        assert other.box == pytest.approx(one.box, abs=0.01)
+        assert other.score == pytest.approx(one.score, abs=1e-4)

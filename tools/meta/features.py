@@ -64,6 +64,10 @@ class Options:
     """The gradient is of the balanced loss (6); False: of the plain mean."""
     most: int | None = None
     """Targets of each entry of the list, at most."""
+    part: int = 0
+    """Number of this process, from 0, of ``parts`` that fill the folder together."""
+    parts: int = 1
+    """Such processes: each makes every ``parts``-th file."""
 
 
 def items(entry: dict[str, Any], base: Path) -> Iterator[Item]:
@@ -138,7 +142,7 @@ def main(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     photographs = sorted(p for folder in options.photographs for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     embedder = Embedder(options.model, options.balanced)
-    entries = json.loads(options.list.read_text())
+    entries, number = json.loads(options.list.read_text()), 0
     (options.out / SOURCES).write_text(json.dumps([{k: v for k, v in entry.items() if k != "path"} for entry in entries]))
     for entry in entries:
         targets = list(items(entry, options.list.parent))
@@ -147,7 +151,8 @@ def main(options: Options) -> None:
         for first in range(0, len(targets), SHARD):
             split = "held" if entry.get("held_out") else "train"
             path = options.out / f"{split}-{entry['name']}-{first // SHARD:04d}.npz"
-            if not path.exists():
+            number += 1
+            if number % options.parts == options.part and not path.exists():
                 maker = ViewMaker(photographs, embedder.reach, scales=not embedder.model.has_boxes)
                 _shard(embedder, maker, targets[first : first + SHARD], path)
 

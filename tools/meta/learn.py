@@ -23,6 +23,7 @@ from torch import Tensor
 from metatrack.bundling.learner import replace_learner
 from metatrack.model.learners import Learner, bounded, make_learner
 from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss, squared_distance
+from metatrack.model.mixing import SHARE
 from metatrack.model.polynomial import PolynomialLearner
 from metatrack.model.shifts import gather
 from metatrack.runtime.bundle import open_bundle
@@ -36,6 +37,8 @@ from tools.meta.features import MAPPED, SOURCES, mapped
 
 NEAR, FAR = 4.0, 16.0
 """Squared distances in cells: within the first a place is the target's, beyond the second it is another's."""
+MOMENTS = 400
+"""Targets whose contexts say how features are spread."""
 VIDEO_WEIGHT = 4.0
 """How much oftener a trajectory is drawn than a picture."""
 
@@ -54,6 +57,8 @@ class Options:
     """Bundle whose matching network the features are of."""
     form: Literal["mixing", "polynomial"] = "mixing"
     """Of the meta-learner."""
+    energy: float = SHARE
+    """What the new kernels take of the template's squared features."""
     iterations: int = 1500
     """Batches."""
     batch: int = 16
@@ -74,6 +79,8 @@ class Options:
     """Weight of the mean cosine between the kernels of two targets."""
     none: float = 0.06
     """Weight of own kernels against none."""
+    level: float = 0.0
+    """Weight of the squared change of the target's logit by own kernels: what is above it is to fall, and it is to stay."""
     targets: int = 0
     """So many of the targets alone, for a curve over their number; 0 is all."""
     seed: int = 0
@@ -139,6 +146,15 @@ class Features:
             rows.append(row)
         return Batch(*(torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in Batch._fields))
 
+    def second_moment(self) -> Tensor:
+        """Mean product of two channels over the cells of later contexts: ``(C, C)``."""
+        rng, total, count = np.random.default_rng(0), 0.0, 0
+        for number in rng.permutation(len(self.places))[:MOMENTS]:
+            shard, i = self.shards[self.places[number][0]], self.places[number][1]
+            cells = (shard["queries"][i, 0] * shard["scale"][i][:, None, None]).reshape(len(shard["scale"][i]), -1)
+            total, count = total + cells @ cells.T, count + cells.shape[1]
+        return torch.from_numpy(np.asarray(total) / count).float()
+
 
 def _data(folder: Path, counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """What the targets are of, for the card: kind, number of targets, and what the list says of it."""
@@ -195,9 +211,10 @@ def losses(logits: Tensor, batch: Batch, options: Options, balanced: bool) -> Te
 def objective(learner: Learner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
     """Own kernels' loss, and what it costs not to be better than another target's kernels and than none."""
     kernels, template, how = learner(batch.delta), batch.template[:, 0], (options, learner.balanced)
-    own = losses(response(batch, readout, bounded(kernels, template, readout)), batch, *how)
+    adapted = response(batch, readout, bounded(kernels, template, readout, learner.energy))
+    own = losses(adapted, batch, *how)
     one = batch.first()
-    others = bounded(kernels.roll(shift, 0), template, readout)
+    others = bounded(kernels.roll(shift, 0), template, readout, learner.energy)
     swapped = losses(response(one, readout, others), one, *how)[:, 0]
     plain = response(batch, readout, None)
     none, (here, elsewhere) = losses(plain, batch, *how), peaks(plain, batch)
@@ -206,7 +223,8 @@ def objective(learner: Learner, batch: Batch, readout: Readout, options: Options
     worse = (weight * F.softplus((own - none) / 0.1)).sum() / weight.sum()
     alike = F.normalize(kernels.flatten(1)) @ F.normalize(kernels.roll(shift, 0).flatten(1)).T
     mean = (weight * own).sum() / weight.sum()
-    return mean + options.swapped * contrast + options.none * worse + options.apart * alike.diagonal().mean()
+    total = mean + options.swapped * contrast + options.none * worse + options.apart * alike.diagonal().mean()
+    return total + options.level * (peaks(adapted, batch)[0] - here).square().mean()
 
 
 @torch.no_grad()
@@ -221,21 +239,24 @@ def measured(learner: Learner, held: Features, options: Options) -> dict[str, An
     rng, rows = np.random.default_rng(0), []
     for first in range(0, len(held.places), options.batch):
         batch = held.batch(np.arange(first, min(first + options.batch, len(held.places))), rng)
-        kernels = bounded(learner(batch.delta), batch.template[:, 0], held.readout)
+        kernels = bounded(learner(batch.delta), batch.template[:, 0], held.readout, learner.energy)
         found = []
         for w_target in (None, kernels, kernels.roll(1, 0)):
             logits = response(batch, held.readout, w_target)
-            here, elsewhere = peaks(logits, batch)
-            found.append((losses(logits, batch, options, learner.balanced), elsewhere > here))
+            peak, elsewhere = peaks(logits, batch)
+            found.append((losses(logits, batch, options, learner.balanced), elsewhere > peak, peak))
         rows.append([torch.stack(each).double().numpy() for each in zip(*found, strict=True)])
-    loss, fails = (np.concatenate(each, axis=1) for each in zip(*rows, strict=True))  # each (3, targets, contexts)
+    loss, fails, here = (np.concatenate(each, axis=1) for each in zip(*rows, strict=True))  # each (3, targets, contexts)
     none, own, swapped = loss.mean(-1)
     before, after = fails[0] > 0, fails[1] > 0
     return {
         "targets": len(held.places),
         "own_better_than_swapped": interval(own < swapped, rng),
         "own_better_than_none": interval(own < none, rng),
+        "none_better_than_swapped": interval(none < swapped, rng),
         "loss_gain": interval(none - own, rng),
+        "swapped_gain": interval(none - swapped, rng),
+        "level": interval((here[1] - here[0]).mean(1), rng),
         "fails_without": interval(before.mean(1), rng),
         "fails_with": interval(after.mean(1), rng),
         "repaired": interval(~after[before], rng) if before.any() else None,
@@ -243,18 +264,21 @@ def measured(learner: Learner, held: Features, options: Options) -> dict[str, An
     }
 
 
-def new_learner(features: Features, form: str) -> Learner:
-    """Of the form, for the features' matching network."""
+def new_learner(features: Features, form: str, energy: float = SHARE) -> Learner:
+    """Of the form, for the features' matching network; a polynomial begins with features that are alike in all directions."""
     weight = features.readout.weight
     if form == "polynomial":
-        return PolynomialLearner(weight.shape[1], weight.shape[0], weight, features.balanced)
-    return make_learner(form, weight.shape[1], weight.shape[0], features.balanced)
+        polynomial = PolynomialLearner(weight.shape[1], weight.shape[0], weight, features.balanced)
+        polynomial.whiten(features.second_moment())
+        polynomial.energy = energy
+        return polynomial
+    return make_learner(form, weight.shape[1], weight.shape[0], features.balanced, energy)
 
 
 def train(features: Features, options: Options) -> Learner:
     """Trains, with a checkpoint every 100 batches beside the bundle's folder."""
     torch.manual_seed(options.seed)
-    learner = new_learner(features, options.form)
+    learner = new_learner(features, options.form, options.energy)
     optimizer = torch.optim.AdamW(learner.parameters(), options.lr, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -301,10 +325,10 @@ def main(options: Options) -> None:
     facts: dict[str, Any] = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
     facts["data"] = features.data
     kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
-    replace_learner(bundle, learner, {**kept, "adaptation": {"sentence": ""}}, options.out)
-    last = readout.weight.numpy(), readout.bias.numpy()
     summary: dict[str, Any] = {"sentence": ""}
-    if options.probe:
+    if options.probe:  # of the graph that is shipped
+        replace_learner(bundle, learner, {**kept, "adaptation": summary}, options.out)
+        last = readout.weight.numpy(), readout.bias.numpy()
         summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), options.probe).summary()
         summary["sentence"] = sentence(summary)
     if any(options.features.glob("held-*.npz")):

@@ -1,7 +1,9 @@
 """``python -m tools.validate.run --root DIR``: what a tracker does on the validation's clips, with intervals over targets.
 
 Boxes are compared where they lie in the frame, so that it does not matter whether a tracker draws what is outside. ``--out``
-keeps what was found, a table a clip, and ``--against`` compares with what another call kept.
+keeps what was found, a table a clip and start, and ``--against`` compares with what another call kept. Where a target has a
+double, the last digit of a float may decide whom a tracker follows: ``--starts 3`` follows each target from three first boxes,
+and a clip's mean counts.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from benchmarks.accuracy import starts
 
 from metatrack.arrays import Float64
 from metatrack.data.got10k import read_got10k
@@ -62,13 +65,15 @@ class RunOptions:
     """Folder that keeps what was found."""
     against: Path | None = None
     """Such a folder, of another call, to compare with."""
+    starts: int = 1
+    """First boxes of a clip: the given one, and others moved by up to half a pixel (as benchmarks.accuracy moves them)."""
     jobs: int = 1
     """Processes, one thread each."""
 
 
-def follow(tracker: Tracker, video: Video) -> Float64:
+def follow(tracker: Tracker, video: Video, box: Float64) -> Float64:
     """Boxes, score and ``lost`` of every frame but the first: ``(n - 1, 6)``."""
-    tracker.init(video.frame(0), video.boxes[0].tolist())
+    tracker.init(video.frame(0), box.tolist())
     found = (tracker.update(video.frame(i)) for i in range(1, len(video)))
     return np.array([[*each.box, each.score, each.lost] for each in found], np.float64)
 
@@ -146,19 +151,28 @@ def _share(counts: Float64) -> float:
     return float(counts[:, 0].sum() / max(counts[:, 1].sum(), 1))
 
 
+def of_clips(counts: dict[str, Float64], runs: int) -> dict[str, Float64]:
+    """A :func:`summary` of runs, so many of each clip in turn, as one of clips: the mean AUC, and counts of all frames."""
+    together = {name: each.reshape(-1, runs, 2) for name, each in counts.items()}
+    return {name: each.mean(1) if name == "AUC" else each.sum(1) for name, each in together.items()}
+
+
 def main(options: RunOptions) -> None:
     """Follows every target, and prints a table of all clips and of each kind."""
     videos = [each for each in read_got10k(options.root, options.split) if not options.kinds or _kind(each) in options.kinds]
     videos = videos[:: options.every]
     rows, others = [], []
+    jobs = [(video, start) for video in videos for start in range(options.starts)]
     with multiprocessing.get_context("spawn").Pool(options.jobs, _started, (options,)) as pool:
-        for video, found in zip(videos, pool.imap(_follow, videos), strict=True):
+        for (video, start), found in zip(jobs, pool.imap(_follow, jobs), strict=True):
+            table = f"{video.name}.{start}.csv" if start else f"{video.name}.csv"
             if options.out is not None:
-                _keep(options.out / f"{video.name}.csv", found)
+                _keep(options.out / table, found)
             rows.append(measured(found, video))
             if options.against is not None:
-                others.append(measured(np.loadtxt(options.against / f"{video.name}.csv", delimiter=",", skiprows=1), video))
-    own, other = summary(rows), summary(others) if others else None
+                others.append(measured(np.loadtxt(options.against / table, delimiter=",", skiprows=1), video))
+    own = of_clips(summary(rows), options.starts)
+    other = of_clips(summary(others), options.starts) if others else None
     print("| clips | " + " | ".join(MEASURES) + " |\n|" + " --- |" * (len(MEASURES) + 1))
     print(line("all", own, other))
     for kind in sorted({_kind(each) for each in videos}):
@@ -178,8 +192,9 @@ def _started(options: RunOptions) -> None:
     _trackers[:] = [Tracker(load_model(options.model, 1), options.adapt, settings)]
 
 
-def _follow(video: Video) -> Float64:
-    return follow(_trackers[0], video)
+def _follow(job: tuple[Video, int]) -> Float64:
+    video, start = job
+    return follow(_trackers[0], video, starts(video, start + 1)[start])
 
 
 def _kind(video: Video) -> str:

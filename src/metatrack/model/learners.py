@@ -61,7 +61,8 @@ def make_learner(form: str, channels: int, kernels: int, balanced: bool = True, 
         form: its name, one of :data:`FORMS`.
         channels, kernels: C and K.
         balanced: whether δ is of the balanced loss (6).
-        energy: what the kernels of the printed form take of the template's squared features, at most; the others' share is fixed.
+        energy: what the kernels take of the template's squared features: of the printed form, at most; of the others, always, and
+            1 stands for their usual share.
 
     Raises:
         ValueError: there is no such form.
@@ -71,6 +72,7 @@ def make_learner(form: str, channels: int, kernels: int, balanced: bool = True, 
     if form == "printed":
         return MetaLearner(channels, kernels, balanced=balanced, energy=energy)
     made: Learner = FORMS[form](channels, kernels, balanced=balanced)
+    made.energy = energy if energy < 1 else SHARE
     return made
 
 

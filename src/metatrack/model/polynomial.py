@@ -45,6 +45,22 @@ class PolynomialLearner(nn.Module):
         self.basis = nn.Parameter(torch.eye(channels))  # L
         self.out = nn.Parameter(torch.eye(channels))  # B
 
+    @torch.no_grad()
+    def whiten(self, moment: Tensor) -> None:
+        """Where training begins: L and B make features alike in all directions.
+
+        Features share a large mean. Seen through identities, kernels answer to it with whatever target they are of, and raise the
+        response everywhere.
+
+        Args:
+            moment: mean product of two channels, ``(C, C)``.
+        """
+        values, vectors = torch.linalg.eigh(moment.double())
+        gains = (values.clamp(min=0) + values.median()).rsqrt()  # what is fainter than usual is no more amplified
+        matrix = (vectors * gains / gains.square().mean().sqrt()) @ vectors.T
+        self.basis.copy_(matrix)
+        self.out.copy_(matrix)
+
     def forward(self, delta: Tensor) -> Tensor:
         """Equation (3), up to scale: δ ``(n, K, C)`` -> ``(n, 32, C)``."""
         change = self.inverse @ (delta * (delta.square().mean((1, 2), keepdim=True) + TINY).rsqrt())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from metatrack.tracking.memory import Sample
 
 NEAR, BEYOND = 2.0, 4.0
 """Cells from the target: within the first a position is the target's, beyond the second it is one of everything else."""
+Role: TypeAlias = Literal["all", "place"]
+"""What kernels decide: see :class:`~metatrack.tracking.adaptation.AdaptationSettings`."""
 Scorer: TypeAlias = Callable[[Float32, Float32], Float32]
 """Features of contexts ``(n, C, h, w)`` and w_target -> the logits that decide where a target is, ``(n, r, r)``."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from metatrack.arrays import Float32
-from metatrack.tracking.acceptance import Scorer, accepted
+from metatrack.tracking.acceptance import Role, Scorer, accepted
 from metatrack.tracking.checked import Amount, Checked, Count, CountOrNone, Share
 from metatrack.tracking.memory import Criterion, Memory, Sample, labels
 
@@ -41,6 +41,9 @@ class AdaptationSettings(Checked):
     equation (5) as printed, which prefers a context in which nothing is seen."""
     keep_first: bool = False
     """The first frame, the only one whose target is given, is always among the samples. The paper's is False."""
+    role: Role = "all"
+    """What kernels decide. 'all': place and score, as in the paper. 'place': which place is the target's; its score there, what
+    hangs on that, and what else looks like the target are equation (1)'s, for which they were calibrated."""
     accept: bool = True
     """New kernels are taken only if the target stands out with them no less than without, on the first frame and on frames that
     they were not made from; else the last ones are, if that holds of them, or none. The paper takes all: False."""

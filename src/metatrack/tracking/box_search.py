@@ -14,7 +14,7 @@ from metatrack.runtime.graph import with_rows
 from metatrack.runtime.model import Maps, Model
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
-from metatrack.tracking.choice import ContextView, Prior, choose_box
+from metatrack.tracking.choice import Answers, ContextView, Prior, choose_box
 from metatrack.tracking.distractors import KEPT
 from metatrack.tracking.lines import followed, line
 from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
@@ -35,13 +35,13 @@ class BoxSearch(Searcher):
     """Searches with equation (4) and a box head.
 
     What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
-    :class:`~metatrack.runtime.model.Maps` of one context.
+    :class:`~metatrack.tracking.choice.Answers` to one context.
     """
 
     def __init__(self, model: Model, settings: TrackerSettings, small_contexts: bool = True) -> None:
         self.model, self.settings, self.search = model, settings.box_search, settings.search
         self.template_update, self.distractors = settings.template_update, settings.distractors
-        self.motion, self.opinion = settings.motion, settings.opinion
+        self.motion, self.opinion, self.role = settings.motion, settings.opinion, settings.adaptation.role
         self.small_contexts = small_contexts and self.settings.small_size < SEARCH_SIZE
 
     def appearance(self, patches: Patches, center: Center) -> BoxAppearance:
@@ -84,7 +84,7 @@ class BoxSearch(Searcher):
         growths = []
         for i, side in enumerate(sides):
             maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
-            growths.append(self._choose(maps, own, center, side, Prior(), self.search.window).growth)
+            growths.append(self._choose(Answers(maps), own, center, side, Prior(), self.search.window).growth)
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
         # The head draws what it sees: a box that reaches beyond the frame says nothing of its habits.
         inside = [
@@ -118,11 +118,14 @@ class BoxSearch(Searcher):
         alone = all(target.frame - each.seen > KEPT for each in target.distractors)
         return slow and sighting.score >= settings.small_min_score and alone
 
-    def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Maps:
+    def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Answers:
         """The box head's answer to one context."""
-        return self._locate(target.appearance, features, target.w_target)
+        maps = self._locate(target.appearance, features, target.w_target)
+        if self.role == "all" or len(target.w_target) == 0:
+            return Answers(maps)
+        return Answers(maps, self._locate(target.appearance, features, self.model.no_kernels).logits)
 
-    def respond_together(self, targets: Sequence[TargetState[BoxAppearance]], features: Float32) -> Sequence[Maps] | None:
+    def respond_together(self, targets: Sequence[TargetState[BoxAppearance]], features: Float32) -> Sequence[Answers] | None:
         """Where the engine likes to be asked for all at once.
 
         On a CPU, the small graphs behind the trunk are run for each target: they gain nothing by a batch, and answer to the bit
@@ -131,16 +134,17 @@ class BoxSearch(Searcher):
         if not self.model.batch_head:
             return None
         rows = max(len(each.w_target) for each in targets)  # in one batch all have as many kernels
-        maps = self.model.locate(
-            np.concatenate([each.appearance.now.template for each in targets]),
-            np.concatenate([each.appearance.now.parts for each in targets]),
-            features,
-            np.stack([with_rows(each.w_target, rows) for each in targets]),
-            np.concatenate([each.appearance.size for each in targets]),
-        )
-        return [type(maps)(*(part[i : i + 1] for part in maps)) for i in range(len(targets))]
+        template = np.concatenate([each.appearance.now.template for each in targets])
+        parts = np.concatenate([each.appearance.now.parts for each in targets])
+        kernels = np.stack([with_rows(each.w_target, rows) for each in targets])
+        size = np.concatenate([each.appearance.size for each in targets])
+        maps, plain = self.model.locate(template, parts, features, kernels, size), None
+        if self.role != "all" and rows:
+            plain = self.model.locate(template, parts, features, kernels[:, :0], size).logits
+        own = [slice(i, i + 1) for i in range(len(targets))]
+        return [Answers(type(maps)(*(part[i] for part in maps)), None if plain is None else plain[i]) for i in own]
 
-    def find(self, target: TargetState[BoxAppearance], response: Maps, place: tuple[float, float] | None = None) -> Candidate:
+    def find(self, target: TargetState[BoxAppearance], response: Answers, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_box`."""
         cell = target.side / SEARCH_SIZE * self.model.stride
 
@@ -204,7 +208,7 @@ class BoxSearch(Searcher):
 
     def _choose(
         self,
-        maps: Maps,
+        answers: Answers,
         own: BoxAppearance,
         center: Center,
         side: float,
@@ -214,7 +218,7 @@ class BoxSearch(Searcher):
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
-        return choose_box(maps, view, self.settings, window, prior, self.search.window_form)
+        return choose_box(answers.maps, view, self.settings, window, prior, self.search.window_form, answers.plain)
 
 
 class Extent(NamedTuple):

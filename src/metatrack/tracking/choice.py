@@ -54,6 +54,13 @@ class ContextView:
     whole: int  # positions per side of a whole context's response; the cosine window of a smaller one is its middle
 
 
+class Answers(NamedTuple):
+    """A box head's answer to one context."""
+
+    maps: Maps
+    plain: Float32 | None = None  # (1, r, r): its scores without kernels, where those with kernels choose the place alone
+
+
 class Prior(NamedTuple):
     """What is known before a context is looked at: places x, y and distances in cells, from its centre."""
 
@@ -91,6 +98,7 @@ def choose_box(
     window: float,
     prior: Prior = NOTHING,
     form: WindowForm = "sum",
+    plain: Float32 | None = None,
 ) -> Candidate:
     """Place, size and shape of the target from a box head's answer for one context.
 
@@ -100,19 +108,24 @@ def choose_box(
     Args:
         prior: what is known before. Where the best box is another thing's, the target stays at its expected place, unseen; where
             it lies beyond what motion explains, it is the best one's rival.
+        plain: scores ``(1, r, r)`` without kernels, where those of ``maps`` choose the place alone.
     """
     # A frame has been through the caches since this was last here: what counts is the number of calls of numpy, not their work.
     logits, sides, size = finite(maps.logits[0]), maps.sides[0], view.size
     if not np.isfinite(sides).all():
         sides = np.nan_to_num(sides, nan=1.0, posinf=1e3)
     sides = sides.clip(1e-3, 1e3)
-    probability = sigmoid(logits)
-    certainty = probability * _shape_factor(sides, view, settings.shape_penalty)
+    probability, shape = sigmoid(logits), _shape_factor(sides, view, settings.shape_penalty)
+    certainty = probability * shape
     centers, reach = _centers(sides, view.stride), REACH * math.sqrt(size[0] * size[1]) / view.stride  # in cells
     own = np.linalg.norm(centers - np.array(prior.expected, np.float32), axis=-1)
     theirs = prior.others(centers, own, reach)
     strength = certainty if theirs is None else np.where(theirs, certainty * prior.factor, certainty)
     mixed = windowed(strength, moved_window(logits.shape[-1], view.whole, *prior.expected), window, form)
+    if plain is not None:  # kernels have had their say
+        logits = finite(plain[0])
+        probability = sigmoid(logits)
+        certainty = probability * shape
     boxes = _Boxes(logits, sides, probability, certainty, centers, theirs, finite(maps.response[0]))
     best, beyond = int(np.argmax(mixed)), own > prior.gate
     found = _read(boxes, best, view, reach, settings.size_rate, prior)

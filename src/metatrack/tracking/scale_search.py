@@ -12,7 +12,7 @@ import numpy as np
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import SEARCH_SIZE, Center
 from metatrack.runtime.model import Model
-from metatrack.tracking.acceptance import Scorer
+from metatrack.tracking.acceptance import Role, Scorer
 from metatrack.tracking.checked import Checked, Count, Limit, Share
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.search import (
@@ -59,11 +59,12 @@ class ScaleSearchSettings(Checked):
 class ScaleSearch(Searcher):
     """Searches with equation (4) alone.
 
-    What it keeps of a target is its templates ``(m, C, k, k)``; the response is ``(n, m, 17, 17)`` logits for n contexts.
+    What it keeps of a target is its templates ``(m, C, k, k)``; the response is ``(n, m, 17, 17)`` logits for n contexts, or
+    ``(2, n, m, 17, 17)`` by equations (4) and (1), where both count.
     """
 
-    def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings) -> None:
-        self.model, self.settings, self.search = model, settings, search
+    def __init__(self, model: Model, settings: ScaleSearchSettings, search: SearchSettings, role: Role = "all") -> None:
+        self.model, self.settings, self.search, self.role = model, settings, search, role
         self._context_scales: tuple[float, ...] = settings.scales if settings.pyramid == "search" else (1.0,)
         self._template_scales: tuple[float, ...] = settings.scales if settings.pyramid == "template" else (1.0,)
 
@@ -83,13 +84,18 @@ class ScaleSearch(Searcher):
 
     def respond(self, target: TargetState[Float32], features: Float32) -> Float32:
         """Equation (1), or (4) once there are kernels."""
-        return self.model.match(target.appearance, features, target.w_target)
+        found = self.model.match(target.appearance, features, target.w_target)
+        if self.role == "all" or len(target.w_target) == 0:
+            return found
+        return np.stack([found, self.model.match(target.appearance, features, self.model.no_kernels)])
 
     def find(self, target: TargetState[Float32], response: Float32, place: tuple[float, float] | None = None) -> Candidate:
         """See :func:`choose_scale`."""
-        responses = response.reshape(-1, *response.shape[2:])
-        window = self.search.window if place is None else 0.0
-        found, scale = choose_scale(responses, self.settings, window, self.search.window_form)
+        responses, plain = (response, None) if response.ndim == 4 else response
+        window, shape = self.search.window if place is None else 0.0, (-1, *responses.shape[2:])
+        found, scale = choose_scale(responses.reshape(shape), self.settings, window, self.search.window_form)
+        if plain is not None:  # kernels have had their say
+            found = found._replace(peak=highest_near(finite(plain).reshape(shape)[scale], found.displacement))
         if len(self._context_scales) == 1:
             return found
         return found._replace(context=scale, zoom=self._context_scales[scale])
@@ -137,6 +143,13 @@ def choose_scale(
     displacement = ((column + left - middle) / up, (row + top - middle) / up)
     factor = settings.scales[scale]
     return Candidate(displacement, (factor, factor), settings.damping, clean[scale], float(clean[scale].max())), scale
+
+
+def highest_near(response: Float32, place: tuple[float, float]) -> float:
+    """The highest logit of a response ``(r, r)`` within about a cell of a place: x, y from the middle, in cells."""
+    middle = response.shape[-1] // 2
+    column, row = (min(max(round(at) + middle, 0), response.shape[-1] - 1) for at in place)
+    return float(response[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
 
 
 def upsampled(response: Float32, factor: int) -> Float32:

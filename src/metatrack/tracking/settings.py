@@ -39,6 +39,7 @@ FLAT = {
     "update_choice": "adaptation.choice",
     "update_keeps_first": "adaptation.keep_first",
     "update_counts_from": "adaptation.count_from",
+    "update_role": "adaptation.role",
     "update_accepts": "adaptation.accept",
     "update_forgets": "adaptation.forget",
     "lost_below": "judging.lost_below",
@@ -81,7 +82,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "exclusion": {"overlap": 1.0},
         "adaptation": {
             **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
-            **{"choice": "sigmoid", "keep_first": False, "accept": False, "forget": False},
+            **{"choice": "sigmoid", "keep_first": False, "role": "all", "accept": False, "forget": False},
         },
     },
 }

@@ -289,7 +289,7 @@ def _settings_of(model: Model) -> TrackerSettings:
 def searcher(model: Model, settings: TrackerSettings, adapt: bool) -> Searcher:
     """How this model searches: the one place that asks whether it has a box head."""
     if not model.has_boxes:
-        return ScaleSearch(model, settings.scale_search, settings.search)
+        return ScaleSearch(model, settings.scale_search, settings.search, settings.adaptation.role)
     # The memory takes whole contexts alone: from one update to the next there must be enough of them.
     enough = settings.adaptation.interval >= model.support * settings.box_search.small_interval
     return BoxSearch(model, settings, small_contexts=enough or not adapt)
