@@ -22,6 +22,7 @@ OTHER = {
     **{
         "update_choice": "peak",
         "update_keeps_first": True,
+        "update_role": "place",
         "update_accepts": False,
         "update_forgets": False,
         "window_form": "product",
