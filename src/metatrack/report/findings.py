@@ -14,17 +14,7 @@ from metatrack.data.datasets import attribute_titles
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run.evaluate import plan
 from metatrack.evaluation.run.store import Store
-from metatrack.evaluation.score.scores import (
-    CONVENTIONS,
-    METRICS,
-    Convention,
-    Curves,
-    Row,
-    Table,
-    curves,
-    mean_curves,
-    settle,
-)
+from metatrack.evaluation.score.scores import CONVENTIONS, METRICS, Convention, Curves, Row, Table, curves, mean_curves, settle
 from metatrack.evaluation.score.summary import scored
 from metatrack.report.diagnosis import Loss, diagnose, mean_loss
 
