@@ -90,15 +90,6 @@ class Job(ABC):
         return failure and Report("failed", unit, reason=failure.reason)
 
 
-class Boxes(NamedTuple):
-    """What a run came to."""
-
-    boxes: Float64
-    """``(n, 4)``, ``x, y, w, h`` 0-based."""
-    seconds: Float64
-    """``(n,)``, of each frame."""
-
-
 @dataclass(frozen=True)
 class Runs(Job):
     """Trackers over sequences: the job of an evaluation."""
@@ -108,7 +99,8 @@ class Runs(Job):
     identities: Mapping[str, Mapping[str, Any]]
     """Of the trackers, where the evaluation was called."""
 
-    def attempt(self, unit: Unit, item: Sequence, send: Send) -> Boxes | NoResult:
+    def attempt(self, unit: Unit, item: Sequence, send: Send) -> tuple[Float64, Float64] | NoResult:
+        """The boxes and seconds of :func:`run_sequence`, or why there are none."""
         progress = Progress(unit, send)
 
         def box(size: tuple[int, int]) -> Box:
@@ -117,13 +109,13 @@ class Runs(Job):
         try:
             made = self.trackers[unit.tracker].make()
             try:
-                return Boxes(*run_sequence(made, item, unit.start, box, progress.step))
+                return run_sequence(made, item, unit.start, box, progress.step)
             finally:
                 getattr(made, "close", lambda: None)()  # those that hold more than memory have one
         except Exception as error:  # whatever a tracker raises: the others go on
             return failed(error)
 
-    def keep(self, unit: Unit, came_to: Boxes | NoResult) -> Report:
+    def keep(self, unit: Unit, came_to: tuple[Float64, Float64] | NoResult) -> Report:
         if isinstance(came_to, NoResult):
             self.folder.write_error(unit, *came_to)
             return Report("failed", unit, reason=came_to.reason)
