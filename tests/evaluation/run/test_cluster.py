@@ -25,7 +25,7 @@ from metatrack.data.plain import read_plain
 from metatrack.evaluation.run.evaluate import EvaluationError, carry_out, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.run.trackers import Ours, TrackerSpec
-from metatrack.evaluation.run.worker import Boxes, NoResult, Runs
+from metatrack.evaluation.run.worker import NoResult, Runs
 from metatrack.evaluation.score.summary import tables, write_summary
 from metatrack.video import VideoWriter
 from tests.conftest import REPOSITORY, Scene
@@ -286,7 +286,7 @@ def test_a_unit_that_outlives_no_machine_fails(tmp_path, monkeypatch) -> None:
 
 
 def test_machines_that_cannot_be_used(tmp_path) -> None:
-    from metatrack.evaluation.run.cluster import _Setting, _track
+    from metatrack.evaluation.run.cluster import Unfit, _Setting, _track
 
     sequence = make_sequence(tmp_path, "a")
     unit = Unit("perfect", "a", 1, 0, 5)
@@ -295,7 +295,7 @@ def test_machines_that_cannot_be_used(tmp_path) -> None:
     def reason(tracker: TrackerSpec, identity: dict, probe: Path) -> str:
         setting = _Setting("/no/such/folder", [], Runs(store, 0.0, {"perfect": tracker}, {"perfect": identity}), None)
         answer = _track(setting, unit, 1, sequence, probe)
-        assert not isinstance(answer, Boxes)
+        assert isinstance(answer, Unfit)
         return answer.reason
 
     first = sequence.frame_paths[0]
