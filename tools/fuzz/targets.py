@@ -185,7 +185,7 @@ TARGETS = {
     "mix": Target(in_file("mix.json", mix), these(ENTRIES), prepare=training_data),
     "weights": Target(in_file("best.pt", trained), weights),
     "tracker-json": Target(in_file("tracker.json", read_settings), these(TRACKER)),
-    "facts": Target(in_file("facts.json", facts_of_card), these(FACTS), (Problem,)),
+    "facts": Target(in_file("facts.json", facts_of_card), these(FACTS)),
     "store-evaluation": Target(
         in_file("evaluation.json", lambda path: Store.open(path.parent)),
         these({"format": 1, "data_set": "plain", "protocol": "ope"}),
