@@ -321,7 +321,7 @@ def main(options: Options) -> None:
     readout = read_networks(bundle).readout
     features = Features(options.features, readout)
     learner = train(features, options)
-    settings = {k: v for k, v in asdict(options).items() if not isinstance(v, Path)}
+    settings = {k: v for k, v in asdict(options).items() if not isinstance(v, Path)} | {"model": bundle.card["name"]}
     facts: dict[str, Any] = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
     facts["data"] = features.data
     kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
