@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tools.validate.make import write
 from tools.validate.material import Natural
-from tools.validate.run import line, measured, of_clips, summary
+from tools.validate.run import RunOptions, line, main, measured, of_clips, summary
 from tools.validate.scenes import HEIGHT, KINDS, LENGTH, WIDTH, Scene, filmed, to_and_fro
 
 from metatrack.data.got10k import read_got10k
+from metatrack.runtime.bundle import BundleError
 
 
 def natural(name: str, color: int) -> Natural:
@@ -44,6 +45,11 @@ def test_a_clip_counts_once_however_often_it_is_followed():
     clips = of_clips(runs, 2)
     assert clips["AUC"][:, 0].tolist() == pytest.approx([0.3, 0.6])
     assert clips["elsewhere"].tolist() == [[3, 18], [0, 16]]
+
+
+def test_a_model_that_is_not_there_ends_the_run(tmp_path):
+    with pytest.raises(BundleError, match="no model"):
+        main(RunOptions(root=tmp_path, model=str(tmp_path / "missing")))
 
 
 def test_measures_tell_misses_wrong_sizes_and_flags_apart(tmp_path):

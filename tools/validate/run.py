@@ -159,6 +159,7 @@ def of_clips(counts: dict[str, Float64], runs: int) -> dict[str, Float64]:
 
 def main(options: RunOptions) -> None:
     """Follows every target, and prints a table of all clips and of each kind."""
+    load_model(options.model, 1)  # a pool would start processes without end where there is none
     videos = [each for each in read_got10k(options.root, options.split) if not options.kinds or _kind(each) in options.kinds]
     videos = videos[:: options.every]
     rows, others = [], []
