@@ -11,13 +11,14 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
-from tools.meta import features, held, learn  # noqa: E402
+from tools.meta import carry, features, held, learn  # noqa: E402
 
 from metatrack.bundling.learner import replace_learner  # noqa: E402
 from metatrack.data.got10k import read_stills  # noqa: E402
 from metatrack.model.learners import make_learner  # noqa: E402
 from metatrack.model.matching import Readout  # noqa: E402
 from metatrack.model.mixing import MixingLearner  # noqa: E402
+from metatrack.model.polynomial import PolynomialLearner  # noqa: E402
 from metatrack.runtime.bundle import open_bundle  # noqa: E402
 from metatrack.runtime.load import load_model  # noqa: E402
 from metatrack.runtime.torch_weights import read_networks  # noqa: E402
@@ -213,3 +214,21 @@ def test_a_bundle_gives_the_meta_learner_back(form, tmp_path):
     again = read_networks(open_bundle(tmp_path / "made")).learner.state_dict()
     for name, value in learner.state_dict().items():
         assert torch.allclose(again[name], value, rtol=1e-3, atol=1e-3), name  # matrices are kept in half precision
+
+
+def test_a_meta_learner_is_carried_over_to_another_matching_network(made):
+    """The learnt weights are the other bundle's, W⁺ is of the network at hand; a learner of another form is refused."""
+    torch.manual_seed(0)
+    network = read_networks(open_bundle("lite")).readout.weight
+    learner = PolynomialLearner(128, 96, network + 0.1 * torch.randn_like(network))
+    other = made / "other"
+    replace_learner(open_bundle("lite"), learner.eval(), {"training": {}, "adaptation": {"sentence": ""}}, other)
+    given = {"model": "lite", "val_mix": made / "val.json", "out": made / "carried", "probe": 2}
+    carry.main(carry.CarryOptions(init=str(other), **given))
+    bundle = open_bundle(made / "carried")
+    found = read_networks(bundle).learner
+    assert torch.allclose(found.out, learner.out, atol=1e-3)
+    assert torch.allclose(found.inverse, PolynomialLearner(128, 96, network).inverse, atol=1e-2)
+    assert bundle.card["adaptation"]["targets"] == 2
+    with pytest.raises(ValueError, match="no PolynomialLearner"):
+        learn.begin_with(learner, "lite")

@@ -57,6 +57,8 @@ class Options:
     """Bundle whose matching network the features are of."""
     form: Literal["mixing", "polynomial"] = "mixing"
     """Of the meta-learner."""
+    init: str = ""
+    """Bundle whose meta-learner training begins with, where the matching network has been trained on since; "" begins anew."""
     energy: float = SHARE
     """What the new kernels take of the template's squared features."""
     iterations: int = 1500
@@ -275,10 +277,21 @@ def new_learner(features: Features, form: str, energy: float = SHARE) -> Learner
     return make_learner(form, weight.shape[1], weight.shape[0], features.balanced, energy)
 
 
+def begin_with(learner: Learner, name: str) -> None:
+    """Takes over the weights of a bundle's meta-learner of the same form; what is the matching network's, W⁺, stays."""
+    known = read_networks(open_bundle(name)).learner
+    if type(known) is not type(learner):
+        raise ValueError(f"the meta-learner of {name} is no {type(learner).__name__}")
+    learner.load_state_dict({**known.state_dict(), **dict(learner.named_buffers())})
+    learner.balanced, learner.energy = known.balanced, known.energy
+
+
 def train(features: Features, options: Options) -> Learner:
     """Trains, with a checkpoint every 100 batches beside the bundle's folder."""
     torch.manual_seed(options.seed)
     learner = new_learner(features, options.form, options.energy)
+    if options.init:
+        begin_with(learner, options.init)
     optimizer = torch.optim.AdamW(learner.parameters(), options.lr, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -322,6 +335,7 @@ def main(options: Options) -> None:
     features = Features(options.features, readout)
     learner = train(features, options)
     settings = {k: v for k, v in asdict(options).items() if not isinstance(v, Path)} | {"model": bundle.card["name"]}
+    settings["init"] = Path(options.init).name
     facts: dict[str, Any] = {"commit": code_version(), "targets": options.targets or len(features.places), "settings": settings}
     facts["data"] = features.data
     kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
