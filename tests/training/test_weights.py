@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
@@ -26,6 +28,20 @@ def test_the_mean_of_two_runs(tmp_path):
     assert not mean.training
     assert torch.allclose(mean.last.conv.weight, (first.last.conv.weight + second.last.conv.weight) / 2)
     assert [run["step"] for run in torch.load(out, weights_only=True)["averaged"]] == [1, 2]
+
+
+def test_the_mean_of_a_run_and_of_the_bundle_that_it_began_with(tmp_path):
+    network = load_matching(Path("paper"))
+    with torch.no_grad():
+        network.last.conv.weight += 3
+    config = {"trunk": "paper", "kernels": len(network.last.conv.weight), "iterations": 7}
+    torch.save({"network": network.state_dict(), "config": config, "step": 7, "commit": "abc"}, tmp_path / "a.pt")
+    out = average_weights((tmp_path / "a.pt", tmp_path / "a.pt", Path("paper")), tmp_path / "mean.pt")  # twice: two thirds
+    shift = load_matching(out).last.conv.weight - load_matching(Path("paper")).last.conv.weight
+    assert torch.allclose(shift, torch.full_like(shift, 2), atol=1e-5)
+    content = torch.load(out, weights_only=True)
+    assert content["config"]["iterations"] == 7
+    assert content["averaged"][2]["config"] == {"trunk": "paper", "kernels": config["kernels"], "boxes": False}
 
 
 def test_what_cannot_be_averaged(tmp_path):

@@ -106,7 +106,8 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
     Runs that start from the same weights and seed end in one valley of the loss, where the mean generalises better than each.
 
     Args:
-        paths: last.pt or best.pt of each run; the settings that are kept are the first's.
+        paths: last.pt or best.pt of each run, or a bundle's folder or name; one that is named twice counts twice. The settings
+            that are kept are the first's.
         out: the new file.
 
     Raises:
@@ -119,7 +120,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         read_weights(out, "network")  # refuses what is none, before it is replaced
     if len(paths) < 2:
         raise ValueError("an average needs the weights of two runs at least")
-    states = [read_weights(path, "network") for path in paths]
+    states = [_run_of(path) for path in paths]
     first = states[0]["network"]
     for path, state in zip(paths, states, strict=True):
         shapes = {name: value.shape for name, value in state["network"].items()}
@@ -129,10 +130,20 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         name: torch.stack([state["network"][name] for state in states]).mean(0) if value.dtype.is_floating_point else value
         for name, value in first.items()
     }
-    runs = [{key: state[key] for key in ("config", "step", "commit") if key in state} for state in states]
+    runs = [{key: state[key] for key in ("config", "step", "commit", "mean of") if key in state} for state in states]
     out.parent.mkdir(parents=True, exist_ok=True)
     save_atomically({"network": mean, "config": states[0]["config"], "averaged": runs, "commit": code_version()}, out)
     return out
+
+
+def _run_of(path: Path) -> dict[str, Any]:
+    """What :func:`read_weights` reads of a run's file; of a bundle the same, its batch norms folded into what they follow."""
+    bundle = bundle_at(path)
+    if bundle is None:
+        return read_weights(path, "network")
+    network, card = matching_of(bundle), bundle.card
+    form = {"trunk": network.trunk_name, "kernels": card["architecture"]["kernels"], "boxes": isinstance(network, BoxNetwork)}
+    return {"network": network.state_dict(), "config": form, **card["training"].get("matching", {})}
 
 
 def bundle_at(path: Path) -> Bundle | None:
