@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more pseudo train-lite meta-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more pseudo train-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -80,26 +80,29 @@ pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo SEGMENT
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
 # The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
-train-lite: $(VENV)/train.stamp  ## lite: two matching networks with box heads, their mean, and its meta-learner
+train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further, the mean with that, and its meta-learner
 	$(TRAIN) matching --boxes --mix configs/train_more.json --val-mix configs/val.json --iterations 3000 --score-weight 2 \
 		--validate-every 500 --val-clips 30 --out $(RUNS)/lite-tuned
 	$(TRAIN) matching --boxes --freeze-trunk --mix configs/train_real.json --val-mix configs/val.json --iterations 1500 --score-weight 2 \
 		--out $(RUNS)/lite-frozen
-	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/mean.pt
-	$(TRAIN) meta --matching $(RUNS)/lite/mean.pt --mix configs/val.json --iterations 2000 --val-clips 40 --out $(RUNS)/lite-meta
+	$(TRAIN) average --weights $(RUNS)/lite-tuned/last.pt $(RUNS)/lite-frozen/last.pt --out $(RUNS)/lite/start.pt
+	$(BIN)/metatrack export --card configs/cards/lite.json --matching $(RUNS)/lite/start.pt --out $(RUNS)/lite-start
+	$(TRAIN) matching --boxes --init $(RUNS)/lite-start --mix configs/train_long.json --val-mix configs/val.json --iterations 6400 --lr 5e-4 \
+		--score-weight 2 --validate-every 800 --val-clips 24 --out $(RUNS)/lite-long
+	$(TRAIN) average --weights $(RUNS)/lite-long/last.pt $(RUNS)/lite-long/last.pt $(RUNS)/lite-start --out $(RUNS)/lite/mean.pt
+	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
+	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json)
 
-meta-lite: $(VENV)/dev.stamp  ## lite with another meta-learner: features of thousands of targets, polynomial form
-	$(call META,lite)
+meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
+	$(call META,paper,paper,configs/meta.json)
 
-meta-paper: $(VENV)/dev.stamp  ## paper with such a meta-learner
-	$(call META,paper)
-
+# Features of thousands of targets, and the polynomial on them: model, name of its results, list of targets.
 define META
 	$(BIN)/python -m tools.meta.held --segments $(DATA)/BSDS500/BSDS500/data --out $(DATA)/held
-	$(BIN)/python -m tools.meta.features --model $(1) --list configs/meta.json --out $(DATA)/meta-features-$(1) \
+	$(BIN)/python -m tools.meta.features --model $(1) --list $(3) --out $(DATA)/meta-features-$(2) \
 		--photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images
-	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(1) --val-mix configs/meta-held.json --form polynomial \
-		--apart 0.1 --level 0.5 --out $(RUNS)/$(1)-polynomial
+	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(2) --val-mix configs/meta-held.json --form polynomial \
+		--apart 0.1 --level 0.5 --out $(RUNS)/$(2)-polynomial
 endef
 
 train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
@@ -118,7 +121,7 @@ TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
 export: $(VENV)/train.stamp  ## bundles of the four, into the package
-	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --meta $(RUNS)/lite-meta/best.pt --out $(MODELS)/lite
+	rm -rf $(MODELS)/lite && cp -r $(RUNS)/lite-polynomial $(MODELS)/lite
 	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
 	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta

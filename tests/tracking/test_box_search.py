@@ -189,7 +189,7 @@ class TestTemplateUpdate:
 def test_a_bundle_whose_card_does_not_speak_of_small_contexts_gets_none(tmp_path):
     shutil.copytree(open_bundle("lite").folder, tmp_path / "old")
     card = json.loads((tmp_path / "old" / "card.json").read_text())
-    del card["tracking"]["near_size"]
+    del card["tracking"]["box_search.small_size"]
     (tmp_path / "old" / "card.json").write_text(json.dumps(card))
     assert Tracker(tmp_path / "old").settings.near_size == 255
     assert Tracker("lite").settings.near_size == 191
