@@ -231,4 +231,4 @@ def test_a_meta_learner_is_carried_over_to_another_matching_network(made):
     assert torch.allclose(found.inverse, PolynomialLearner(128, 96, network).inverse, atol=1e-2)
     assert bundle.card["adaptation"]["targets"] == 2
     with pytest.raises(ValueError, match="no PolynomialLearner"):
-        learn.begin_with(learner, "lite")
+        learn.begin_with(learner, "paper")

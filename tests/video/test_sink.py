@@ -206,6 +206,7 @@ ROWS = st.lists(
         st.builds(Box, COORDINATES, COORDINATES, COORDINATES, COORDINATES),
         st.integers(0, 10**4).map(lambda v: v / 10**4),
         st.booleans(),
+        st.none(),
     ),
     max_size=5,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from datetime import timedelta
@@ -66,6 +67,8 @@ def processes() -> ProcessGroup:
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return ALONE
     dist.init_process_group("gloo", timeout=PATIENCE)
+    # Gloo's threads must end before the interpreter does, which else aborts every other time.
+    atexit.register(dist.destroy_process_group)
     return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
