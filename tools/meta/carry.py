@@ -17,11 +17,8 @@ import tyro
 from metatrack.bundling.learner import replace_learner
 from metatrack.model.polynomial import PolynomialLearner
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.load import load_model
 from metatrack.runtime.torch_weights import read_networks
-from metatrack.training.mix import load_mix
-from metatrack.training.probe import probe, sentence
-from tools.meta.learn import begin_with
+from tools.meta.learn import begin_with, probed
 
 
 @dataclass(frozen=True)
@@ -48,16 +45,14 @@ def main(options: CarryOptions) -> None:
     """
     torch.set_num_threads(1)
     bundle = open_bundle(options.model)
-    readout = read_networks(bundle).readout
-    learner = PolynomialLearner(readout.weight.shape[1], readout.weight.shape[0], readout.weight)
+    weight = read_networks(bundle).readout.weight
+    learner = PolynomialLearner(weight.shape[1], weight.shape[0], weight)
     begin_with(learner, options.init)
     old = open_bundle(options.init).card
     facts: dict[str, Any] = {"training": {**old["training"]["meta"], "carried over": "trained with an earlier matching network"}}
     facts["tracking"] = {"update_choice": old["tracking"].get("update_choice", "softmax")}
-    replace_learner(bundle, learner.eval(), {**facts, "adaptation": {"sentence": ""}}, options.out)
-    last = readout.weight.numpy(), readout.bias.numpy()
-    summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), options.probe).summary()
-    replace_learner(bundle, learner, {**facts, "adaptation": {**summary, "sentence": sentence(summary)}}, options.out)
+    summary = probed(bundle, learner.eval(), facts, options.val_mix, options.probe, options.out)
+    replace_learner(bundle, learner, {**facts, "adaptation": summary}, options.out)
     print(json.dumps(summary))
 
 

@@ -26,7 +26,7 @@ from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss,
 from metatrack.model.mixing import SHARE
 from metatrack.model.polynomial import PolynomialLearner
 from metatrack.model.shifts import gather
-from metatrack.runtime.bundle import open_bundle
+from metatrack.runtime.bundle import Bundle, open_bundle
 from metatrack.runtime.load import load_model
 from metatrack.runtime.torch_weights import read_networks
 from metatrack.training.losses import scale_contrast
@@ -327,6 +327,15 @@ def train(features: Features, options: Options) -> Learner:
     return learner.eval()
 
 
+def probed(bundle: Bundle, learner: Learner, kept: dict[str, Any], val_mix: Path, targets: int, out: Path) -> dict[str, Any]:
+    """What a probe says of the graph that is shipped: writes the bundle, without a word of it yet, and asks that."""
+    replace_learner(bundle, learner, {**kept, "adaptation": {"sentence": ""}}, out)
+    readout = read_networks(bundle).readout
+    last = readout.weight.numpy(), readout.bias.numpy()
+    summary = probe(load_model(out, 1), last, load_mix(val_mix), targets).summary()
+    return {**summary, "sentence": sentence(summary)}
+
+
 def main(options: Options) -> None:
     """Trains, probes and writes the bundle."""
     torch.set_num_threads(1)
@@ -340,11 +349,8 @@ def main(options: Options) -> None:
     facts["data"] = features.data
     kept = {"training": facts, "tracking": {"update_choice": "softmax"}}
     summary: dict[str, Any] = {"sentence": ""}
-    if options.probe:  # of the graph that is shipped
-        replace_learner(bundle, learner, {**kept, "adaptation": summary}, options.out)
-        last = readout.weight.numpy(), readout.bias.numpy()
-        summary = probe(load_model(options.out, 1), last, load_mix(options.val_mix), options.probe).summary()
-        summary["sentence"] = sentence(summary)
+    if options.probe:
+        summary = probed(bundle, learner, kept, options.val_mix, options.probe, options.out)
     if any(options.features.glob("held-*.npz")):
         summary["doubles"] = measured(learner, Features(options.features, readout, "held"), options)
     replace_learner(bundle, learner, {**kept, "adaptation": summary}, options.out)
