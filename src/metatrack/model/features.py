@@ -114,7 +114,7 @@ class FrozenNormConv(nn.Module):
                 x.to(dtype), weight, bias, *geometry, "hardtanh", [0.0, 6.0], ""
             )
             return fused
-        if self.float32 and x.requires_grad and x.dtype == torch.bfloat16:
+        if self.float32 and x.device.type == "cpu" and x.requires_grad and x.dtype == torch.bfloat16:
             with torch.autocast(x.device.type, enabled=False):
                 y = F.conv2d(x.float(), self.weight, self.bias, self.stride, padding, 1, self.groups).bfloat16()
         else:

@@ -56,6 +56,17 @@ def load_batches(samples: SampleSet, batch: int, workers: int) -> Iterator[Any]:
     return iter(DataLoader(samples, batch, num_workers=workers, worker_init_fn=prepare_worker, **how))
 
 
+def moved(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors on a device; on the processor it is the same batch."""
+    if device.type == "cpu":
+        return batch
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, list):
+        return [moved(part, device) for part in batch]
+    return type(batch)(*(moved(part, device) for part in batch)) if isinstance(batch, tuple) else batch
+
+
 def prepare_worker(_: int) -> None:
     """A worker process uses one core, and leaves Ctrl-C, which a terminal sends to all, to the training process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,7 +23,7 @@ from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import BoxPair, Pair, PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import bundle_at, freeze_norms, new_network, update_average
+from metatrack.training.weights import bundle_at, freeze_norms, new_network, on_cpu, update_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,9 @@ class MatchingConfig(RunConfig):
     A last layer of another size starts afresh."""
     freeze_trunk: bool = False
     """Leave the ImageNet trunk as it is, and train neck, last layer and box head alone."""
+    whole_trunk: bool = False
+    """Train also the layers of the ImageNet trunk that else stay as they are (stem, first blocks, 5x5 filters): for a graphics
+    card; on a processor a batch takes twice the time."""
     freeze_norms: bool = False
     """Leave the statistics of batch norms as they are, as few clips ask for; it is always so where --init is a model."""
     iterations: int = 3750
@@ -83,7 +86,12 @@ class MatchingTraining(Training):
         self.clips = simulate(load_mix(config.val_mix), config.val_clips)
         torch.manual_seed(config.seed)
         form = config.trunk, config.kernels, config.boxes
-        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train()
+        if config.whole_trunk and config.freeze_trunk:
+            raise ValueError("whole_trunk trains what freeze_trunk leaves as it is; set one of them")
+        self.device = torch.device(precision.device)
+        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(self.device)
+        if config.whole_trunk:
+            self.network.trunk.requires_grad_(True)
         self.average = deepcopy(self.network).eval()
         if config.freeze_norms or (config.init is not None and bundle_at(config.init) is not None):
             freeze_norms(self.network)
@@ -106,7 +114,7 @@ class MatchingTraining(Training):
         update_average(self.average, self.network, self.config.ema, step)
 
     def validate(self) -> dict[str, float]:
-        model = model_of(self.average, None, self.precision)
+        model = model_of(on_cpu(self.average), None, self.precision.on_cpu())
         return {"overlap": float(track_clips(model, self.clips).mean())}
 
     def weights(self) -> dict[str, Any]:
@@ -123,10 +131,10 @@ def matching_losses(
         phi_x = network.last(network.trunk.template(to_network(torch.cat([template, wrong]))))  # (2 n, K, k, k)
         phi_z = network.last(network.trunk.search(to_network(search)))  # (n, K, h, w)
         response = network.logits(correlate(phi_x, phi_z).float())  # (n, 2 n, 17, 17)
-    own = torch.arange(n)
+    own = torch.arange(n, device=search.device)
     right = response[own, own]
     y = label_map(displacement)
-    strangers = response[:, :n][~torch.eye(n, dtype=torch.bool)]  # (n (n - 1), 17, 17)
+    strangers = response[:, :n][~torch.eye(n, dtype=torch.bool, device=search.device)]  # (n (n - 1), 17, 17)
     return {
         "logistic": logistic_loss(right, y, config.balanced).mean(),
         "scale": scale_contrast(right, response[own, own + n], y).mean(),
@@ -149,7 +157,7 @@ def box_head_losses(
         phi_x, phi_parts = network.last(torch.cat([cells, parts(patches, template_size).to(cells.dtype)])).chunk(2)
         phi_z = network.last(a_z)
         response = network.logits(correlate(phi_x, phi_z).float())  # (n, n, r, r)
-        own = torch.arange(n)
+        own = torch.arange(n, device=search.device)
         others = torch.roll(own, 1)
         # Every context with its own template, and with a stranger's.
         x, z = torch.cat([own, others]), torch.cat([own, own])
@@ -162,7 +170,7 @@ def box_head_losses(
     return {
         "logistic": logistic_loss(right, label_map(displacement, cells=network.response_cells), config.balanced).mean(),
         "position": position_contrast(right, displacement).mean(),
-        "stranger": stranger_loss(response[~torch.eye(n, dtype=torch.bool)]).mean(),
+        "stranger": stranger_loss(response[~torch.eye(n, dtype=torch.bool, device=search.device)]).mean(),
         "score": score + nothing,
         "box": box,
         "iou": iou,
@@ -173,7 +181,8 @@ def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.op
     """AdamW with the trunk's learning rate for what starts from ImageNet."""
     pretrained: list[nn.Parameter] = []
     if isinstance(network.trunk, LiteTrunk):
-        pretrained = [p for p in network.trunk.blocks.parameters() if p.requires_grad]
+        imagenet = network.trunk.stem, network.trunk.blocks
+        pretrained = [p for part in imagenet for p in part.parameters() if p.requires_grad]
     known = {id(p) for p in pretrained}
     fresh = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     groups: list[dict[str, Any]] = [{"params": fresh, "lr": config.lr}]

@@ -14,6 +14,7 @@ import torch
 from metatrack.model.processor import multiplies_bfloat16, onednn_takes
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -23,29 +24,51 @@ class Precision:
     Attributes:
         name: 'float32' or 'bfloat16'.
         why: half a sentence for people.
+        device: where the networks are: 'cpu' or 'cuda'.
     """
 
     name: Literal["float32", "bfloat16"]
     why: str
+    device: str = "cpu"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
 
     def autocast(self) -> torch.autocast:
         """The context in which the networks run."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.name == "bfloat16")
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.name == "bfloat16")
+
+    def on_cpu(self) -> Precision:
+        """The precision of a validation, which tracks on the processor whatever trains."""
+        return self if self.device == "cpu" else Precision("float32", "validation tracks on the processor")
 
 
-def choose_precision(asked: PrecisionName, began: str | None = None) -> Precision:
+def choose_device(asked: DeviceName) -> torch.device:
+    """Decides where a run's networks are: 'auto' takes a graphics card where torch has one through CUDA.
+
+    Raises:
+        ValueError: CUDA was asked for and cannot be had.
+    """
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise ValueError("torch finds no graphics card through CUDA here; use --device cpu, or auto, which takes what there is")
+    return torch.device("cuda" if there and asked != "cpu" else "cpu")
+
+
+def choose_precision(asked: PrecisionName, began: str | None = None, device: str = "cpu") -> Precision:
     """Decides the precision of a run.
 
     Args:
         asked: 'auto' takes bfloat16 where the processor multiplies it itself; elsewhere it is slower than float32, or fails.
         began: what an interrupted run began with; 'auto' stays with it where it can be had.
+        device: 'cpu', or 'cuda', for which 'auto' is bfloat16.
 
     Raises:
         ValueError: bfloat16 was asked for and cannot be had.
     """
+    if device != "cpu":
+        name: Literal["float32", "bfloat16"] = "float32" if "float32" in (asked, began) else "bfloat16"
+        return Precision(name, f"on {device}", device)
     can, fast = onednn_takes(torch.bfloat16), multiplies_bfloat16()
     if asked == "bfloat16":
         if not can:

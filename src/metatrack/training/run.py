@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from metatrack.claims import alone
+from metatrack.training.loading import moved
 from metatrack.training.memory import keep_freed_memory
-from metatrack.training.precision import PrecisionName, choose_precision
+from metatrack.training.precision import DeviceName, PrecisionName, choose_device, choose_precision
 from metatrack.training.processes import ALONE, ProcessGroup, processes, split
 from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
 
-MACHINE = ("out", "workers", "threads", "tensorboard")
+MACHINE = ("out", "device", "workers", "threads", "tensorboard")
 """Settings that say where a run is and how it is watched; it may be resumed with others."""
 LOCK = ".lock"
 """File of a run's folder that is locked while a training has it."""
@@ -60,8 +61,11 @@ class RunConfig:
     """Simulated clips that every validation tracks."""
     seed: int = 1
     """Seed of weights and samples."""
+    device: DeviceName = "cpu"
+    """Where the networks are trained; 'auto' is a graphics card where torch has one through CUDA."""
     precision: PrecisionName = "auto"
-    """Of the products in the networks; 'auto' is bfloat16 where the processor has instructions for it, else float32."""
+    """Of the products in the networks; 'auto' is bfloat16 where the processor has instructions for it, or on a graphics card,
+    else float32."""
     workers: int = 2
     """Processes that prepare samples."""
     threads: int = 0
@@ -90,6 +94,7 @@ class Training(ABC):
         trained: the network whose weights change.
         kept: the networks whose weights a checkpoint holds, by the names that they have there.
         optimizer: the learning rates of its groups are the highest of the schedule.
+        device: where the trained network is, and every batch goes.
     """
 
     unit: ClassVar[str]
@@ -98,6 +103,7 @@ class Training(ABC):
     trained: nn.Module
     kept: Mapping[str, nn.Module]
     optimizer: torch.optim.Optimizer
+    device: torch.device = torch.device("cpu")
 
     @abstractmethod
     def batches(self, start: int) -> Generator[Any, None, None]:
@@ -170,7 +176,8 @@ class Run(Generic[C]):
         self.step: int = 0 if found is None else found["step"]
         self.best: float = -1.0 if found is None else found["best"]
         began = None if found is None else as_today(found["config"])
-        self.precision = choose_precision(config.precision, None if began is None else began["precision"])
+        device = choose_device(config.device).type
+        self.precision = choose_precision(config.precision, None if began is None else began["precision"], device)
         self.processes.require_same(self.step, f"the step of {self.checkpoint}")
         if self.processes.rank == 0:
             print(f"precision {self.precision}", flush=True)
@@ -249,7 +256,7 @@ def take_step(
         each["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
     terms: dict[str, Tensor] = {}
-    for part in split(batch, config.parts // group.size):
+    for part in split(moved(batch, training.device), config.parts // group.size):
         losses = training.losses(part)
         (total_loss(losses, config) / config.parts).backward()
         for name, value in losses.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import torch
@@ -20,6 +21,8 @@ from metatrack.model.matching import MatchingNetwork
 from metatrack.runtime.bundle import CARD, Bundle, open_bundle, shipped_models
 from metatrack.runtime.torch_weights import read_networks
 from metatrack.version import code_version
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,11 @@ def freeze_norms(network: nn.Module) -> None:
             layer.eval()
 
 
+def on_cpu(network: AnyModule) -> AnyModule:
+    """The network, or a copy of one that is elsewhere, on the processor."""
+    return network if next(network.parameters()).device.type == "cpu" else deepcopy(network).cpu()
+
+
 def read_weights(path: Path, content: str) -> dict[str, Any]:
     """A file that a run wrote: weights under the key ``content``, and ``config``, the run's settings.
 
@@ -278,6 +286,14 @@ def read_content(path: Path, complaint: str) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """torch.save in one step, so that an interruption leaves the old file whole."""
+    """torch.save in one step, so that an interruption leaves the old file whole; tensors as they are on a processor."""
     with replacing(path) as part:
-        torch.save(content, part)
+        torch.save(_on_cpu(content), part)
+
+
+def _on_cpu(content: Any) -> Any:
+    if isinstance(content, torch.Tensor):
+        return content.cpu()
+    if isinstance(content, dict):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    return [_on_cpu(value) for value in content] if isinstance(content, list) else content
