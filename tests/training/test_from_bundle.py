@@ -57,6 +57,18 @@ def test_the_meta_learner_of_a_model_fits_its_network() -> None:
         load_meta(Path("lite-no-meta"), load_matching(Path("lite-no-meta")))
 
 
+def test_a_meta_learner_takes_the_kernels_of_a_network_that_was_trained_on() -> None:
+    """A polynomial sees its matching network through W⁺; with that of the network as it was, its kernels answer to another."""
+    network = load_matching(Path("lite"))
+    before = load_meta(Path("lite"), network).inverse.clone()
+    noise = torch.randn(network.last.conv.weight.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network.last.conv.weight.add_(0.05 * noise)
+    learner, weight = load_meta(Path("lite"), network), network.readout().weight
+    assert not torch.allclose(learner.inverse, before, atol=1e-3)
+    assert torch.allclose(weight @ learner.inverse @ weight, weight, atol=0.05 * float(weight.abs().max()))
+
+
 def test_what_cannot_be_a_start(tmp_path) -> None:
     with pytest.raises(ValueError, match="model lite has a box head, which would be dropped: add --boxes"):
         new_network("lite", 96, False, None, Path("lite"))

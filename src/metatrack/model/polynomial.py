@@ -38,12 +38,18 @@ class PolynomialLearner(nn.Module):
     def __init__(self, channels: int = 128, kernels: int = 96, weight: Tensor | None = None, balanced: bool = True) -> None:
         super().__init__()
         self.balanced = balanced
-        inverse = torch.zeros(channels, kernels) if weight is None else torch.linalg.pinv(weight.detach(), rtol=CUT)
-        self.register_buffer("inverse", inverse)  # W⁺
+        self.register_buffer("inverse", torch.zeros(channels, kernels))  # W⁺
+        if weight is not None:
+            self.suit(weight)
         self.directions = nn.Parameter(torch.randn(TARGET_KERNELS, channels) / channels**0.5)  # V
         self.powers = nn.Parameter(torch.tensor([1.0] + [0.5] * (DEGREE - 1)))  # p
         self.basis = nn.Parameter(torch.eye(channels))  # L
         self.out = nn.Parameter(torch.eye(channels))  # B
+
+    @torch.no_grad()
+    def suit(self, weight: Tensor) -> None:
+        """Takes the kernels W ``(K, C)`` of another matching network: all that the learner knows of one."""
+        self.inverse.copy_(torch.linalg.pinv(weight, rtol=CUT))
 
     @torch.no_grad()
     def whiten(self, moment: Tensor) -> None:

@@ -18,6 +18,7 @@ from metatrack.model.box import BoxNetwork, make_network
 from metatrack.model.features import LiteTrunk, TrunkName
 from metatrack.model.learners import Learner, make_learner
 from metatrack.model.matching import MatchingNetwork
+from metatrack.model.polynomial import PolynomialLearner
 from metatrack.runtime.bundle import CARD, Bundle, open_bundle, shipped_models
 from metatrack.runtime.torch_weights import read_networks
 from metatrack.version import code_version
@@ -190,6 +191,8 @@ def load_meta(path: Path, network: MatchingNetwork) -> Learner:
             raise ValueError(f"model {path} has no meta-learner")
         if (shape["channels"], shape["kernels"]) != (network.trunk.channels, network.kernels):
             raise ValueError(f"the meta-learner of model {path} is not one of this matching network")
+        if isinstance(found, PolynomialLearner):
+            found.suit(network.readout().weight)  # the network may have been trained since
         return found
     state = read_weights(path, "learner")
     try:
