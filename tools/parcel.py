@@ -26,6 +26,7 @@ from metatrack.images import encode_image
 from metatrack.training.mix import MixEntry, Source, boxed_frames, load_mix
 from metatrack.typed import read_json
 
+MIB = 2**20
 SPLIT = "train"
 """Folder of the trajectories of an entry, in GOT-10k's layout."""
 
@@ -97,9 +98,16 @@ def files_of(
 
 
 def pack(options: PackOptions) -> None:
-    """Writes the archives."""
+    """Writes the archives.
+
+    Raises:
+        FileExistsError: the folder holds some.
+        ValueError: two trajectories of a source have one name.
+    """
     options.out.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.processes) as pool, Parts(options.out, options.size * 2**20) as parts:
+    if there := sorted(path.name for path in options.out.glob("part-*.zip")):
+        raise FileExistsError(f"{options.out} holds {there[0]}; give another --out, or remove the archives")
+    with ProcessPoolExecutor(options.processes) as pool, Parts(options.out, options.size * MIB) as parts:
         for mix in options.mix:
             sources = load_mix(mix)
             entries = []
@@ -109,7 +117,7 @@ def pack(options: PackOptions) -> None:
                     parts.write(name, content)
                 what = {"stills": True} if stills else {"split": SPLIT}
                 entries.append({"name": source.name, "root": folder, "weight": entry.weight, **what})
-                print(f"{folder}: {len(source.sequences)} trajectories, {parts.total / 2**20:.1f} MiB in all", flush=True)
+                print(f"{folder}: {len(source.sequences)} trajectories, {parts.total / MIB:.1f} MiB in all", flush=True)
             parts.write(mix.name, json.dumps(entries, indent=1).encode())
 
 
@@ -120,6 +128,7 @@ class Parts:
         self.folder, self.limit = folder, limit
         self.number, self.size, self.total = -1, limit, 0
         self.archive: zipfile.ZipFile | None = None
+        self.names: set[str] = set()
 
     def __enter__(self) -> Parts:
         """Writes until the end of the block."""
@@ -132,6 +141,9 @@ class Parts:
 
     def write(self, name: str, content: bytes) -> None:
         """Adds a file."""
+        if name in self.names:
+            raise ValueError(f"{name} would be packed twice: two trajectories of one source, or two mixes, have one name")
+        self.names.add(name)
         size = len(content) + 2 * len(name) + 128  # what an archive notes of a file, twice
         if self.size + size > self.limit:
             self.__exit__()
