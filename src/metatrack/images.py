@@ -48,13 +48,12 @@ def is_image_name(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
-def read_image(path: str | Path, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> Array:
+def read_image(path: str | Path, *, upright: bool = True) -> Array:
     """Reads an image file.
 
     Args:
         path: any name that the system has, be it in UTF-8 or not.
         upright: turn it as its EXIF orientation says, as viewers do; False leaves the pixels as they are stored.
-        most_pixels: more are refused before they are decoded.
 
     Returns:
         ``(H, W, 3)`` RGB or ``(H, W)`` gray, uint8; uint16, int32 or float32 where the file has more than 8 bits of gray.
@@ -70,10 +69,10 @@ def read_image(path: str | Path, *, upright: bool = True, most_pixels: int = MOS
         raise FileNotFoundError(f"{path} cannot be read: there is no such file") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be read: {error}") from error
-    return decode_image(data, str(path), upright=upright, most_pixels=most_pixels)
+    return decode_image(data, str(path), upright=upright)
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: int = MOST_PIXELS) -> Array:
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> Array:
     """As :func:`read_image`, of a file's contents; ``name`` is for messages.
 
     Raises:
@@ -81,10 +80,9 @@ def decode_image(data: bytes, name: str, *, upright: bool = True, most_pixels: i
     """
     try:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > most_pixels:
-                raise ImageError(
-                    f"{name} has {image.width}x{image.height} pixels; at most {most_pixels} are read: make it smaller first"
-                )
+            if image.width * image.height > MOST_PIXELS:
+                size = f"{image.width}x{image.height}"
+                raise ImageError(f"{name} has {size} pixels; at most {MOST_PIXELS} are read: make it smaller first")
             turned = PIL.ImageOps.exif_transpose(image) if upright else image
             mode = PLAIN_MODES.get(turned.mode, "RGB")
             pixels: Array = np.array(turned.convert(mode) if mode else turned)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from metatrack.data import otb
+from metatrack.data.datasets import attribute_titles
 from tests.conftest import SHARED
 
 OTB = SHARED / "data" / "otb"
@@ -59,9 +60,9 @@ def test_the_quirks():
 
 
 def test_attributes():
-    assert list(otb.attribute_names()) == "IV SV OCC DEF MB FM IPR OPR OV BC LR".split()
+    assert list(attribute_titles("otb")) == "IV SV OCC DEF MB FM IPR OPR OV BC LR".split()
     assert target("Basketball").attributes == {"IV", "OCC", "DEF", "OPR", "BC"}
-    assert all(t.attributes and t.attributes <= set(otb.attribute_names()) for t in otb.otb_targets())
+    assert all(t.attributes and t.attributes <= set(attribute_titles("otb")) for t in otb.otb_targets())
 
 
 def test_unknown_subset():

@@ -93,11 +93,6 @@ def otb_aliases() -> dict[str, str]:
     return found
 
 
-def attribute_names() -> dict[str, str]:
-    """The 11 attributes: abbreviation to full name, in the benchmark's order."""
-    return dict(table("otb")["attributes"])
-
-
 def read_otb(root: Path, subset: Subset | None = None, allow_partial: bool = False, images: bool = True) -> list[Sequence]:
     """Reads a local copy of OTB, sorted by name.
 

@@ -141,26 +141,17 @@ def fps(runs: Sequence[npt.ArrayLike]) -> float:
 
 
 def bootstrap_interval(
-    values: npt.ArrayLike,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    weights: npt.ArrayLike | None = None,
+    values: npt.ArrayLike, rng: np.random.Generator, weights: npt.ArrayLike | None = None
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over sequences: ``(n,)`` scores to ``(low, high)``.
+    """95 % percentile bootstrap interval of the mean over sequences: ``(n,)`` scores to ``(low, high)``.
 
     The sequences, not their frames, are resampled: frames of one video err together. NaN scores are left out; of no score at
     all the interval is NaN.
 
     Args:
-        level: share of the resampled means that lie inside.
         weights: ``(n,)`` what each sequence counts in the mean, for instance its frames (GOT-10k); None: all the same. A
             sequence of weight 0 is left out.
-
-    Raises:
-        ValueError: ``level`` is not inside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level {level} is not a share between 0 and 1; give 0.95 for a 95 % interval")
     scores = np.asarray(values, np.float64)
     weight = np.ones(scores.shape) if weights is None else np.asarray(weights, np.float64)
     counted = ~np.isnan(scores) & (weight > 0)
@@ -169,7 +160,7 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     drawn = rng.integers(scores.size, size=(RESAMPLES, scores.size))
     means = (scores * weight)[drawn].sum(axis=1) / weight[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
 
 
