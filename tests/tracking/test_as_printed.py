@@ -12,8 +12,7 @@ from metatrack.app.problem import user_input
 from metatrack.app.track import TrackOptions, make_tracker
 from metatrack.evaluation.run.trackers import tracker_spec
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.scale_search import ScaleSearch, ScaleSearchSettings, choose_scale, upsampled
-from metatrack.tracking.search import cosine_window, sigmoid
+from metatrack.tracking.search import ScaleSearch, ScaleSearchSettings, choose_scale, cosine_window, sigmoid, upsampled
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from metatrack import Tracker
 from metatrack.geometry import from_center, iou
 from metatrack.tracking.opinion import OpinionSettings
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.redetect import PLACES, grid_places, redetect
+from metatrack.tracking.redetect import PLACES, RedetectionSettings, grid_places, redetect
 from tests.conftest import Scene
 
 QUIET = OpinionSettings(weight=0.0)
@@ -45,7 +45,7 @@ def test_finds_a_target_that_has_jumped_unless_it_doubts(model, min_score, found
     target, patches = tracker.started, Patches(moved_away(scene, 230))
     answers = []
     for target.sighting.unseen_frames in range(6):
-        answers.append(redetect(target, patches, tracker.model, tracker.searcher, min_score, QUIET))
+        answers.append(redetect(target, patches, tracker.searcher, RedetectionSettings(min_score=min_score), QUIET))
     x, y, w, h = scene.box(0)
     right = [answer for answer in answers if answer and iou(from_center(answer[0]), (x + 230, y, w, h)) > 0.4]
     assert bool(right) is found
@@ -68,11 +68,11 @@ def test_looks_at_a_few_places_a_frame_and_begins_anew_when_it_has_seen_all(scen
     assert rounds > 1
     for target.sighting.unseen_frames in range(rounds):
         before = len(seen)
-        redetect(target, patches, tracker.model, tracker.searcher, 1.0, QUIET)
+        redetect(target, patches, tracker.searcher, RedetectionSettings(min_score=1.0), QUIET)
         assert len(seen) - before <= PLACES
     assert seen == every
     target.sighting.unseen_frames = rounds
-    redetect(target, patches, tracker.model, tracker.searcher, 1.0, QUIET)
+    redetect(target, patches, tracker.searcher, RedetectionSettings(min_score=1.0), QUIET)
     assert seen[len(every) :] == every[:PLACES]
 
 
@@ -80,7 +80,7 @@ def test_a_frame_that_holds_no_other_place_is_no_trouble():
     tracker = Tracker("lite", adapt=False)
     frame = np.zeros((20, 20, 3), np.uint8)
     tracker.init(frame, (0, 0, 20, 20))
-    assert redetect(tracker.started, Patches(frame), tracker.model, tracker.searcher, 0.0, QUIET) is None
+    assert redetect(tracker.started, Patches(frame), tracker.searcher, RedetectionSettings(min_score=0.0), QUIET) is None
 
 
 def test_is_off_where_the_settings_say_so_and_while_the_target_is_seen(scene, monkeypatch):

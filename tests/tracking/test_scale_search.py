@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metatrack import Tracker
 from metatrack.tracking.patches import Patches
-from metatrack.tracking.scale_search import ScaleSearchSettings, bicubic_matrix, choose_scale, upsampled
+from metatrack.tracking.search import ScaleSearchSettings, bicubic_matrix, choose_scale, upsampled
 
 WINDOW = 0.176
 

@@ -24,16 +24,6 @@ class Maps(NamedTuple):
     sides: Float32  # (n, 4, r, r) distances to the left, top, right and bottom side, in pixels of the context patch
 
 
-class Ready(NamedTuple):
-    """Stands for a future whose kernels are there already."""
-
-    kernels: Float32
-
-    def result(self) -> Float32:
-        """The kernels."""
-        return self.kernels
-
-
 class Background:
     """A thread that takes one call after another. It begins when it is first used, and anew in a forked process."""
 
@@ -43,14 +33,14 @@ class Background:
     def _begin(self) -> None:
         self._thread, self._process = ThreadPoolExecutor(1, "metatrack-adapt"), os.getpid()
 
-    def submit(self, work: Callable[[], Float32]) -> Future[Float32] | Ready:
-        """Begins a call, and says where its answer will be."""
+    def submit(self, work: Callable[[], Float32]) -> Future[Float32] | Float32:
+        """Begins a call, and says where its answer will be; the answer itself where no thread can begin."""
         if self._process != os.getpid():  # threads do not come along where a process forks
             self._begin()
         try:
             return self._thread.submit(work)
         except RuntimeError:  # the main thread has ended, so Python begins no work in threads; this thread may still track
-            return Ready(work())
+            return work()
 
 
 @dataclass(frozen=True, eq=False)

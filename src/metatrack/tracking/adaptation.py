@@ -16,7 +16,7 @@ from metatrack.tracking.memory import Criterion, Memory, Sample, labels
 if TYPE_CHECKING:  # settings are read where no network is run
     from concurrent.futures import Future
 
-    from metatrack.runtime.model import Model, Ready
+    from metatrack.runtime.model import Model
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Adaptation:
     w_target: Float32  # (32, C), or (0, C) while there are none
     memory: Memory
     first: Sample | None = None  # the first frame, where the settings ask for it
-    pending: Future[Float32] | Ready | None = None  # the next w_target, while the meta-learner works in the background
+    pending: Future[Float32] | Float32 | None = None  # the next w_target, while the meta-learner works in the background
     begun: int = 0  # number of the frame at which it was asked
 
     def update(self, model: Model, template: Float32, scorer: Scorer, frame: int, settings: AdaptationSettings) -> None:
@@ -98,27 +98,22 @@ class Adaptation:
         given = [] if self.first is None else [self.first]
         first = given if settings.keep_first else []
         chosen = self.memory.choose(model.support - len(first))
-        support, y = _given(model, first + chosen, settings)
+        support = np.stack([sample.features for sample in first + chosen])
+        y = labels(np.array([sample.displacement for sample in first + chosen]), model.response_cells, settings.radius)
         judged = given + self.memory.others(len(chosen)) if settings.accept and given else []
         return partial(_judged, model, template, support, y, self.w_target, scorer, judged)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which cannot hold what is still being computed: waits for it."""
-        from metatrack.runtime.model import Ready
+        return {**self.__dict__, "pending": None if self.pending is None else self._result(self.pending)}
 
-        return {**self.__dict__, "pending": None if self.pending is None else Ready(self._result(self.pending))}
-
-    def _result(self, pending: Future[Float32] | Ready) -> Float32:
+    def _result(self, pending: Future[Float32] | Float32) -> Float32:
+        if isinstance(pending, np.ndarray):
+            return pending
         try:
             return pending.result()
         except Exception as error:
             raise RuntimeError(f"adapting at frame {self.begun} failed: {type(error).__name__}: {error}") from error
-
-
-def _given(model: Model, samples: list[Sample], settings: AdaptationSettings) -> tuple[Float32, Float32]:
-    """What the meta-learner is given of samples: their features and labels."""
-    places = np.array([sample.displacement for sample in samples])
-    return np.stack([sample.features for sample in samples]), labels(places, model.response_cells, settings.radius)
 
 
 def _judged(

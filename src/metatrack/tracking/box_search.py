@@ -25,8 +25,6 @@ from metatrack.tracking.target import TargetState
 
 FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
 """Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""
-
-
 EDGE = 0.03
 """Distance of a box's edge from the frame's, in the box's length, up to which it may be the frame's edge that is seen."""
 
@@ -145,7 +143,6 @@ class BoxSearch(Searcher):
         return [Answers(type(maps)(*(part[i] for part in maps)), None if plain is None else plain[i]) for i in own]
 
     def find(self, target: TargetState[BoxAppearance], response: Answers, place: tuple[float, float] | None = None) -> Candidate:
-        """See :func:`choose_box`."""
         cell = target.side / SEARCH_SIZE * self.model.stride
 
         def cells(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -207,13 +204,7 @@ class BoxSearch(Searcher):
         return self.model.locate(own.now.template, own.now.parts, features, w_target[None], own.size)
 
     def _choose(
-        self,
-        answers: Answers,
-        own: BoxAppearance,
-        center: Center,
-        side: float,
-        prior: Prior,
-        window: float,
+        self, answers: Answers, own: BoxAppearance, center: Center, side: float, prior: Prior, window: float
     ) -> Candidate:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from metatrack.geometry import SEARCH_SIZE, Center
-from metatrack.runtime.model import Model
 from metatrack.tracking.checked import Checked, Share
 from metatrack.tracking.opinion import OpinionSettings, against
 from metatrack.tracking.patches import Patches
@@ -37,25 +36,18 @@ class RedetectionSettings(Checked):
 
 
 def redetect(
-    target: TargetState[Any],
-    patches: Patches,
-    model: Model,
-    searcher: Searcher,
-    min_score: float,
-    opinion: OpinionSettings,
-    claimed: tuple[float, float] | None = None,
+    target: TargetState[Any], patches: Patches, searcher: Searcher, settings: RedetectionSettings, opinion: OpinionSettings
 ) -> tuple[Center, float] | None:
     """Searches a few places of the frame for an unseen target: the nearest first, over the whole frame, then again.
 
-    Args:
-        opinion: how far a likeness to the first frame counts.
-        claimed: a place where it was found in the last frame, which alone is searched then.
+    A place where it seemed to be in the last frame is searched alone.
 
     Returns:
         New centre and score; None where no place holds it beyond doubt.
     """
-    center, side = target.center, target.side
-    places = [claimed] if claimed else _next_places(target, patches)
+    center, side, model, claim = target.center, target.side, searcher.model, target.motion.claim
+    claimed = claim is not None and target.motion.claims(target.frame - 1)
+    places = [(claim.x, claim.y)] if claim and claimed else _next_places(target, patches)
     if not places:
         return None
     features = model.search(np.stack([patches.cut(x, y, side, SEARCH_SIZE) for x, y in places]))
@@ -64,7 +56,7 @@ def redetect(
     found = searcher.find(target, searcher.respond(target, features[best : best + 1]), places[best])
     alike = searcher.alike(target, features[best : best + 1], found)
     score = score_of(found.peak, model.card["calibration"], against(alike, opinion))
-    if score < min_score:
+    if score < settings.min_score:
         return None
     (cx, cy), (x, y) = places[best], found.displacement
     cell = side / SEARCH_SIZE * model.stride

@@ -16,8 +16,7 @@ from metatrack.tracking.distractors import DistractorSettings
 from metatrack.tracking.exclusion import ExclusionSettings
 from metatrack.tracking.opinion import OpinionSettings
 from metatrack.tracking.redetect import RedetectionSettings
-from metatrack.tracking.scale_search import ScaleSearchSettings
-from metatrack.tracking.search import SearchSettings
+from metatrack.tracking.search import ScaleSearchSettings, SearchSettings
 from metatrack.tracking.target import JudgingSettings, MotionSettings
 
 FLAT = {

@@ -24,8 +24,7 @@ from metatrack.tracking.memory import Memory, Sample
 from metatrack.tracking.opinion import against
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.redetect import redetect
-from metatrack.tracking.scale_search import ScaleSearch
-from metatrack.tracking.search import Candidate, Searcher
+from metatrack.tracking.search import Candidate, ScaleSearch, Searcher
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.target import Course, TargetState, score_of
 from metatrack.tracking.turns import Turns, in_turn
@@ -251,15 +250,12 @@ class Tracker:
 
     def _redetected(self, patches: Patches, score: float, said: float) -> tuple[Center, float] | None:
         """Place and score of an unseen target that is found elsewhere."""
-        settings = self.settings.redetection
-        target = self.started
+        settings, target = self.settings.redetection, self.started
         if self.settings.adaptation.forget and self._sought(score, score):
             target.adaptation.forget(self.model.no_kernels)
         if not (settings.enabled and self._sought(score, said)) or target.motion.claims(target.frame):
             return None
-        claim = target.motion.claim if target.motion.claims(target.frame - 1) else None
-        place = None if claim is None else (claim.x, claim.y)
-        found = redetect(target, patches, self.model, self.searcher, settings.min_score, self.settings.opinion, place)
+        found = redetect(target, patches, self.searcher, settings, self.settings.opinion)
         return found if found and self._confirmed(*found[0][:2]) else None
 
     def remember(self, features: Float32, found: Candidate, score: float) -> None:
