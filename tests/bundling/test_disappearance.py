@@ -14,7 +14,7 @@ from tests.conftest import Scene
 pytest.importorskip("torch", reason="export needs the train extra")
 
 from metatrack.app.export import calibration  # noqa: E402
-from metatrack.bundling.disappearance import disappear, elsewhere  # noqa: E402
+from metatrack.bundling.calibration import disappear, elsewhere  # noqa: E402
 from metatrack.geometry import Box  # noqa: E402
 from metatrack.training.validation import VIEW, ViewedClip  # noqa: E402
 

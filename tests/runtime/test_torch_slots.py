@@ -18,9 +18,8 @@ from tests.runtime.asked import agree, answers, in_torch, inputs, models, patche
 torch = pytest.importorskip("torch", reason="the torch engine needs the train extra")
 pytest.importorskip("onnx", reason="the torch engine needs the train extra")
 
-from metatrack.runtime import torch_slots  # noqa: E402
-from metatrack.runtime.torch_graph import TorchGraph, prepared, torch_graphs  # noqa: E402
-from metatrack.runtime.torch_slots import CapturedSlot, Gpu, Place  # noqa: E402
+from metatrack.runtime import torch_graph  # noqa: E402
+from metatrack.runtime.torch_graph import CapturedSlot, Gpu, Place, TorchGraph, prepared, torch_graphs  # noqa: E402  # noqa: E402
 from metatrack.runtime.torch_weights import read_networks  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,7 +128,7 @@ def no_cuda(monkeypatch):
 
     @contextmanager
     def graph(recorded, pool, stream, capture_error_mode):
-        assert torch_slots.CAPTURING.locked()
+        assert torch_graph.CAPTURING.locked()
         yield
 
     def empty(*shape, pin_memory=False, **options):
@@ -138,8 +137,8 @@ def no_cuda(monkeypatch):
     original = torch.empty
     stream = SimpleNamespace(synchronize=lambda: None)
     cuda = SimpleNamespace(CUDAGraph=Recorded, graph=graph, device=nullcontext, stream=nullcontext, current_stream=lambda: stream)
-    monkeypatch.setattr(torch_slots.torch, "cuda", cuda)
-    monkeypatch.setattr(torch_slots.torch, "empty", empty)
+    monkeypatch.setattr(torch_graph.torch, "cuda", cuda)
+    monkeypatch.setattr(torch_graph.torch, "empty", empty)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self.clone())
     # On one device, .to() would hand out the pinned buffer itself.
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *a, **o: original_to(self, *a, **o).clone())

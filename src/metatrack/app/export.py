@@ -11,8 +11,7 @@ import torch
 
 from metatrack.app.problem import Problem, user_input
 from metatrack.arrays import Array
-from metatrack.bundling.calibration import calibrate
-from metatrack.bundling.disappearance import disappear
+from metatrack.bundling.calibration import calibrate, disappear
 from metatrack.bundling.export import CardInfo, export_bundle
 from metatrack.bundling.quantise import PAIRS
 from metatrack.bundling.replacing import check_replaceable

@@ -111,14 +111,11 @@ class Bundle:
         Raises:
             BundleError: the file is missing, is not what the card says, or is no graph of a tracker.
         """
-        path = self.folder / GRAPHS[name]
-        data = _read(path)
-        if hashlib.sha256(data).hexdigest() != self.card["files"][path.name]["sha256"]:
-            raise _damaged(path)
+        data = self._hashed(GRAPHS[name])
         try:
             check_graph(data)
         except ValueError as error:
-            raise BundleError(f"{path} cannot be used: {error}; export the model again") from error
+            raise BundleError(f"{self.folder / GRAPHS[name]} cannot be used: {error}; export the model again") from error
         return data
 
     def check(self) -> None:
@@ -127,14 +124,16 @@ class Bundle:
         Raises:
             BundleError: a file is missing, or is not what the card says.
         """
-        for name, facts in self.card["files"].items():
-            path = self.folder / name
-            try:
-                found = sha256(path)
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            if found != facts["sha256"]:
-                raise _damaged(path)
+        for name in self.card["files"]:
+            self._hashed(name)
+
+    def _hashed(self, name: str) -> bytes:
+        """What is in a file, once its hash is the card's."""
+        path = self.folder / name
+        data = _read(path, MOST_BYTES, "graph of a tracker")
+        if hashlib.sha256(data).hexdigest() != self.card["files"][name]["sha256"]:
+            raise BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
+        return data
 
     @property
     def float_layers(self) -> int:
@@ -143,20 +142,13 @@ class Bundle:
         return int(architecture.get("float_layers", 0 if architecture.get("trunk") == "paper" else 1))
 
 
-def _damaged(path: Path) -> BundleError:
-    return BundleError(f"{path} is damaged or was changed: its SHA-256 is not the card's; install the package again")
-
-
-def _unreadable(path: Path, error: OSError) -> BundleError:
-    return BundleError(f"{path} cannot be read: {error.strerror or error}; install the package again, or export the model again")
-
-
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int, what: str) -> bytes:
     try:
-        require_size(path, MOST_BYTES, "graph of a tracker")
+        require_size(path, most, what)
         return path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        remedy = "install the package again, or export the model again"
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}; {remedy}") from error
     except ValueError as error:
         raise BundleError(str(error)) from error
 
@@ -214,10 +206,7 @@ def read_card(model: str | Path) -> Bundle:
                 raise BundleError(f"{folder}: an export into it was interrupted; rename {aside[-1]} to it, or export again")
             raise BundleError(f"no model {str(model)!r}: shipped are {', '.join(shipped) or 'none'}; a folder must hold {CARD}")
     path = folder / CARD
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    data = _read(path, MOST_CARD_BYTES, "model card")
     try:
         card = parse_card(data, str(path))
     except ValueError as error:
@@ -234,8 +223,6 @@ def parse_card(data: bytes, name: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no card of this format; the message names what is wrong where.
     """
-    if len(data) > MOST_CARD_BYTES:
-        raise ValueError(f"{name}: {len(data)} bytes are no model card")
     card = parse_json(data, dict[str, Any], name)
     version = card.get("format")
     if type(version) is not int:  # True counts as 1 elsewhere

@@ -183,8 +183,7 @@ def _shape_factor(sides: Float32, view: ContextView, penalty: float) -> Floats:
 
 def _change(ratio: Floats) -> Floats:
     """How far a ratio is from 1, either way; at least 1."""
-    result: Floats = np.maximum(ratio, 1 / ratio)
-    return result
+    return np.asarray(np.maximum(ratio, 1 / ratio))
 
 
 def _centers(sides: Float32, stride: int) -> Floats:

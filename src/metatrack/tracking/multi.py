@@ -82,8 +82,7 @@ class MultiTracker:
             raise ValueError(f"target {target!r} cannot be an id; take a number, or a name without comma, quote or line end")
         if target in self._trackers:
             raise ValueError(f"target {target!r} is followed already; use correct() to move it, or another id")
-        self._trackers[target] = self._started(frame, box)
-        self._exclusion.added(target, self._trackers)
+        self._start(target, frame, box)
         if isinstance(target, int):
             self._next = max(self._next, target + 1)
         return target
@@ -97,8 +96,7 @@ class MultiTracker:
             ValueError, TypeError: as :meth:`Tracker.init`.
         """
         self._known(target)
-        self._trackers[target] = self._started(frame, box)
-        self._exclusion.added(target, self._trackers)
+        self._start(target, frame, box)
 
     @in_turn
     def place(self, target: int | str, box: Sequence[float]) -> None:
@@ -107,8 +105,7 @@ class MultiTracker:
         Raises:
             KeyError: there is no such target.
         """
-        self._known(target)
-        self._trackers[target].place(box)
+        self._known(target).place(box)
 
     @in_turn
     def remove(self, target: int | str) -> None:
@@ -160,11 +157,13 @@ class MultiTracker:
         batches = [self.model.search(crops[i : i + most]) for i in range(0, len(crops), most)]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
-    def _known(self, target: int | str) -> None:
+    def _known(self, target: int | str) -> Tracker:
         if target not in self._trackers:
             raise KeyError(f"no target {target!r}; there are {', '.join(map(repr, self._trackers)) or 'none'}")
+        return self._trackers[target]
 
-    def _started(self, frame: Array, box: Sequence[float]) -> Tracker:
+    def _start(self, target: int | str, frame: Array, box: Sequence[float]) -> None:
         tracker = Tracker(self.model, self.adapt, self.settings)
         tracker.init(frame, box)
-        return tracker
+        self._trackers[target] = tracker
+        self._exclusion.added(target, self._trackers)

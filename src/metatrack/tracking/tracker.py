@@ -100,13 +100,10 @@ class Tracker:
         """
         patches = Patches(as_rgb(frame))
         center = to_center(check_box(box, (patches.height, patches.width)))
-        self.state = TargetState(
-            center,
-            first_size=(center.w, center.h),
-            appearance=self.searcher.appearance(patches, center),
-            adaptation=self._adaptation(),
-        )
-        if self.adapt and (self.settings.adaptation.keep_first or self.settings.adaptation.accept):
+        settings, support = self.settings.adaptation, max(1, self.model.support)
+        adaptation = Adaptation(self.model.no_kernels, Memory(support + settings.held_back(support), settings.choice))
+        self.state = TargetState(center, center[2:], self.searcher.appearance(patches, center), adaptation)
+        if self.adapt and (settings.keep_first or settings.accept):
             context = patches.cut(center.cx, center.cy, self.state.side, SEARCH_SIZE)
             self.state.adaptation.first = Sample(self.model.search(context[None])[0], (0.0, 0.0), 0.0)
 
@@ -151,10 +148,6 @@ class Tracker:
         if not lost:
             self.searcher.follow(target, patches, max(score, said))
         return Result(from_center(target.center), said, lost)
-
-    def _adaptation(self) -> Adaptation:
-        settings, support = self.settings.adaptation, max(1, self.model.support)
-        return Adaptation(self.model.no_kernels, Memory(support + settings.held_back(support), settings.choice))
 
     def contexts(self, patches: Patches) -> UInt8:
         """The contexts z to search, around the last state: ``(n, s, s, 3)``."""

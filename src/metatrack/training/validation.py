@@ -20,8 +20,7 @@ from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork
 from metatrack.runtime.graph import Graph
 from metatrack.runtime.model import Model
-from metatrack.runtime.torch_graph import torch_graphs
-from metatrack.runtime.torch_slots import Place
+from metatrack.runtime.torch_graph import Place, torch_graphs
 from metatrack.runtime.torch_weights import architecture, networks_of
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
