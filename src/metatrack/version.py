@@ -13,10 +13,8 @@ from metatrack import __version__
 class Commit(NamedTuple):
     """A commit of this repository."""
 
-    sha: str
-    """40 hexadecimal digits."""
-    changed: bool
-    """Whether tracked files differ from it."""
+    sha: str  # 40 hexadecimal digits
+    changed: bool  # whether tracked files differ from it
 
 
 def current_commit() -> Commit | None:

@@ -45,14 +45,10 @@ WITHOUT_HEADER = {
 class ListedVideo:
     """A row of a list, or several rows of one video."""
 
-    name: str
-    """Of its results."""
-    source: str
-    """An absolute path, or an address."""
-    given: Given
-    """The boxes that a person gave, by frame and target."""
-    problem: str = ""
-    """Why it cannot be tracked, where that is known before."""
+    name: str  # of its results
+    source: str  # an absolute path, or an address
+    given: Given  # the boxes that a person gave, by frame and target
+    problem: str = ""  # why it cannot be tracked, where that is known before
 
     @property
     def targets(self) -> list[int | str]:
@@ -191,11 +187,9 @@ class BatchFolder(WorkFolder):
 class Tracked(NamedTuple):
     """What a video came to."""
 
-    table: bytes
-    """As ``metatrack track --boxes`` writes it."""
+    table: bytes  # as ``metatrack track --boxes`` writes it
     facts: dict[str, Any]
-    ended: NoResult | None
-    """What ended it early, if anything did."""
+    ended: NoResult | None  # what ended it early, if anything did
 
 
 @dataclass(frozen=True)
@@ -204,10 +198,8 @@ class Videos(Job):
 
     folder: BatchFolder
     model: Ours
-    identity: Mapping[str, Any]
-    """Of the model, where the batch was called."""
-    times: bool = False
-    """The tables have the column ``time``."""
+    identity: Mapping[str, Any]  # of the model, where the batch was called
+    times: bool = False  # the tables have the column ``time``
 
     def attempt(self, unit: Unit, item: ListedVideo, send: Send) -> Tracked | NoResult:
         try:

@@ -101,15 +101,11 @@ class TrackOptions:
 class Step(NamedTuple):
     """One frame, and what the tracker said about it."""
 
-    number: int
-    """0-based number of the frame in its source."""
+    number: int  # 0-based number of the frame in its source
     frame: Image
-    results: Mapping[int | str, Result]
-    """By the targets' ids."""
-    seconds: float
-    """Time of the tracker alone."""
-    given: tuple[int | str, ...] = ()
-    """Targets whose box a person gave for this frame."""
+    results: Mapping[int | str, Result]  # by the targets' ids
+    seconds: float  # time of the tracker alone
+    given: tuple[int | str, ...] = ()  # targets whose box a person gave for this frame
 
     @property
     def result(self) -> Result:
@@ -122,17 +118,12 @@ class Summary:
     """What a run did."""
 
     frames: int = 0
-    tracking_seconds: float = 0.0
-    """Time inside the tracker, from the second frame on."""
+    tracking_seconds: float = 0.0  # time inside the tracker, from the second frame on
     total_seconds: float = 0.0
-    lost: dict[int | str, list[int]] = field(default_factory=dict)
-    """Of each target by its id: numbers of the frames in which it was lost."""
-    signal: int | None = None
-    """The signal that ended the run early."""
-    given: set[tuple[int, int | str]] = field(default_factory=set)
-    """Frames and targets whose box a person gave."""
-    failure: SourceError | None = None
-    """What ended the source early, or was found wrong with it at its end."""
+    lost: dict[int | str, list[int]] = field(default_factory=dict)  # by target: the frames in which it was lost
+    signal: int | None = None  # the signal that ended the run early
+    given: set[tuple[int, int | str]] = field(default_factory=set)  # frames and targets whose box a person gave
+    failure: SourceError | None = None  # what ended the source early, or was found wrong with it at its end
 
     @property
     def status(self) -> int:

@@ -19,12 +19,9 @@ class DataSet:
     """How a data set is read."""
 
     title: str
-    subsets: tuple[str, ...] | None
-    """Names of its lists; None if a subset is a folder inside the root."""
-    read: Callable[[Path, Any, bool, bool], list[Sequence]]
-    """``(root, subset, allow_partial, images)`` to its sequences."""
-    source: str
-    """Where to get it."""
+    subsets: tuple[str, ...] | None  # names of its lists; None if a subset is a folder inside the root
+    read: Callable[[Path, Any, bool, bool], list[Sequence]]  # ``(root, subset, allow_partial, images)`` to its sequences
+    source: str  # where to get it
 
 
 DATA_SETS = {

@@ -30,24 +30,15 @@ SUBSETS: tuple[Subset, ...] = ("OTB100", "OTB50", "OTB2013")
 class OtbTarget:
     """What the benchmark states about one target."""
 
-    name: str
-    """As in the list TB-100, for example ``Jogging-1``."""
-    folder: str
-    """Folder of the sequence, for example ``Jogging``."""
-    truth: str
-    """File of the boxes inside that folder."""
-    start: int
-    """Number of the frame to which the file's first row belongs, as in the frame's file name."""
-    end: int
-    """Number of the last frame with a row."""
-    skip: int
-    """Frames at the start that the benchmark does not use (Tiger1: 5)."""
-    video_end: int
-    """Number of the last frame in the archive: Football1 and Diving go on after their last box."""
-    attributes: frozenset[str]
-    """Some of IV SV OCC DEF MB FM IPR OPR OV BC LR."""
-    omit: tuple[tuple[int, int], ...] = ()
-    """First and last number of each span of frames in which the benchmark starts no tracker (TRE): occlusion, out of view."""
+    name: str  # as in the list TB-100, for example ``Jogging-1``
+    folder: str  # folder of the sequence, for example ``Jogging``
+    truth: str  # file of the boxes inside that folder
+    start: int  # number of the frame to which the file's first row belongs, as in its file name
+    end: int  # number of the last frame with a row
+    skip: int  # frames at the start that the benchmark does not use (Tiger1: 5)
+    video_end: int  # number of the last frame in the archive: Football1 and Diving go on after their last box
+    attributes: frozenset[str]  # some of IV SV OCC DEF MB FM IPR OPR OV BC LR
+    omit: tuple[tuple[int, int], ...] = ()  # spans of frames, first and last, in which TRE starts no tracker (occlusion)
 
     @property
     def rows(self) -> int:

@@ -49,16 +49,11 @@ _ROUNDING = 1e-9
 class Loss(NamedTuple):
     """What each fault costs of the AUC: shares in [0, 20/21] that sum to ``20/21 - AUC``. NaN where no frame counts."""
 
-    lost: float
-    """The target is not, or hardly, under the box."""
-    position: float
-    """The box is on the target, but not at its centre."""
-    scale: float
-    """It is too large or too small."""
-    aspect: float
-    """It is too wide or too high."""
-    absent: float = 0.0
-    """There is nothing to find in the frame, and it counts as failed by the data set's rule."""
+    lost: float  # the target is not, or hardly, under the box
+    position: float  # the box is on the target, but not at its centre
+    scale: float  # it is too large or too small
+    aspect: float  # it is too wide or too high
+    absent: float = 0.0  # there is nothing to find in the frame, and it counts as failed by the data set's rule
 
 
 TITLES = {"lost": "lost", "position": "position", "scale": "scale", "aspect": "aspect ratio", "absent": "absent"}

@@ -31,11 +31,9 @@ THICK = 3
 class Still:
     """One frame."""
 
-    number: int
-    """As the data set counts."""
+    number: int  # as the data set counts
     jpeg: bytes
-    overlap: float
-    """Of the focus; NaN if it has no box or the truth is unknown."""
+    overlap: float  # of the focus; NaN if it has no box or the truth is unknown
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class Strip:
 
     sequence: str
     stills: tuple[Still, ...]
-    jpeg: bytes
-    """All of them in one picture, for documents."""
+    jpeg: bytes  # all of them in one picture, for documents
 
 
 def indices(count: int, frames: int) -> list[int]:

@@ -31,8 +31,7 @@ class Finding:
     row: Row
     curves: Curves
     loss: Loss
-    boxes: Float64
-    """(n - s, 4) boxes of the first run as they are scored, which starts in frame s."""
+    boxes: Float64  # (n - s, 4) boxes of the first run as they are scored, which starts in frame s
     start: int
 
 
@@ -40,8 +39,7 @@ class Finding:
 class Group:
     """Sequences whose mean is shown: all of them, or those with an attribute."""
 
-    key: str
-    """The attribute's abbreviation; empty for all sequences."""
+    key: str  # the attribute's abbreviation; empty for all sequences
     title: str
     sequences: tuple[str, ...]
 
@@ -51,10 +49,8 @@ class Entry:
     """One tracker."""
 
     name: str
-    imported: bool
-    """Its boxes, and its speed if it has any, come from result files and not from a run of `metatrack evaluate`."""
-    findings: dict[str, Finding]
-    """By sequence, where it has a result."""
+    imported: bool  # its boxes, and its speed if it has any, come from result files and not from a run of `metatrack evaluate`
+    findings: dict[str, Finding]  # by sequence, where it has a result
 
     def of(self, group: Group) -> list[Finding]:
         """Those of a group for which there is a result."""
@@ -87,18 +83,12 @@ class Findings:
 
     data_set: str
     protocol: str
-    entries: tuple[Entry, ...]
-    """Those with at least one result; the best mean AUC first, complete ones before others."""
-    empty: tuple[str, ...]
-    """Trackers without any result."""
-    sequences: tuple[Sequence, ...]
-    """Sorted by name. Their frames cannot be read."""
-    focus: str
-    """The tracker by which sequences are ordered."""
-    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the trackers with a result were, as the evaluation noted it."""
-    chosen: str = ""
-    """Which sequences are left out on purpose, in a sentence."""
+    entries: tuple[Entry, ...]  # those with at least one result; the best mean AUC first, complete ones before others
+    empty: tuple[str, ...]  # trackers without any result
+    sequences: tuple[Sequence, ...]  # sorted by name. Their frames cannot be read
+    focus: str  # the tracker by which sequences are ordered
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)  # what they were, as the evaluation noted it
+    chosen: str = ""  # which sequences are left out on purpose, in a sentence
 
     @property
     def title(self) -> str:

@@ -65,8 +65,7 @@ class Section(NamedTuple):
 
     anchor: str
     title: str
-    content: str
-    """HTML."""
+    content: str  # HTML
 
 
 def page(title: str, lead: str, remarks: Seq[str], sections: Seq[Section]) -> str:

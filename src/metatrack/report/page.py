@@ -33,10 +33,8 @@ class Contents:
     findings: Findings
     styles: Mapping[str, LineStyle]
     plots: Seq[Plot]
-    strips: Mapping[str, Strip]
-    """By sequence."""
-    no_strips: str
-    """Why there are none, or not of all sequences; empty if all have one."""
+    strips: Mapping[str, Strip]  # by sequence
+    no_strips: str  # why there are none, or not of all sequences; empty if all have one
 
 
 def remarks(findings: Findings) -> list[str]:

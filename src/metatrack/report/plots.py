@@ -53,8 +53,7 @@ _STYLE: dict[str, Any] = {
 class Curve(NamedTuple):
     """A kind of plot: what is on its axes, and which score is in its legend."""
 
-    metric: str
-    """One of ``scores.METRICS``: a number that can be read off the curve."""
+    metric: str  # one of ``scores.METRICS``: a number that can be read off the curve
     name: str
     x: str
     y: str
@@ -72,16 +71,13 @@ CURVES = {
 class Plot:
     """One figure in both forms."""
 
-    name: str
-    """Of its files, without suffix."""
+    name: str  # of its files, without suffix
     title: str
-    kind: str
-    """One of :data:`CURVES`, ``speed`` or ``diagnosis``."""
+    kind: str  # one of :data:`CURVES`, ``speed`` or ``diagnosis``
     svg: bytes
     png: bytes
     group: Group
-    note: str = ""
-    """What is to be said below it."""
+    note: str = ""  # what is to be said below it
 
 
 def all_plots(findings: Findings, styles: Mapping[str, LineStyle]) -> list[Plot]:

@@ -37,12 +37,9 @@ BOXED = ("MLT", "SRDCF", "SiamFC", "CNN-SVM", "DSST", "HDT")
 class Entrant(NamedTuple):
     """A tracker of the comparison."""
 
-    paper: str
-    """What the paper calls it."""
-    tracker: str
-    """One of ``evaluation.run.trackers.NAMED``."""
-    title: str
-    """Its name in our figures, which says what stands in for a network that cannot be had."""
+    paper: str  # what the paper calls it
+    tracker: str  # one of ``evaluation.run.trackers.NAMED``
+    title: str  # its name in our figures, which says what stands in for a network that cannot be had
 
 
 RIVALS = (
@@ -85,14 +82,10 @@ def published_names(there: Seq[str]) -> dict[str, str]:
 class Comparison:
     """All that is shown."""
 
-    entrants: tuple[Entrant, ...]
-    """Those with results, or whose boxes are published."""
-    here: Findings
-    """Entries bear the titles of their entrants."""
-    published: Findings | None
-    """Entries bear the paper's names."""
-    ablation: str
-    """Tracker that stands for MLT w/o meta."""
+    entrants: tuple[Entrant, ...]  # those with results, or whose boxes are published
+    here: Findings  # entries bear the titles of their entrants
+    published: Findings | None  # entries bear the paper's names
+    ablation: str  # tracker that stands for MLT w/o meta
 
     @property
     def styles(self) -> dict[str, LineStyle]:

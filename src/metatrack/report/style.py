@@ -20,11 +20,9 @@ DASH_STYLES = ("solid", "dashed", "dotted", "double")
 class LineStyle(NamedTuple):
     """How a tracker's lines and boxes are drawn."""
 
-    color: str
-    """``#RRGGBB``."""
+    color: str  # ``#RRGGBB``
     dashes: tuple[float, ...]
-    border: str
-    """One of :data:`DASH_STYLES`."""
+    border: str  # one of :data:`DASH_STYLES`
 
     @property
     def rgb(self) -> tuple[int, int, int]:

@@ -30,8 +30,7 @@ class Cell:
 
     text: str
     mark: Mark = ""
-    small: str = ""
-    """Below or after it, smaller: an interval."""
+    small: str = ""  # below or after it, smaller: an interval
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class ReportTable:
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
-    label: str = "table"
-    """For LaTeX's ``\\label``."""
+    label: str = "table"  # for LaTeX's ``\label``
 
 
 def ranked(values: Seq[float], counted: Seq[bool] | None = None, digits: int = 3, smallest: bool = False) -> list[Mark]:

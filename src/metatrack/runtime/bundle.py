@@ -91,8 +91,7 @@ class Bundle:
     """A bundle on disk. Bundles are equal where folder and card are; the card holds the hashes of all files."""
 
     folder: Path
-    digest: str
-    """SHA-256 of the card."""
+    digest: str  # SHA-256 of the card
     card: dict[str, Any] = field(compare=False)
 
     @property

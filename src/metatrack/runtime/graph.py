@@ -23,8 +23,7 @@ class Signature(NamedTuple):
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    batched: tuple[str, ...]
-    """Inputs whose first axis is the batch, which is then the first of all outputs."""
+    batched: tuple[str, ...]  # inputs whose first axis is the batch, which is then the first of all outputs
 
 
 _LOCATE = ("template", "parts", "search", "w_target", "size")

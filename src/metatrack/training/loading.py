@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 class Share(NamedTuple):
     """The share of each batch that one of several processes has."""
 
-    batch: int
-    """Samples of a whole batch."""
+    batch: int  # samples of a whole batch
     rank: int = 0
     size: int = 1
 

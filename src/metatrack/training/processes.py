@@ -20,8 +20,7 @@ PATIENCE = timedelta(days=1)
 class ProcessGroup(NamedTuple):
     """This process among those of a training."""
 
-    rank: int
-    """From 0; process 0 validates and writes."""
+    rank: int  # from 0; process 0 validates and writes
     size: int
 
     def sum(self, tensors: Iterable[Tensor]) -> None:

@@ -34,8 +34,7 @@ class Shot(NamedTuple):
     """A frame on its way from a source."""
 
     image: Image
-    time: float | None = None
-    """Seconds in the source's own time; None where it has none."""
+    time: float | None = None  # seconds in the source's own time; None where it has none
 
 
 class Decoder:

@@ -117,8 +117,7 @@ class _Key(NamedTuple):
     """A key frame."""
 
     pts: int
-    seek: int
-    """What the demuxer is asked for: it counts by decoding times in some formats."""
+    seek: int  # what the demuxer is asked for: it counts by decoding times in some formats
 
 
 class SeekableVideo:

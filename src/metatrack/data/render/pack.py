@@ -49,10 +49,8 @@ class ModelRow:
     name: str
     source: str
     licence: str
-    file: str | None
-    """Of the packed model, beside the table; None where it was left out."""
-    left_out: str | None
-    """Why."""
+    file: str | None  # of the packed model, beside the table; None where it was left out
+    left_out: str | None  # why
     faces: int = 0
     textured: bool = False
     animated: bool = False

@@ -62,10 +62,8 @@ class Unfit(NamedTuple):
 class _Setting(NamedTuple):
     """What every task is given."""
 
-    folder: str
-    """The driver's."""
-    paths: list[str]
-    """Where the driver looks for modules."""
+    folder: str  # the driver's
+    paths: list[str]  # where the driver looks for modules
     job: Job
     board: Any
 
@@ -74,10 +72,8 @@ class _Task(NamedTuple):
     """A unit that was sent out."""
 
     unit: Unit
-    number: int
-    """How often, so far."""
-    claim: ExitStack
-    """Ends our claim of the unit."""
+    number: int  # how often, so far
+    claim: ExitStack  # ends our claim of the unit
 
 
 class Cluster(Workers):

@@ -23,22 +23,17 @@ class Unit(NamedTuple):
 
     tracker: str
     sequence: str
-    run: int
-    """From 1."""
-    start: int
-    """Index of the frame it starts in."""
-    frames: int
-    """Number of frames it tracks; 0 where that is not known before."""
+    run: int  # from 1
+    start: int  # index of the frame it starts in
+    frames: int  # number of frames it tracks; 0 where that is not known before
 
 
 class Failure(NamedTuple):
     """A unit that raised an error."""
 
     unit: Unit
-    reason: str
-    """One line."""
-    file: Path
-    """Holds the traceback."""
+    reason: str  # one line
+    file: Path  # holds the traceback
 
 
 class WorkFolder(ABC):

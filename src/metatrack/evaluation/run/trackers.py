@@ -22,12 +22,10 @@ from metatrack.tracking.settings import TrackerSettings
 class Ours:
     """A configuration of this project's tracker."""
 
-    model: str
-    """A shipped model, or the folder of a bundle."""
+    model: str  # a shipped model, or the folder of a bundle
     adapt: bool
     help: str
-    settings: TrackerSettings | dict[str, Any] | None = None
-    """None takes the model card's, a dictionary changes single ones of these."""
+    settings: TrackerSettings | dict[str, Any] | None = None  # None: the card's; a dictionary changes single ones
 
     def make(self) -> TrackerLike:
         """A new one."""
@@ -55,13 +53,10 @@ class Ours:
 class Compared:
     """A tracker of ``metatrack.compared``."""
 
-    factory: str
-    """``module:class`` there."""
+    factory: str  # ``module:class`` there
     help: str
-    takes_folder: bool = False
-    """It needs files of a network, whose folder stands after its name and a colon."""
-    folder: str | None = None
-    """That folder, once it is known."""
+    takes_folder: bool = False  # it needs files of a network, whose folder stands after its name and a colon
+    folder: str | None = None  # that folder, once it is known
 
     def make(self) -> TrackerLike:
         """A new one."""
@@ -107,8 +102,7 @@ class Program:
 class Factory:
     """A tracker of whoever calls."""
 
-    spec: str
-    """``package.module:factory``."""
+    spec: str  # ``package.module:factory``
 
     def make(self) -> TrackerLike:
         """A new one."""

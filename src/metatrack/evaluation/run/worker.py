@@ -37,10 +37,8 @@ class Report(NamedTuple):
 
     kind: Literal["ready", "frames", "done", "failed", "busy"]
     unit: Unit
-    frames: int = 0
-    """With "frames": how many more have been tracked; negative where a run begins anew."""
-    reason: str = ""
-    """With "failed": one line."""
+    frames: int = 0  # with "frames": how many more have been tracked; negative where a run begins anew
+    reason: str = ""  # with "failed": one line
 
 
 Send = Callable[[Report], None]
@@ -49,10 +47,8 @@ Send = Callable[[Report], None]
 class NoResult(NamedTuple):
     """Why a run came to nothing."""
 
-    reason: str
-    """One line."""
-    details: str
-    """The traceback, or why there is none."""
+    reason: str  # one line
+    details: str  # the traceback, or why there is none
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,7 @@ class Job(ABC):
     """
 
     folder: WorkFolder
-    session: float
-    """When the work began, by the folder's clock."""
+    session: float  # when the work began, by the folder's clock
 
     @abstractmethod
     def attempt(self, unit: Unit, item: Any, send: Send) -> Any:
@@ -96,8 +91,7 @@ class Runs(Job):
 
     folder: Store
     trackers: Mapping[str, TrackerSpec]
-    identities: Mapping[str, Mapping[str, Any]]
-    """Of the trackers, where the evaluation was called."""
+    identities: Mapping[str, Mapping[str, Any]]  # of the trackers, where the evaluation was called
 
     def attempt(self, unit: Unit, item: Sequence, send: Send) -> tuple[Float64, Float64] | NoResult:
         """The boxes and seconds of :func:`run_sequence`, or why there are none."""

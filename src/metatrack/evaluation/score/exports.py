@@ -28,10 +28,8 @@ class Exported(NamedTuple):
     """What was written of one tracker."""
 
     tracker: str
-    sequences: int
-    """How many have a result, and so files."""
-    missing: tuple[str, ...]
-    """Those that have none."""
+    sequences: int  # how many have a result, and so files
+    missing: tuple[str, ...]  # those that have none
 
 
 def export_results(

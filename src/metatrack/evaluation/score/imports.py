@@ -38,32 +38,25 @@ class ResultSource:
     """Where one tracker's results are."""
 
     tracker: str
-    paths: tuple[Path, ...]
-    """Folders, archives and files."""
+    paths: tuple[Path, ...]  # folders, archives and files
 
 
 @dataclass(frozen=True)
 class ImportedRun:
     """One tracker on one sequence of n frames."""
 
-    boxes: Float64
-    """(n, 4) x, y, w, h, 0-based; NaN where the tracker gave none, or the file has ended."""
-    seconds: Float64 | None
-    """(n,) time of each frame, or the same for each where the file states a speed alone; None if it states none."""
-    rows: int
-    """Frames for which the file has a row."""
+    boxes: Float64  # (n, 4) x, y, w, h, 0-based; NaN where the tracker gave none, or the file has ended
+    seconds: Float64 | None  # (n,) time of each frame, all alike where a speed is stated; None if nothing is
+    rows: int  # frames for which the file has a row
 
 
 @dataclass(frozen=True)
 class Imported:
     """What a source holds."""
 
-    results: dict[str, ImportedRun]
-    """By sequence, in the order of the data set."""
-    others: int
-    """Files about none of the sequences."""
-    identity: dict[str, Any]
-    """What decides the boxes: a hash of all files, those of other sequences included, so that more of the data set may follow."""
+    results: dict[str, ImportedRun]  # by sequence, in the order of the data set
+    others: int  # files about none of the sequences
+    identity: dict[str, Any]  # what decides the boxes: a hash of all files, of other sequences too, so that more may follow
 
 
 def find_sources(paths: Seq[Path], sequences: Seq[Sequence], tracker: str | None = None) -> list[ResultSource]:

@@ -41,8 +41,7 @@ HEADER = 128
 class _Run(msgspec.Struct):
     """A trajectory on its way through the pipe."""
 
-    boxes: bytes
-    """Of float64, four of them a row; base64 in JSON."""
+    boxes: bytes  # of float64, four of them a row; base64 in JSON
     start: int | None
     fps: float | None
 

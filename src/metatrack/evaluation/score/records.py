@@ -15,12 +15,9 @@ from metatrack.data.regions import polygons_to_boxes
 class Trajectory:
     """One run of a tracker over one sequence."""
 
-    boxes: Float64
-    """``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none."""
-    start: int | None = None
-    """Number of the first row's frame, where the file states it."""
-    fps: float | None = None
-    """Speed, where the file states it."""
+    boxes: Float64  # ``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none
+    start: int | None = None  # number of the first row's frame, where the file states it
+    fps: float | None = None  # speed, where the file states it
 
 
 def trajectories(results: Any, source: str) -> list[Trajectory]:

@@ -20,12 +20,9 @@ Unknown = Literal["left out", "fails", "passes"]
 class Convention:
     """What a benchmark's own toolkit does with frames in which the target is absent or its box unknown."""
 
-    overlap: Unknown = "left out"
-    """In success curves."""
-    error: Unknown = "left out"
-    """In precision and normalised precision curves."""
-    clip: bool = False
-    """Boxes are cut to the frame before AO, SR50 and SR75 (GOT-10k's toolkit, ``rect_iou``)."""
+    overlap: Unknown = "left out"  # in success curves
+    error: Unknown = "left out"  # in precision and normalised precision curves
+    clip: bool = False  # boxes are cut to the frame before AO, SR50 and SR75 (GOT-10k's toolkit, ``rect_iou``)
 
 
 CONVENTIONS = {
@@ -41,14 +38,10 @@ CONVENTIONS = {
 class Measured(NamedTuple):
     """What became of each frame, all runs of a sequence one after another."""
 
-    overlaps: Float64
-    """(n,) intersection over union; NaN: the frame does not count."""
-    errors: Float64
-    """(n,) distance of the centres in pixels."""
-    normalized: Float64
-    """(n,) the same in widths and heights of the true box."""
-    later: Float64
-    """(m,) overlaps without each run's first frame, absent frames left out, clipped if the convention says so: GOT-10k's view."""
+    overlaps: Float64  # (n,) intersection over union; NaN: the frame does not count
+    errors: Float64  # (n,) distance of the centres in pixels
+    normalized: Float64  # (n,) the same in widths and heights of the true box
+    later: Float64  # (m,) overlaps without first and absent frames, clipped if the convention says so: GOT-10k's view
 
 
 @dataclass(frozen=True)
@@ -56,24 +49,15 @@ class Row:
     """Scores of one tracker on one sequence; shares in [0, 1], NaN where no frame counts."""
 
     sequence: str
-    auc: float
-    """Success AUC: 21 thresholds, strictly above."""
-    precision: float
-    """Share of frames whose centre is at most 20 px off."""
-    norm_precision: float
-    """Share of frames whose normalised error is at most 0.2, as pytracking and pysot print it."""
-    norm_precision_auc: float
-    """Area under the curve of normalised precision over 0..0.5, as the papers of TrackingNet and LaSOT define it."""
-    ao: float
-    """Average overlap without the first frame."""
-    sr50: float
-    """Share of those frames whose overlap is above 0.5."""
-    sr75: float
-    """The same above 0.75."""
-    frames: int
-    """How many those are: the weight of the sequence in GOT-10k's means."""
-    fps: float = float("nan")
-    """Frames per second, NaN where unknown."""
+    auc: float  # success AUC: 21 thresholds, strictly above
+    precision: float  # share of frames whose centre is at most 20 px off
+    norm_precision: float  # share of frames whose normalised error is at most 0.2, as pytracking and pysot print it
+    norm_precision_auc: float  # area under its curve over 0..0.5, as the papers of TrackingNet and LaSOT define it
+    ao: float  # average overlap without the first frame
+    sr50: float  # share of those frames whose overlap is above 0.5
+    sr75: float  # the same above 0.75
+    frames: int  # how many those are: the weight of the sequence in GOT-10k's means
+    fps: float = float("nan")  # frames per second, NaN where unknown
     attributes: frozenset[str] = frozenset()
 
 
@@ -131,12 +115,9 @@ class Table:
 class Curves(NamedTuple):
     """What the plots of a tracker show, of one sequence or of several; shares in [0, 1]."""
 
-    success: Float64
-    """(21,) over ``metrics.OVERLAP_THRESHOLDS``."""
-    precision: Float64
-    """(51,) over ``metrics.ERROR_THRESHOLDS``."""
-    norm_precision: Float64
-    """(51,) over ``metrics.NORMALIZED_THRESHOLDS``."""
+    success: Float64  # (21,) over ``metrics.OVERLAP_THRESHOLDS``
+    precision: Float64  # (51,) over ``metrics.ERROR_THRESHOLDS``
+    norm_precision: Float64  # (51,) over ``metrics.NORMALIZED_THRESHOLDS``
 
 
 def curves(measured: Measured) -> Curves:

@@ -46,8 +46,7 @@ class Scored(NamedTuple):
 
     tracker: str
     sequence: Sequence
-    runs: list[tuple[int, Float64]]
-    """Of each run the index of its first frame, and its boxes ``(n, 4)``."""
+    runs: list[tuple[int, Float64]]  # of each run the index of its first frame, and its boxes ``(n, 4)``
     measured: Measured
     row: Row
 
