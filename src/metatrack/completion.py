@@ -32,11 +32,7 @@ class CompletionOptions:
 
 
 def run(options: CompletionOptions) -> int:
-    """Runs the command; returns the exit code.
-
-    Raises:
-        Problem: tyro is too old.
-    """
+    """Runs the command; returns the exit code."""
     if tuple(int(part) for part in tyro.__version__.split(".")[:3]) < TYRO:
         wanted = ".".join(map(str, TYRO))
         raise Problem(

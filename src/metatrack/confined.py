@@ -19,7 +19,6 @@ import msgspec
 
 MOST_MESSAGE = 128 << 20
 """Bytes of a message, at most: a picture of the largest size that is read, and more."""
-
 T = TypeVar("T")
 
 

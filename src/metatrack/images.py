@@ -73,11 +73,7 @@ def read_image(path: str | Path, *, upright: bool = True) -> Array:
 
 
 def decode_image(data: bytes, name: str, *, upright: bool = True) -> Array:
-    """As :func:`read_image`, of a file's contents; ``name`` is for messages.
-
-    Raises:
-        ImageError: see there.
-    """
+    """As :func:`read_image`, of a file's contents; ``name`` is for messages."""
     try:
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -114,11 +110,7 @@ def encode_image(picture: Image, suffix: str, **options: Any) -> bytes:
 
 
 def write_image(path: str | Path, picture: Image, **options: Any) -> None:
-    """Writes a picture in one step, in the format that the suffix names.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Writes a picture in one step, in the format that the suffix names; an ``OSError`` where that cannot be."""
     path = Path(path)
     write_atomically(path, encode_image(picture, path.suffix.lower(), **options))
 

@@ -19,7 +19,6 @@ from metatrack.files import require_size
 from metatrack.hints import hint
 
 T = TypeVar("T")
-
 _NO_NUL, _NO_NUL_NOR_EQUALS = r"\A[^\x00]*\Z", r"\A[^\x00=]+\Z"
 Text = Annotated[str, Meta(pattern=_NO_NUL)]
 """What can be part of a path or of a command."""
@@ -27,7 +26,6 @@ Variable = Annotated[str, Meta(pattern=_NO_NUL_NOR_EQUALS)]
 """What can be the name of a variable of the environment."""
 PATTERNS = {_NO_NUL: "without the character NUL", _NO_NUL_NOR_EQUALS: "of one character or more, none of them = or NUL"}
 """Patterns as a person would say them."""
-
 MOST_BYTES = 64 << 20
 """A larger file is none of ours."""
 WORDS = {

@@ -108,11 +108,7 @@ class RenderOptions(ClipsOptions):
 
 
 def material(options: MaterialOptions) -> int:
-    """Fetches the pictures; returns the exit code.
-
-    Raises:
-        Problem: they cannot be had on this machine.
-    """
+    """Fetches the pictures; returns the exit code."""
     from metatrack.data.material import fetch_material
 
     with user_input(RuntimeError):
@@ -126,11 +122,7 @@ def material(options: MaterialOptions) -> int:
 
 
 def synth(options: SynthOptions) -> int:
-    """Composes the clips; returns the exit code.
-
-    Raises:
-        Problem: a folder or a number cannot be used.
-    """
+    """Composes the clips; returns the exit code."""
     with needs_extra("opencv", "metatrack data synth"):
         from metatrack.data.synth import Composer
 
@@ -151,11 +143,7 @@ def _write(maker: Maker, options: ClipsOptions, processes: int, **how: Any) -> s
 
 
 def models(options: PackOptions) -> int:
-    """Packs the models; returns the exit code.
-
-    Raises:
-        Problem: a folder cannot be used, or a package is missing.
-    """
+    """Packs the models; returns the exit code."""
     with needs_extra("opencv", "metatrack data models"):
         import metatrack.data.synth  # noqa: F401 - what needs OpenCV alone, so that the message names the right extra
     with needs_extra("render", "metatrack data models"):
@@ -176,11 +164,7 @@ def _tell_licences(rows: list[ModelRow]) -> None:
 
 
 def render(options: RenderOptions) -> int:
-    """Renders the clips; returns the exit code.
-
-    Raises:
-        Problem: a folder or a number cannot be used, a package is missing, or there is no OpenGL.
-    """
+    """Renders the clips; returns the exit code."""
     with needs_extra("opencv", "metatrack data render"):
         import metatrack.data.synth  # noqa: F401 - as above
     with needs_extra("render", "metatrack data render"):

@@ -75,11 +75,7 @@ def run(options: ImportOptions) -> int:
 
 
 def check_first_pixel(given: int | None) -> None:
-    """Refuses what is no way to count pixels.
-
-    Raises:
-        Problem: it is none.
-    """
+    """Raises a :class:`Problem` for what is no way to count pixels."""
     if given not in (None, 0, 1):
         raise Problem(f"--first-pixel {given}: 0 or 1 is needed")
 

@@ -62,11 +62,7 @@ def _apart_from(path: Path, source: str | Path) -> None:
 
 
 def may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:
-    """Checks that an existing file is one that metatrack wrote, or empty: any other was meant as something else.
-
-    Raises:
-        Problem: it is another.
-    """
+    """Raises a :class:`Problem` for a file that is not empty and not of metatrack: it was meant as something else."""
     if path.is_file() and path.stat().st_size and not ours(path):
         raise Problem(f"{path} exists and is no {what} that metatrack wrote; name another file for the results, or delete it")
 

@@ -91,11 +91,7 @@ def draw_on_page(source: str, wanted: bool) -> tuple[Path, Tracks] | None:
 
 
 def run(options: PageOptions) -> int:
-    """Runs the command until Ctrl-C; returns the exit code.
-
-    Raises:
-        Problem: a video or the port cannot be used.
-    """
+    """Runs the command until Ctrl-C; returns the exit code."""
     for path in options.videos:
         if not path.exists():
             raise Problem(f"{path} does not exist; pass a video file, or a folder of images")
@@ -156,11 +152,7 @@ def _announce(store: ProjectStore, opened: list[str], browser: bool) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        Problem: the port is taken, or the address is not this machine's.
-    """
+    """A socket that listens."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if sys.platform != "win32":  # there it would let two servers share the port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

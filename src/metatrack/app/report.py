@@ -132,11 +132,7 @@ def parse_frames(text: str) -> int | list[int]:
 
 
 def _require_ours(out: Path) -> None:
-    """That a report takes no other file's place: its folder is new, empty, or a report's.
-
-    Raises:
-        Problem: it is not.
-    """
+    """Raises a :class:`Problem` unless a report's folder is new, empty, or a report's: it takes no other file's place."""
     with user_input():
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return
@@ -146,11 +142,7 @@ def _require_ours(out: Path) -> None:
 
 
 def require_our_page(out: Path) -> None:
-    """Checks that ``index.html``, if it is there, is a page of ours.
-
-    Raises:
-        Problem: it is another.
-    """
+    """Raises a :class:`Problem` where there is an ``index.html`` that is no page of ours."""
     page = out / "index.html"
     with user_input():
         if page.is_file() and MARK not in page.read_bytes()[:4000]:

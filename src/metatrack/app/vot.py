@@ -103,11 +103,7 @@ def _answer(tracker: Tracker, frame: Image, target: Box | None) -> str:
 
 @contextmanager
 def _streams(port: str) -> Iterator[tuple[TextIO, TextIO]]:
-    """The client's lines, and where it reads ours.
-
-    Raises:
-        Problem: the port is no number, or nobody listens there.
-    """
+    """The client's lines, and where it reads ours."""
     if port:
         with user_input():
             connection = socket.create_connection(("127.0.0.1", int(port)))

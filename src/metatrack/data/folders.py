@@ -101,22 +101,14 @@ def frames_in(folder: Path, wanted: Iterable[int] | None, name: str, source: str
 
 
 def truth_file(path: Path, name: str, source: str) -> Path:
-    """The path itself, if the file is there.
-
-    Raises:
-        FileNotFoundError: it is not.
-    """
+    """The path itself; a ``FileNotFoundError`` where there is no such file."""
     if not path.is_file():
         raise FileNotFoundError(f"{name}: {path} is missing. {source}")
     return path
 
 
 def root_folder(root: Path, inside: str, source: str) -> Path:
-    """The path itself, if it is a folder; ``inside`` says what it should hold.
-
-    Raises:
-        FileNotFoundError: it is not.
-    """
+    """The path itself; a ``FileNotFoundError`` where it is no folder. ``inside`` says what it should hold."""
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; give the folder that holds {inside}. {source}")
@@ -150,10 +142,6 @@ def choose(
 
 
 def check_subset(subset: str | None, known: Collection[str], data_set: str) -> None:
-    """Refuses a list that the data set does not have.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Raises a ``ValueError`` for a list that the data set does not have."""
     if subset is not None and subset not in known:
         raise ValueError(f"unknown subset {subset!r} of {data_set}; choose one of {', '.join(known)}")

@@ -232,11 +232,7 @@ class LiteTrunk(Trunk):
 
 
 def make_trunk(name: TrunkName) -> Trunk:
-    """A new trunk by its name.
-
-    Raises:
-        ValueError: there is no such trunk.
-    """
+    """A new trunk by its name; a ``ValueError`` where there is none of it."""
     if name == "paper":
         return PaperTrunk()
     if name == "lite":

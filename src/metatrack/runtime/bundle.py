@@ -118,11 +118,7 @@ class Bundle:
         return data
 
     def check(self) -> None:
-        """Compares every file with its hash.
-
-        Raises:
-            BundleError: a file is missing, or is not what the card says.
-        """
+        """Compares every file with its hash; a :class:`BundleError` where one is missing, or is not what the card says."""
         for name in self.card["files"]:
             self._hashed(name)
 

@@ -11,7 +11,6 @@ from math import prod
 from typing import TypeAlias
 
 Field: TypeAlias = "int | memoryview"
-
 MOST_BYTES = 1 << 29
 """A larger file is no tracker's graph."""
 MOST_ELEMENTS = 1 << 28

@@ -270,11 +270,7 @@ MOST_THREADS = 256
 
 
 def check_engine(engine: str, precision: str, threads: int = 0) -> None:
-    """Refuses what does not exist.
-
-    Raises:
-        ValueError: engine or precision is unknown, or the number of threads is none.
-    """
+    """Raises a ``ValueError`` for an engine or a precision that is unknown, and for what is no number of threads."""
     if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
         raise ValueError(f"threads {threads!r} must be a whole number from 0 (one for each usable core) to {MOST_THREADS}")
     for what, given, known in (("precision", precision, get_args(Precision)), ("engine", engine, get_args(Engine))):

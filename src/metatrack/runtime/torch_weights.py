@@ -99,11 +99,7 @@ def _learner(form: Mapping[str, Any], network: MatchingNetwork) -> Learner:
 
 
 class _Constants:
-    """Float constants of one of a bundle's graphs, in float32, by the names that the parameters have in torch.
-
-    Raises:
-        BundleError: the bundle has no such graph, or it cannot be read.
-    """
+    """Float constants of one of a bundle's graphs, in float32, by the names that the parameters have in torch."""
 
     def __init__(self, bundle: Bundle, name: str) -> None:
         file = bundle.graph(name)
@@ -117,11 +113,7 @@ class _Constants:
         return self.found[name]
 
     def fill(self, module: nn.Module, prefix: str) -> None:
-        """Gives a module, whose tensors have no memory yet, the weights that it had when the graph was made.
-
-        Raises:
-            BundleError: the graph lacks one of that shape.
-        """
+        """Gives a module, whose tensors have no memory yet, the weights that it had when the graph was made."""
         self._fold(module, prefix)
         for name in module.state_dict():
             if name.endswith("num_batches_tracked"):  # counts in training alone, and no graph has it

@@ -176,11 +176,7 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
 
 
 class MetaTraining(Training):
-    """The meta-learner, on features of a frozen matching network.
-
-    Raises:
-        KeyboardInterrupt: ``stop`` said so while the clips were embedded.
-    """
+    """The meta-learner, on features of a frozen matching network; see :func:`embed_clips` for ``stop``."""
 
     unit = "episodes"
     report_every = 50

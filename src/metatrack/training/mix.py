@@ -83,11 +83,7 @@ def shares(sources: Seq[Source]) -> Float64:
 
 
 def boxed_frames(sequence: Sequence) -> Integers:
-    """Numbers of the frames that have a box of more than 2x2 pixels.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Numbers of the frames that have a box of more than 2x2 pixels; a ``ValueError`` where there is none."""
     frames = np.flatnonzero(np.isfinite(sequence.boxes).all(1) & (sequence.boxes[:, 2:] > 2).all(1))
     if len(frames) == 0:
         raise ValueError(f"{sequence.name}: no frame has a box of more than 2x2 pixels")

@@ -36,11 +36,7 @@ class ProcessGroup(NamedTuple):
         return bool(told > 0)
 
     def require_same(self, value: int, what: str) -> None:
-        """Checks that all processes have one value.
-
-        Raises:
-            ValueError: they do not.
-        """
+        """Raises a ``ValueError`` where the processes do not have one value."""
         if self.size == 1:
             return
         told: list[int | None] = [None] * self.size

@@ -270,11 +270,7 @@ def take_step(
 
 
 def check_parts(config: RunConfig, size: int) -> None:
-    """Checks that a batch can be divided among so many processes.
-
-    Raises:
-        ValueError: it cannot.
-    """
+    """Raises a ``ValueError`` where a batch cannot be divided among so many processes."""
     if config.parts < 1 or config.parts % size or config.batch % config.parts:
         raise ValueError(
             f"a batch of {config.batch} in {config.parts} parts cannot be shared by {size} processes: --parts must be a multiple"

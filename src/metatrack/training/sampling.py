@@ -28,7 +28,6 @@ MAX_SHIFT = 44.0
 """Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
 WRONG_SCALE = (1.04, 1.22)
 """Least and largest factor by which the wrong-scale template is off."""
-
 MAX_SHIFT_NEAR, MAX_SHIFT_FAR = 60.0, 88.0
 """The same as MAX_SHIFT for box heads, whose response is wider; three pairs in ten go as far as the second."""
 TURNED, MAX_TURN = 0.15, 50.0
@@ -38,8 +37,6 @@ COVERED = 0.2
 FOREIGN_BORDER = 0.5
 """Share of contexts in which another scene lies behind the frame's border. A border of one colour gives the target's place away:
 trajectories are crops around their target."""
-
-
 A = TypeVar("A")
 """What a sample is made of: arrays, or tensors, of one sample or of a batch. Images are RGB uint8, all else float32."""
 

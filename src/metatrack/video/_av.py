@@ -17,8 +17,6 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 VERSION = int(av.__version__.partition(".")[0])
-
-
 CONTAINERS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "nut", "ivf", "wtv", "dv", "gxf"),
     *("rm", "h264", "hevc", "vvc", "av1", "obu", "m4v", "mjpeg", "h261", "h263", "dirac", "vc1", "yuv4mpegpipe", "swf"),

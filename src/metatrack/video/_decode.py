@@ -26,7 +26,6 @@ from metatrack.video.errors import DamagedSourceError, SourceError
 LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp")
 """Address schemes of live streams: no end, no declared length, and a lost packet is the daily bread, not damage. A web
 address may be one too, see :func:`_endless`."""
-
 REMEDY = "re-encode it (ffmpeg -i in.mp4 -c:v libx264 out.mp4), or copy it again from where it came from"
 
 

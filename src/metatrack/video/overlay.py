@@ -39,11 +39,9 @@ COLORS = (
     (245, 246, 248),
 )
 """RGB of the boxes of several targets: none is near LOST, and neighbours are far apart."""
-
 LETTERS = 28
 """Size of letters in pixels on a picture of 850 pixels, and the smallest that can be read."""
 SMALLEST = 12
-
 Rectangle = tuple[float, float, float, float]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

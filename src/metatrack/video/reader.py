@@ -13,11 +13,9 @@ from typing import Generic, TypeVar
 from metatrack.video.errors import SourceError
 
 T = TypeVar("T")
-
 GRACE = 2.0
 """Seconds that closing waits for the thread. It may sit in a read that nothing can interrupt: it then lets go of the source by
 itself as soon as that read returns, after the 10 s at most that an address may be silent."""
-
 WAKE = 0.2
 """Seconds after which a waiting consumer looks up. On Windows, Ctrl-C does not reach a thread that waits without a limit."""
 

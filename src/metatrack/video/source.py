@@ -30,8 +30,6 @@ from metatrack.video.reader import Newest, ReadAhead
 
 MOST_FOLDERS = 1000
 """In so many folders inside one without images, at most, images are looked for, to say so."""
-
-
 MOST_CAMERAS = 999
 """A number above is a slip, and OpenCV ends the process on some."""
 

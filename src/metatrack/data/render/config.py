@@ -44,11 +44,7 @@ class RenderConfig:
     """Multiplies the probabilities of blur, noise, JPEG, low resolution and grey."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges.
-
-        Raises:
-            ValueError: a value makes no sense.
-        """
+        """Checks the ranges; a value that makes no sense is a ``ValueError``."""
         for name in ("doubles", "clutter", "occluded", "wrapped", "shadows"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not a probability; give a value from 0 to 1")

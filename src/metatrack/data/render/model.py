@@ -16,7 +16,6 @@ from metatrack.files import write_atomically
 
 TEXTURE_SIDE = 512
 """Textures are kept with their longer side at most this long: four times what a frame ever shows of them."""
-
 Index = npt.NDArray[np.int32]
 
 

@@ -35,11 +35,7 @@ class ComposerConfig:
     """Multiplies the probabilities of blur, noise, JPEG, low resolution and grey."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges.
-
-        Raises:
-            ValueError: a value makes no sense.
-        """
+        """Checks the ranges; a value that makes no sense is a ``ValueError``."""
         for name in ("blob", "background_cuts", "clutter", "occluded", "occluded_frames"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not a probability; give a value from 0 to 1")

@@ -19,11 +19,7 @@ PHOTO_SIDE = 1000
 
 
 def read_photo(path: Path) -> UInt8:
-    """Reads a photograph as (H, W, 3) RGB, its shorter side about 1000 px or less.
-
-    Raises:
-        OSError: the file is not a readable image.
-    """
+    """Reads a photograph as (H, W, 3) RGB, its shorter side about 1000 px or less; an ``OSError`` where it cannot be read."""
     shorter = min(_image_size(path) or (0, 0))
     # JPEG decodes at half or quarter size many times faster, and the excess would be thrown away anyway.
     flag = cv2.IMREAD_COLOR

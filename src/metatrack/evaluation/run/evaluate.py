@@ -72,11 +72,7 @@ def plan(store: Store, trackers: Seq[str], sequences: Seq[Sequence]) -> list[Uni
 
 
 def check_starts(protocol: Name, sequences: Seq[Sequence]) -> None:
-    """Refuses sequences with a run that would start in a frame whose box is not known: a tracker starts from it.
-
-    Raises:
-        ValueError: there are such; the message names them.
-    """
+    """Raises a ``ValueError`` for sequences with a run that would start in a frame whose box is not known."""
     known = {s.name: np.isfinite(s.boxes[first_frames(protocol, s)]).all() for s in sequences}
     bad = [name for name, good in known.items() if not good]
     if bad:

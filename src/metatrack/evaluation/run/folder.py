@@ -100,11 +100,7 @@ class WorkFolder(ABC):
             )
 
     def pin(self, path: Path, facts: dict[str, Any], what: str, remedy: str = "give another folder") -> None:
-        """Notes what the folder's results are made with, or compares it with what they were made with.
-
-        Raises:
-            ValueError: they differ.
-        """
+        """Notes what the folder's results are made with; a ``ValueError`` where they were made with something else."""
         while not path.is_file():
             with claim(self._lock(path.stem)) as ours:
                 if ours and not path.is_file():
@@ -121,11 +117,7 @@ class WorkFolder(ABC):
 
 
 def read_noted(path: Path, kind: type[T], remedy: str) -> T:
-    """What a file of the folder notes.
-
-    Raises:
-        ValueError: it is damaged; the message ends with the remedy.
-    """
+    """What a file of the folder notes; of a damaged one, a ``ValueError`` that ends with the remedy."""
     try:
         return read_json(path, kind)
     except ValueError as error:
@@ -133,11 +125,7 @@ def read_noted(path: Path, kind: type[T], remedy: str) -> T:
 
 
 def check_name(name: str, remedy: str) -> None:
-    """Checks that a name can be that of a file.
-
-    Raises:
-        ValueError: it cannot; the message ends with the remedy.
-    """
+    """Raises a ``ValueError``, whose message ends with the remedy, for what cannot be the name of a file."""
     if not name or name in (".", "..") or set(name) & set('/\\:*?"<>|\0'):
         raise ValueError(f"{name!r} cannot be the name of a file; {remedy}")
 

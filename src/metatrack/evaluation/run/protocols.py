@@ -22,7 +22,6 @@ from metatrack.data.sequence import Sequence
 from metatrack.geometry import Box
 
 Protocol = Literal["ope", "tre", "sre"]
-
 TRE_RUNS = 20
 TRE_LEAST = 20
 """Frames that a run of TRE has at least."""
@@ -31,7 +30,6 @@ SRE_SHIFTS = (
     *("scale_8", "scale_9", "scale_11", "scale_12"),
 )
 """The toolkit's names of the 12 ways, in its order."""
-
 Spans = Seq[tuple[int, int]]
 
 

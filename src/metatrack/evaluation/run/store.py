@@ -39,7 +39,6 @@ from metatrack.evaluation.run.protocols import Protocol
 from metatrack.files import natural_order, write_atomically
 
 __all__ = ["FORMAT", "Store", "Unit"]
-
 FORMAT = 1
 RENAME = "rename the sequence's folder"
 NAMES = ("trackers", "sequences", "boxes", "seconds", "errors", "summary.json", "summary.csv", "speed.json")
@@ -143,11 +142,7 @@ class Store(WorkFolder):
         return Sequence(path.stem, frames, boxes, frozenset(facts.attributes), None, start, facts.frame_size)
 
     def pin_tracker(self, name: str, identity: dict[str, Any]) -> None:
-        """Notes what a tracker is, or compares it with what the folder's results were made with.
-
-        Raises:
-            ValueError: they differ.
-        """
+        """Notes what a tracker is; a ``ValueError`` where the folder's results were made with another one."""
         self.pin(
             self.root / "trackers" / f"{name}.json",
             identity,

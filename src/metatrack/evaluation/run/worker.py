@@ -27,8 +27,6 @@ from metatrack.opencv import single_threaded
 
 REPORT_EVERY = 0.25
 """Seconds between two reports of frames."""
-
-
 NO_UNIT = Unit("", "", 0, 0, 0)
 
 

@@ -234,11 +234,7 @@ def _seconds(timed: tuple[int, str, bytes] | None, fps: float | None, frames: in
 
 
 def refuse_others(there: Mapping[str, Mapping[str, Any]], tracker: str, identity: Mapping[str, Any]) -> None:
-    """Refuses results under the name of a tracker that a folder already holds, if they are not the same files.
-
-    Raises:
-        ValueError: they are others; the message says what to do.
-    """
+    """Raises a ``ValueError`` for results under the name of a tracker whose other results the folder already holds."""
     if tracker in there and json.dumps(there[tracker], sort_keys=True) != json.dumps(identity, sort_keys=True):
         what = "other files (or counted from another first pixel)" if "imported" in there[tracker] else "an evaluation here"
         raise ValueError(f"{tracker}: the folder holds results of this name already, from {what}; name them anew: --tracker NAME")

@@ -33,11 +33,7 @@ def trajectories(results: Any, source: str) -> list[Trajectory]:
 
 
 def boxes_of(rows: Float64, source: str) -> Float64:
-    """Rows of boxes or of four corners to ``(n, 4)`` boxes.
-
-    Raises:
-        ValueError: they are neither.
-    """
+    """Rows of boxes or of four corners to ``(n, 4)`` boxes; a ``ValueError`` where they are neither."""
     if rows.ndim != 2 or rows.shape[1] not in (4, 8):
         raise ValueError(f"{source}: boxes of shape {rows.shape}; rows of 4 (x, y, w, h) or 8 (four corners) are expected")
     rows = np.where(np.isinf(rows), np.nan, rows)  # no box, as NaN
