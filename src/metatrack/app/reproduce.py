@@ -125,10 +125,7 @@ def _evaluate(options: ReproduceOptions, able: dict[Entrant, TrackerSpec]) -> in
 
 
 def compare(
-    options: ReproduceOptions,
-    entrants: tuple[Entrant, ...],
-    able: dict[Entrant, TrackerSpec],
-    sequences: list[Sequence],
+    options: ReproduceOptions, entrants: tuple[Entrant, ...], able: dict[Entrant, TrackerSpec], sequences: list[Sequence]
 ) -> Comparison:
     """Reads what was evaluated and imported.
 

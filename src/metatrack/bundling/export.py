@@ -47,11 +47,7 @@ class CardInfo:
 
 
 def export_bundle(
-    network: MatchingNetwork,
-    learner: Learner | None,
-    info: CardInfo,
-    out: Path,
-    examples: Sequence[BoxPair[Array]] = (),
+    network: MatchingNetwork, learner: Learner | None, info: CardInfo, out: Path, examples: Sequence[BoxPair[Array]] = ()
 ) -> Path:
     """Writes the bundle folder ``out``: all of it or, on an error, nothing.
 

@@ -58,7 +58,10 @@ def _read(name: str, folder: Path, images: bool) -> Sequence:
         return path
 
     span, truth = file("frames"), file("gt")
-    start, end = (whole_number(value, span) for value in _one_row(span))
+    numbers = parse_rows(read_text(span), span, columns=(2,))
+    if len(numbers) != 1 or not 0 <= numbers[0, 0] <= numbers[0, 1]:
+        raise ValueError(f"{span} does not hold the numbers of the first and the last frame")
+    start, end = (whole_number(float(value), span) for value in numbers[0])
     rows = parse_rows(read_text(truth), truth)
     if len(rows) != end - start + 1:
         raise ValueError(f"{truth} holds {len(rows)} boxes, but {span.name} states the frames {start} to {end}. {SOURCE}")
@@ -66,10 +69,3 @@ def _read(name: str, folder: Path, images: bool) -> Sequence:
     words = files_by_name.get(_plain(f"{name}_att.txt"))
     attributes = re.split(r"[\s,;]+", read_text(words).upper()) if words else []
     return Sequence(name, tuple(frames.values()), rows, frozenset(filter(None, attributes)), start_frame=start)
-
-
-def _one_row(path: Path) -> tuple[float, float]:
-    rows = parse_rows(read_text(path), path, columns=(2,))
-    if len(rows) != 1 or not 0 <= rows[0, 0] <= rows[0, 1]:
-        raise ValueError(f"{path} does not hold the numbers of the first and the last frame")
-    return float(rows[0, 0]), float(rows[0, 1])

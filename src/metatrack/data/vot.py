@@ -62,10 +62,12 @@ def _read(folder: Path) -> list[Sequence]:
     paths, first = tuple(frames.values()), next(iter(frames))
     several = sorted(folder.glob("groundtruth_*.txt"))
     truths = {f"{folder.name}-{path.stem.removeprefix('groundtruth_')}": path for path in several}
+    flags = sorted([*folder.glob("*.tag"), *folder.glob("*.label")])
+    tags = frozenset(file.stem for file in flags if "1" in read_text(file).split())
     found = []
     for name, truth in (truths or {folder.name: folder / "groundtruth.txt"}).items():
         boxes = _boxes(truth, len(paths))
-        found.append(Sequence(name, paths, boxes, _tags(folder), np.array(~(boxes[:, 2:] > 0).all(axis=1)), first))
+        found.append(Sequence(name, paths, boxes, tags, np.array(~(boxes[:, 2:] > 0).all(axis=1)), first))
     return found
 
 
@@ -94,8 +96,3 @@ def _boxes(truth: Path, count: int) -> Float64:
         except ValueError as error:
             raise ValueError(f"{truth}, line {i + 1}: {line[:60]!r} is no region ({error})") from error
     return boxes
-
-
-def _tags(folder: Path) -> frozenset[str]:
-    files = sorted([*folder.glob("*.tag"), *folder.glob("*.label")])
-    return frozenset(file.stem for file in files if "1" in read_text(file).split())

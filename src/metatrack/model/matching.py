@@ -79,13 +79,6 @@ def normalised(dots: Tensor, phi_x: Tensor, phi_z: Tensor) -> Tensor:
     return dots / template_norm(phi_x)[None, :, None, None] / window_norm(phi_z, phi_x.shape[-1])
 
 
-def correlate_pairs(phi_x: Tensor, phi_z: Tensor) -> Tensor:
-    """The same, template i with context i alone: ``(n, K, k, k)``, ``(n, K, h, w)`` -> ``(n, 17, 17)``."""
-    n = phi_x.shape[0]
-    dots = F.conv2d(phi_z.reshape(1, -1, *phi_z.shape[2:]), phi_x, groups=n)[0]
-    return dots / template_norm(phi_x)[:, None, None] / window_norm(phi_z, phi_x.shape[-1])[:, 0]
-
-
 class MatchingNetwork(nn.Module):
     """f_w: trunk, last layer, normalised cross-correlation; 96 kernels, or 128 for the ablation (section 4.2.1)."""
 
@@ -108,9 +101,9 @@ class MatchingNetwork(nn.Module):
         return cosine * self.log_gain.exp() + self.bias
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Equation (1) for pairs: ``(n, 3, 127, 127)``, ``(n, 3, 255, 255)``, RGB in 0..255 -> ``(n, 17, 17)``."""
+        """Equation (1): ``(m, 3, 127, 127)``, ``(n, 3, 255, 255)``, RGB in 0..255 -> ``(n, m, 17, 17)``."""
         phi_x, phi_z = self.last(self.trunk.template(x)), self.last(self.trunk.search(z, self.response_cells))
-        return self.logits(correlate_pairs(phi_x, phi_z))
+        return self.logits(correlate(phi_x, phi_z))
 
 
 def label_map(displacement: Tensor, radius: float = 2.0, cells: int = RESPONSE_SIZE) -> Tensor:

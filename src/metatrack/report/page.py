@@ -94,18 +94,15 @@ def html_page(contents: Contents) -> str:
     """The whole page."""
     findings = contents.findings
     keys = {entry.name: contents.styles[entry.name].key for entry in findings.entries}
-    sections = [markup.Section("overall", "Overall", _overall(contents, keys))]
+    plots = [plot for plot in contents.plots if not plot.group.key and plot.kind != "diagnosis"]
+    overall = tables.to_html(tables.overall(findings), keys) + markup.figures(plots)
+    sections = [markup.Section("overall", "Overall", overall)]
     attributes = _attributes(contents, keys)
     sections += [markup.Section("attributes", "By attribute", attributes)] if attributes else []
     sections += [markup.Section("loss", "What the AUC is lost to", _loss(contents, keys))] if "auc" in findings.metrics else []
     sections += [markup.Section("sequences", "By sequence", _sequences(contents, keys))]
     lead = f"{_count(len(findings.sequences), 'sequence')}, {sum(len(sequence) for sequence in findings.sequences)} frames."
     return markup.page(heading(findings), lead, remarks(findings), sections)
-
-
-def _overall(contents: Contents, keys: dict[str, str]) -> str:
-    plots = [plot for plot in contents.plots if not plot.group.key and plot.kind != "diagnosis"]
-    return tables.to_html(tables.overall(contents.findings), keys) + markup.figures(plots)
 
 
 def _attributes(contents: Contents, keys: dict[str, str]) -> str:

@@ -115,13 +115,7 @@ def file_names(names: list[str]) -> list[str]:
 
 
 def curve_plot(
-    findings: Findings,
-    styles: Mapping[str, LineStyle],
-    kind: str,
-    group: Group,
-    name: str,
-    title: str = "",
-    speed: bool = False,
+    findings: Findings, styles: Mapping[str, LineStyle], kind: str, group: Group, name: str, title: str = "", speed: bool = False
 ) -> Plot:
     """Success or precision of all trackers on a group: the legend is ordered by the score in it.
 
@@ -136,7 +130,9 @@ def curve_plot(
     scored = [(entry.table(group).mean(curve.metric), entry) for entry in findings.entries]
     scored = [(score, entry) for score, entry in scored if not math.isnan(score)]
     scored.sort(key=lambda pair: (not pair[1].complete(group), -pair[0]))
-    title = title or _title(findings, curve, group)
+    if not title:
+        what = group.title if group.key else f"{curve.name} of {findings.protocol.upper()} on {findings.title}"
+        title = f"{what} ({len(group.sequences)}{'' if group.key else ' sequences'})"
     labels = [_label(score, entry, group, speed) for score, entry in scored]
     size = (4.4, 2.75) if group.key else (4.8, 3.2)  # inches: small, so that words stay legible on a telephone
     room = 0.06 * max(0, *map(len, labels), 20) - 1.2  # for a legend that is wider than most
@@ -168,12 +164,6 @@ def curve_plot(
             text.set_fontweight("bold" if entry.name == findings.focus and len(scored) > 1 else "normal")
         svg, png = _files(figure)
     return Plot(name, title, kind, svg, png, group)
-
-
-def _title(findings: Findings, curve: Curve, group: Group) -> str:
-    if group.key:
-        return f"{group.title} ({len(group.sequences)})"
-    return f"{curve.name} of {findings.protocol.upper()} on {findings.title} ({len(group.sequences)} sequences)"
 
 
 def _label(score: float, entry: Entry, group: Group, speed: bool) -> str:

@@ -45,18 +45,6 @@ GPU_BATCH = 4 * BUCKETS[-1]
 """Contexts that a GPU is best given at once: a graph cuts them to its buckets."""
 
 
-def choose_place(device: str) -> Place:
-    """The current GPU, if there is one and it is wanted, else the CPU.
-
-    Raises:
-        ValueError: 'cuda' was asked for and torch sees no GPU.
-    """
-    gpu = torch.cuda.is_available() and device != "cpu"
-    if device == "cuda" and not gpu:
-        raise ValueError(f"torch {torch.__version__} sees no GPU: no driver, or a build for CPUs; use device 'cpu' or 'auto'")
-    return Gpu() if gpu else Place()
-
-
 def torch_model(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:
     """A bundle in torch; a GPU follows hundreds of targets in one batch.
 
@@ -72,8 +60,10 @@ def torch_model(bundle: Bundle, threads: int, precision: Precision, device: str)
     """
     if device not in get_args(Device):
         raise ValueError(f"unknown device {device!r}; there are {', '.join(get_args(Device))}")
-    place = choose_place(device)
-    gpu = isinstance(place, Gpu)
+    gpu = torch.cuda.is_available() and device != "cpu"
+    if device == "cuda" and not gpu:
+        raise ValueError(f"torch {torch.__version__} sees no GPU: no driver, or a build for CPUs; use device 'cpu' or 'auto'")
+    place = Gpu() if gpu else Place()
     choice = choose("torch", precision, False, gpu=gpu)
     if threads:
         torch.set_num_threads(threads)

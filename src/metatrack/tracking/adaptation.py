@@ -117,13 +117,7 @@ class Adaptation:
 
 
 def _judged(
-    model: Model,
-    template: Float32,
-    support: Float32,
-    y: Float32,
-    last: Float32,
-    scorer: Scorer,
-    judged: list[Sample],
+    model: Model, template: Float32, support: Float32, y: Float32, last: Float32, scorer: Scorer, judged: list[Sample]
 ) -> Float32:
     """New kernels, or the last ones, or none: see :func:`accepted`; without samples to judge by, the new ones."""
     kernels = model.adapt(template, support, y)

@@ -78,15 +78,7 @@ class Augmentation:
         c, s = math.cos(angle), math.sin(angle)
         return np.array([[c, -s], [s, c]]) @ np.diag([stretch, 1 / stretch])
 
-    def cut(
-        self,
-        view: View,
-        factor: float,
-        shift: Float64,
-        size: int,
-        warp: Float64,
-        beyond: Image | None = None,
-    ) -> Image:
+    def cut(self, view: View, factor: float, shift: Float64, size: int, warp: Float64, beyond: Image | None = None) -> Image:
         """As :func:`metatrack.geometry.crop`, with a warp around the target, the flip, and the scene ``beyond`` the border."""
         scale = context_side(view.w, view.h) * factor / EXEMPLAR_SIZE  # image pixels per patch pixel
         frame, cx, cy = view.frame, view.cx, view.cy

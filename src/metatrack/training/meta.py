@@ -104,12 +104,7 @@ def embed_clips(network: MatchingNetwork, clips: SampleSet, workers: int, precis
 
 
 def batch_losses(
-    learner: MetaLearner,
-    network: MatchingNetwork,
-    features: Features,
-    episodes: Seq[Episode],
-    support: int,
-    precision: Precision,
+    learner: MetaLearner, network: MatchingNetwork, features: Features, episodes: Seq[Episode], support: int, precision: Precision
 ) -> dict[str, Tensor]:
     """All terms of the loss (7) of a batch of episodes, each a mean, unweighted.
 

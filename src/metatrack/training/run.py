@@ -217,7 +217,8 @@ class Run(Generic[C]):
                 if validated:
                     row |= self._validate(training)
                 if validated or stopped:
-                    self._save(training)
+                    facts = {"step": self.step, "best": self.best, "config": description(config)}
+                    save_atomically({**training.state(), "optimizer": training.optimizer.state_dict(), **facts}, self.checkpoint)
                 log.write(row)
                 meter = Meter(training.unit, config.batch)
         return Outcome(self.best_file, self.step, self.step == config.iterations)
@@ -232,10 +233,6 @@ class Run(Generic[C]):
         if self.step == self.config.iterations:
             save_atomically({**training.weights(), **facts}, self.config.out / "last.pt")
         return measured
-
-    def _save(self, training: Training) -> None:
-        facts = {"step": self.step, "best": self.best, "config": description(self.config)}
-        save_atomically({**training.state(), "optimizer": training.optimizer.state_dict(), **facts}, self.checkpoint)
 
 
 def total_loss(losses: Mapping[str, Tensor], config: RunConfig) -> Tensor:

@@ -154,7 +154,8 @@ def open_source(
         frames, fps = open_camera(int(source), start, end)
         return FrameSource(frames, f"camera {int(source)}", fps, None, start, drop)
     if isinstance(source, str) and (scheme := scheme_of(source)) is not None:
-        address, schemes = _without_password(source), (*SCHEMES, *allow)
+        parts, schemes = urlsplit(source), (*SCHEMES, *allow)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
         if scheme not in schemes:
             begins = f"an address that begins with one of {', '.join(SCHEMES)}"
             raise SourceError(f"{address}: {scheme!r} is no protocol that is read; give the path of a file, or {begins}")
@@ -283,8 +284,3 @@ def _require_frames(label: str, count: int, start: int) -> None:
 def _within(count: int | None, start: int, end: int | None) -> int | None:
     """How many of ``count`` frames a range leaves."""
     return None if count is None else max(0, min(count, count if end is None else end) - start)
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

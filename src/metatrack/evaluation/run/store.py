@@ -120,7 +120,9 @@ class Store(WorkFolder):
                 "attributes": sorted(sequence.attributes),
                 "boxes": [box if there else None for box, there in zip(sequence.boxes.tolist(), known)],
             }
-            path, data = self._sequence_file(sequence.name), json.dumps(facts, allow_nan=False).encode()
+            check_name(sequence.name, RENAME)
+            path = self.root / "sequences" / f"{sequence.name}.json"
+            data = json.dumps(facts, allow_nan=False).encode()
             if not path.is_file() or path.read_bytes() != data:
                 write_atomically(path, data)
 
@@ -197,7 +199,3 @@ class Store(WorkFolder):
         check_name(unit.sequence, RENAME)
         stem = unit.sequence if self.protocol == "ope" else f"{unit.sequence}_{unit.run:02d}"
         return self.root / kind / unit.tracker / f"{stem}.txt"
-
-    def _sequence_file(self, name: str) -> Path:
-        check_name(name, RENAME)
-        return self.root / "sequences" / f"{name}.json"

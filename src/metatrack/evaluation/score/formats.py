@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,11 @@ def parse_trajectories(data: bytes, source: str) -> list[Trajectory]:
     if suffix == ".mat":
         return read_mat(data, source)
     if suffix == ".json":
-        return trajectories(_json(data, source), source)
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:  # a number of 5000 digits is the first, too
+            raise ValueError(f"{source} is not JSON ({error})") from error
+        return trajectories(content, source)
     if suffix in SUFFIXES:
         rows = parse_rows(decode_text(data, source), source, columns=(4, 8), infinite=True)
         return [Trajectory(boxes_of(rows, source))]
@@ -237,10 +240,3 @@ def align_otb(rows: Float64, target: OtbTarget, source: str) -> Float64:
     if len(rows) > wanted:
         raise ValueError(f"{source} holds {len(rows)} boxes, but {target.name} has {wanted} frames ({target.frames})")
     return np.concatenate([rows, np.full((wanted - len(rows), 4), np.nan)])
-
-
-def _json(data: bytes, source: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits is the first, too
-        raise ValueError(f"{source} is not JSON ({error})") from error

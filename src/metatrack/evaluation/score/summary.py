@@ -101,10 +101,7 @@ def write_summary(store: Store, scored: Seq[Table], sequences: Seq[Sequence]) ->
         "trackers": {table.tracker: _tracker(table, names) for table in scored},
     }
     speed = {
-        table.tracker: {
-            "fps": or_none(table.fps),
-            "sequences": {row.sequence: or_none(row.fps) for row in table.rows},
-        }
+        table.tracker: {"fps": or_none(table.fps), "sequences": {row.sequence: or_none(row.fps) for row in table.rows}}
         for table in scored
     }
     write_atomically(store.root / "summary.json", as_json(content))
@@ -166,7 +163,8 @@ def format_summary(scored: Seq[Table], sequences: int) -> str:
     head = "".join(f"{title:>13}" for title in [*TITLES.values(), "fps"])
     lines = [f"{'':{name_width}}{head}  sequences"]
     for table in scored:
-        means = "".join(f"{_text(table.mean(metric)):>13}" for metric in TITLES)
+        scores = (table.mean(metric) for metric in TITLES)
+        means = "".join(f"{'-' if math.isnan(score) else f'{score:.3f}':>13}" for score in scores)
         fps = "-" if math.isnan(table.fps) else f"{table.fps:.1f}"
         count = f"{len(table.rows)}" + (f" of {sequences}" if len(table.rows) < sequences else "")
         lines.append(f"{table.tracker:{name_width}}{means}{fps:>13}  {count}")
@@ -174,10 +172,6 @@ def format_summary(scored: Seq[Table], sequences: int) -> str:
         spans = "".join(f"{'-' if math.isnan(low) else f'{low:.3f}-{high:.3f}':>13}" for low, high in intervals)
         lines.append(f"{'  95 %':{name_width}}{spans}")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _text(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def or_none(value: float) -> float | None:
