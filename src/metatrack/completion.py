@@ -15,8 +15,7 @@ from metatrack.app.problem import Problem
 from metatrack.app.unloaded import read_options
 from metatrack.cli import COMMANDS
 
-TYRO = (1, 0, 17)
-"""The version whose nested commands and script for fish this uses."""
+TYRO = (1, 0, 17)  # the version whose nested commands and script for fish this uses
 
 
 @dataclass(frozen=True)

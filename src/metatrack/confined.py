@@ -17,8 +17,7 @@ from typing import IO, Any, TypeVar, cast
 
 import msgspec
 
-MOST_MESSAGE = 128 << 20
-"""Bytes of a message, at most: a picture of the largest size that is read, and more."""
+MOST_MESSAGE = 128 << 20  # bytes of a message, at most: a picture of the largest size that is read, and more
 T = TypeVar("T")
 
 

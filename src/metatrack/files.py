@@ -19,8 +19,7 @@ from metatrack.arrays import UInt8
 
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries to replace a file that somebody on Windows has open; virus scanners and viewers do so for moments."""
-LONGEST_NAME = 255
-"""Bytes of a file's name, at most, on the file systems of today."""
+LONGEST_NAME = 255  # bytes of a file's name, at most, on the file systems of today
 
 
 @contextmanager

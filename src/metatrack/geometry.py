@@ -24,8 +24,7 @@ SEARCH_SIZE = 255
 """Side in pixels of the context patch z that the network sees (section 3.2.1 of the paper)."""
 LEAST_SIDE, MOST_PIXELS = 0.01, 1_000_000
 """Limits of a box that a person gives, in pixels; beyond them arithmetic would fail before tracking does."""
-MOST_SHRINK = 16
-"""Pixels a side that a large crop averages over at most: the sum of 16 x 16 still fits 16 bits."""
+MOST_SHRINK = 16  # pixels a side that a large crop averages over at most: the sum of 16 x 16 still fits 16 bits
 Image = npt.NDArray[np.uint8]
 
 

@@ -20,8 +20,7 @@ from metatrack.tracking.multi import MultiTracker
 from metatrack.video import BoxRow, draw, filmstrip, open_source, read_boxes
 
 CREDIT = "Clip: Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"
-STRIP = 8
-"""Frames on the filmstrip."""
+STRIP = 8  # frames on the filmstrip
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,10 @@ from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.validation import VIEW, ViewedClip
 
-ABSENT_FRAMES = 8
-"""Frames without the target that are shown after every clip."""
-LOW = 0.1
-"""Score that counts as low, as in the tracker's settings."""
-RIGHT = 0.5
-"""Overlap from which a box counts as holding its target."""
-SEEN, AWAY = 10, 12
-"""Frames of a scene before the target goes, and frames without it."""
+ABSENT_FRAMES = 8  # frames without the target that are shown after every clip
+LOW = 0.1  # score that counts as low, as in the tracker's settings
+RIGHT = 0.5  # overlap from which a box counts as holding its target
+SEEN, AWAY = 10, 12  # frames of a scene before the target goes, and frames without it
 
 
 class Observations(NamedTuple):

@@ -14,11 +14,9 @@ from metatrack.files import take_place
 from metatrack.runtime.bundle import ASIDE, CARD, GRAPHS, set_aside
 from metatrack.typed import read_json
 
-PART = ".part"
-"""How the name of a bundle in the making ends: ``.NAME.RANDOM.part``, beside its place."""
+PART = ".part"  # how the name of a bundle in the making ends: ``.NAME.RANDOM.part``, beside its place
 LOCK = ".lock"
-KNOWN = (CARD, *GRAPHS.values())
-"""The files of a bundle."""
+KNOWN = (CARD, *GRAPHS.values())  # the files of a bundle
 
 
 def check_replaceable(out: Path) -> None:

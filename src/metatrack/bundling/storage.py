@@ -10,8 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from metatrack.runtime.torch_weights import BYTES, HALF, SCALE
 
-HALF_FROM = 256
-"""Weights of fewer elements stay in float32."""
+HALF_FROM = 256  # weights of fewer elements stay in float32
 BYTES_FROM = 1 << 17
 """Matrices of as many elements are worth storing in 8 bits: those of a meta-learner's fully connected layers."""
 

@@ -20,8 +20,7 @@ from metatrack.model.shifts import gather, products
 
 RESPONSE_CELLS = 23
 """Positions per side of the response of a network with boxes: as many as a 255 px context has, 88 px to each side."""
-UNIT = 32.0
-"""Pixels: half the side of a typical target in its context patch, so that raw outputs are about 0."""
+UNIT = 32.0  # pixels: half the side of a typical target in its context patch, so that raw outputs are about 0
 
 
 def unit_cells(phi: Tensor) -> Tensor:

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from metatrack.model.meta import TARGET_KERNELS
 from metatrack.model.mixing import SHARE, TINY
 
-DEGREE = 4
-"""Of the polynomial."""
-CUT = 0.02
-"""Singular values of W below this share of the largest are left out of its pseudo-inverse."""
+DEGREE = 4  # of the polynomial
+CUT = 0.02  # singular values of W below this share of the largest are left out of its pseudo-inverse
 
 
 class PolynomialLearner(nn.Module):

@@ -38,10 +38,8 @@ from metatrack.evaluation.score import metrics
 from metatrack.evaluation.score.metrics import OVERLAP_THRESHOLDS
 from metatrack.evaluation.score.scores import Convention, settle
 
-NEARLY_NOTHING = 0.1
-"""Overlap at or below which a target counts as lost, if putting the size right does not help."""
-BEST = 20 / 21
-"""AUC of a perfect tracker."""
+NEARLY_NOTHING = 0.1  # overlap at or below which a target counts as lost, if putting the size right does not help
+BEST = 20 / 21  # AUC of a perfect tracker
 _ROUNDING = 1e-9
 """A gain of overlap below this is the arithmetic's, and must not carry a frame over a threshold that it stands on."""
 

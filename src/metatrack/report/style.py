@@ -13,8 +13,7 @@ muted scheme) for their yellow, which is too pale for a line on white.
 """
 DASHES: tuple[tuple[float, ...], ...] = ((), (4.0, 2.0), (1.2, 1.6), (6.0, 1.5, 1.2, 1.5))
 """Lengths of dashes and gaps in line widths; the first is solid. Trackers beyond the seventh take the colours again, dashed."""
-DASH_STYLES = ("solid", "dashed", "dotted", "double")
-"""The nearest borders that HTML has."""
+DASH_STYLES = ("solid", "dashed", "dotted", "double")  # the nearest borders that HTML has
 
 
 class LineStyle(NamedTuple):

@@ -24,8 +24,7 @@ GRAPHS = {
     "adapt": "adapt.onnx",
 }
 FORMAT = 1
-MOST_CARD_BYTES = 16 << 20
-"""A longer card is none of ours."""
+MOST_CARD_BYTES = 16 << 20  # a longer card is none of ours
 Cells = Annotated[int, Meta(ge=1, le=256)]
 Finite = Annotated[float, Meta(ge=-1e6, le=1e6)]
 ASIDE = ".old"

@@ -13,8 +13,7 @@ from typing import TypeAlias
 Field: TypeAlias = "int | memoryview"
 MOST_BYTES = 1 << 29
 """A larger file is no tracker's graph."""
-MOST_ELEMENTS = 1 << 28
-"""Elements of a tensor that a file states, or whose shape it states: 1 GB in float32."""
+MOST_ELEMENTS = 1 << 28  # elements of a tensor that a file states, or whose shape it states: 1 GB in float32
 OPERATORS = frozenset(
     # What export and the quantiser write.
     "Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Exp Expand Gather Gemm Greater Log"
@@ -29,10 +28,8 @@ OPERATORS = frozenset(
 )
 """Of the standard domain; there are no others in our graphs, and none that calls a subgraph."""
 STANDARD = ("", "ai.onnx")
-INT64 = 7
-"""A tensor's data type."""
-LARGEST_SIZE = 1 << 31
-"""A whole number from here on is no size but an end, as slices have it."""
+INT64 = 7  # a tensor's data type
+LARGEST_SIZE = 1 << 31  # a whole number from here on is no size but an end, as slices have it
 
 
 def check_graph(data: bytes) -> None:

@@ -36,8 +36,7 @@ NUMPY = {"AVX512_CLX": "avx512_vnni", "AVX512_ICL": "avx512_vnni", "AVX512_SPR":
 """Groups of instructions that numpy looks for when it is imported (``numpy.show_config``), and what each of them contains."""
 PRODUCTS = ("avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8")
 """Instructions that sum products of 8-bit integers in 32 bits."""
-BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""Instructions that multiply bfloat16."""
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions that multiply bfloat16
 OPENVINO_BFLOAT16 = ("avx512f", "avx_ne_convert")
 """Of these OpenVINO needs one on x86 to compute in bfloat16, be it slowly; without, it fails when a graph is compiled."""
 ONEDNN_LIMITS = {
@@ -265,8 +264,7 @@ def _output(*command: str) -> str:
         return ""
 
 
-MOST_THREADS = 256
-"""More are a slip, and would take memory and time of the whole machine."""
+MOST_THREADS = 256  # more are a slip, and would take memory and time of the whole machine
 
 
 def check_engine(engine: str, precision: str, threads: int = 0) -> None:

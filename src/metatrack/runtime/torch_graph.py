@@ -31,18 +31,15 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(remedy, name=error.name) from error
 
 Device = Literal["auto", "cuda", "cpu"]
-Function: TypeAlias = Callable[..., Any]
-"""Tensors -> one tensor, or a tuple of them."""
+Function: TypeAlias = Callable[..., Any]  # tensors -> one tensor, or a tuple of them
 BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Batches on a GPU. Each has a CUDA graph to capture and buffers to hold, so what lies between is padded to the next one."""
 WARM_UPS = 3
 """Runs before a capture, in which libraries load, allocate and choose their algorithms; a capture may do none of that."""
-CAPTURING = Lock()
-"""A process can capture one CUDA graph at a time."""
+CAPTURING = Lock()  # a process can capture one CUDA graph at a time
 FEATURES = ("template", "parts", "search", "support")
 """Of a graph's inputs, what a trunk has made."""
-GPU_BATCH = 4 * BUCKETS[-1]
-"""Contexts that a GPU is best given at once: a graph cuts them to its buckets."""
+GPU_BATCH = 4 * BUCKETS[-1]  # contexts that a GPU is best given at once: a graph cuts them to its buckets
 
 
 def torch_model(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:

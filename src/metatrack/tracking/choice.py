@@ -87,8 +87,7 @@ class Prior(NamedTuple):
         return result
 
 
-NOTHING = Prior()
-"""Nothing is known."""
+NOTHING = Prior()  # nothing is known
 
 
 def choose_box(

@@ -12,8 +12,7 @@ import numpy as np
 from metatrack.arrays import Floats
 from metatrack.tracking.checked import Checked, Share
 
-PEAK_FROM, MOST_PEAKS = 0.25, 4
-"""Probability from which a further peak is a distractor, and how many of them are kept."""
+PEAK_FROM, MOST_PEAKS = 0.25, 4  # probability from which a further peak is a distractor, and how many of them are kept
 REACH = 0.7
 """Two places closer than this, in units of the target's size (root of its area), are one."""
 KEPT, MOST_KEPT = 5, 30

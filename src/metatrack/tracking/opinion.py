@@ -20,14 +20,12 @@ BESIDE = 1.5
 """Cells beyond the target's box from which a cell shows its surroundings."""
 LEAST_AROUND = 100
 """Cells that must show a target's surroundings."""
-USUAL_RATE = 0.1
-"""Weight of a frame in what is usual of a target."""
+USUAL_RATE = 0.1  # weight of a frame in what is usual of a target
 RIDGE = 0.1
 """Share of the mean variance that is added to every direction's, since there are few more cells than channels."""
 POINTS = np.linspace(-0.5, 0.5, PARTS, dtype=np.float32)
 """Where the points of a box lie along each side, in its length from its middle."""
-MOST_AGAINST = 0.3
-"""Likeness that is missing, at most, of what counts against a box."""
+MOST_AGAINST = 0.3  # likeness that is missing, at most, of what counts against a box
 
 
 @dataclass(frozen=True)

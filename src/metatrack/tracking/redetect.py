@@ -19,8 +19,7 @@ GRID_STEP = 0.4
 """Distance of the places where a target is looked for, in sides of a context: neighbours overlap by a target."""
 GRID_LINES = 64
 """A grid's lines, at most, both ways together: a target of few pixels in a large frame is not worth thousands of places."""
-PLACES = 8
-"""Places looked at in one frame."""
+PLACES = 8  # places looked at in one frame
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from metatrack.tracking.patches import Patches
 from metatrack.tracking.target import TargetState
 
 WindowForm: TypeAlias = Literal["sum", "product"]
-PEAK_REACH = 1.5
-"""Cells around the windowed maximum within which the response's own maximum is taken."""
+PEAK_REACH = 1.5  # cells around the windowed maximum within which the response's own maximum is taken
 
 
 @dataclass(frozen=True)

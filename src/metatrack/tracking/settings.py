@@ -159,8 +159,7 @@ class TrackerSettings(metaclass=Explained):
         return {name: getattr(self, name) for name in FLAT}
 
 
-GROUPS: dict[str, type[Any]] = {each.name: type(each.default) for each in fields(TrackerSettings)}
-"""The groups by name."""
+GROUPS: dict[str, type[Any]] = {each.name: type(each.default) for each in fields(TrackerSettings)}  # the groups by name
 
 
 def _singles(name: str, value: Any) -> list[tuple[str, Any]]:

@@ -16,8 +16,7 @@ from metatrack.tracking.opinion import Alike
 
 A = TypeVar("A")
 """What a searcher keeps of a target's appearance."""
-MOTION_FADES = 0.8
-"""Factor by which the greatest motion between two frames fades with each further one."""
+MOTION_FADES = 0.8  # factor by which the greatest motion between two frames fades with each further one
 
 
 @dataclass(frozen=True)

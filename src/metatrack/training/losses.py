@@ -8,10 +8,8 @@ from torch import Tensor
 
 from metatrack.model.matching import EPSILON, squared_distance
 
-FOCUS = 0.25
-"""Positions within this share of the box's sides around its centre are positive."""
-IGNORED = 0.45
-"""Positions between FOCUS and this share are neither positive nor negative."""
+FOCUS = 0.25  # positions within this share of the box's sides around its centre are positive
+IGNORED = 0.45  # positions between FOCUS and this share are neither positive nor negative
 
 
 def scale_contrast(right: Tensor, wrong: Tensor, y: Tensor, margin: float = 0.3) -> Tensor:

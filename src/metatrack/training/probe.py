@@ -27,8 +27,7 @@ from metatrack.training.sampling import CELL, MAX_SHIFT, MAX_SHIFT_NEAR
 
 KINDS = ("none", "own", "swapped", "constant")
 """Whose kernels a later view is searched with."""
-QUERIES = 3
-"""Later views of each target."""
+QUERIES = 3  # later views of each target
 EARLY = 1 / 3
 """Share of a trajectory, from its start, that the template and the views for the gradient are taken from."""
 RESAMPLES = 2000

@@ -30,8 +30,7 @@ MACHINE = ("out", "device", "workers", "threads", "tensorboard")
 """Settings that say where a run is and how it is watched; it may be resumed with others."""
 LOCK = ".lock"
 """File of a run's folder that is locked while a training has it."""
-MAX_GRADIENT = 5.0
-"""Norm to which longer gradients are cut."""
+MAX_GRADIENT = 5.0  # norm to which longer gradients are cut
 
 
 @dataclass(frozen=True, kw_only=True)

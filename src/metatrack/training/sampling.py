@@ -26,14 +26,11 @@ MAX_GAP = 60
 """Frames between template and search, at most. Trajectories are often samples of their video, so this may be many seconds."""
 MAX_SHIFT = 44.0
 """Largest displacement of the target from the context patch's centre, in pixels of that patch, along each axis."""
-WRONG_SCALE = (1.04, 1.22)
-"""Least and largest factor by which the wrong-scale template is off."""
+WRONG_SCALE = (1.04, 1.22)  # least and largest factor by which the wrong-scale template is off
 MAX_SHIFT_NEAR, MAX_SHIFT_FAR = 60.0, 88.0
 """The same as MAX_SHIFT for box heads, whose response is wider; three pairs in ten go as far as the second."""
-TURNED, MAX_TURN = 0.15, 50.0
-"""Share of pairs whose patches are turned in the plane, and by how many degrees at most."""
-COVERED = 0.2
-"""Share of contexts whose target is partly covered by another part of the picture."""
+TURNED, MAX_TURN = 0.15, 50.0  # share of pairs whose patches are turned in the plane, and by how many degrees at most
+COVERED = 0.2  # share of contexts whose target is partly covered by another part of the picture
 FOREIGN_BORDER = 0.5
 """Share of contexts in which another scene lies behind the frame's border. A border of one colour gives the target's place away:
 trajectories are crops around their target."""

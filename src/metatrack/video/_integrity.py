@@ -11,8 +11,7 @@ from typing import BinaryIO
 ZERO_RUN = 16
 """Zero bytes in a row that prove damage inside a slice. The standards forbid 3; an encoder that forgets the escape byte makes
 3 or 4 by chance but never 16, and a lost disk or network block is 512 or more."""
-_RIFF_SLACK = 9
-"""Some writers count the 8 bytes of the header, or a padding byte, into the size of a RIFF chunk."""
+_RIFF_SLACK = 9  # some writers count the 8 bytes of the header, or a padding byte, into the size of a RIFF chunk
 
 
 def missing_bytes(path: Path) -> int:

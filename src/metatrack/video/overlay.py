@@ -24,10 +24,8 @@ TRACKED = (64, 220, 120)
 """RGB of the box of a target that is being followed."""
 LOST = (255, 112, 48)
 """RGB of the box of a target that is lost: the last place it was seen at, or a guess."""
-INK = (18, 20, 24)
-"""RGB of outlines and plates: dark, so that the colours above stand out on any background."""
-PAPER = (245, 246, 248)
-"""RGB of text."""
+INK = (18, 20, 24)  # RGB of outlines and plates: dark, so that the colours above stand out on any background
+PAPER = (245, 246, 248)  # RGB of text
 COLORS = (
     TRACKED,
     (88, 176, 255),
@@ -39,8 +37,7 @@ COLORS = (
     (245, 246, 248),
 )
 """RGB of the boxes of several targets: none is near LOST, and neighbours are far apart."""
-LETTERS = 28
-"""Size of letters in pixels on a picture of 850 pixels, and the smallest that can be read."""
+LETTERS = 28  # size of letters in pixels on a picture of 850 pixels, and the smallest that can be read
 SMALLEST = 12
 Rectangle = tuple[float, float, float, float]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

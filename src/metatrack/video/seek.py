@@ -28,14 +28,11 @@ from metatrack.video.errors import SourceError
 if TYPE_CHECKING:
     Packet = av.Packet[VideoStream]
 
-KEPT_BYTES = 192 << 20
-"""Of decoded frames that are kept for the way back."""
-PROVED = 40
-"""Frames decoded at the opening, to see whether the times that the container lists are those that come out."""
+KEPT_BYTES = 192 << 20  # of decoded frames that are kept for the way back
+PROVED = 40  # frames decoded at the opening, to see whether the times that the container lists are those that come out
 TRUSTED = ("mp4", "matroska", "mpegts", "avi", "flv")
 """Formats that state the time of every packet, and lead to one that they state. A program stream, for one, does not."""
-NEIGHBOURS = 12
-"""Frames before the wanted one that are kept, too: who steps backwards asks for them next."""
+NEIGHBOURS = 12  # frames before the wanted one that are kept, too: who steps backwards asks for them next
 
 
 class Seekable(Protocol):

@@ -26,21 +26,18 @@ from metatrack.frames import as_rgb, letterbox
 from metatrack.geometry import Box
 from metatrack.video._av import open_input
 
-DEFAULT_FPS = 25.0
-"""Frames per second of a video made of frames that have none, such as a folder's."""
+DEFAULT_FPS = 25.0  # frames per second of a video made of frames that have none, such as a folder's
 TICKS = Fraction(90_000)
 """Units of time in a second of the videos that are written: every usual rate is a whole number of them."""
 MARK = "boxes drawn by metatrack"
 """Comment of every video that is written: it may be replaced by the next run's, and no other video may."""
-BT709, LIMITED = 1, 1
-"""FFmpeg's numbers for the colours of high definition, and for their usual range."""
+BT709, LIMITED = 1, 1  # FFmpeg's numbers for the colours of high definition, and for their usual range
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """Containers that hold H.264 everywhere."""
 TABLE_SUFFIXES = (".csv", ".txt", "")
 """Of tables, on the command line."""
 HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
-TIME = "time"
-"""A further column of either table."""
+TIME = "time"  # a further column of either table
 HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])
 """Of a table of several targets; MOT's text files have the id in the same place."""
 

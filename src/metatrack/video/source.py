@@ -28,10 +28,8 @@ from metatrack.video.camera import open_camera
 from metatrack.video.errors import DamagedSourceError, SourceError
 from metatrack.video.reader import Newest, ReadAhead
 
-MOST_FOLDERS = 1000
-"""In so many folders inside one without images, at most, images are looked for, to say so."""
-MOST_CAMERAS = 999
-"""A number above is a slip, and OpenCV ends the process on some."""
+MOST_FOLDERS = 1000  # in so many folders inside one without images, at most, images are looked for, to say so
+MOST_CAMERAS = 999  # a number above is a slip, and OpenCV ends the process on some
 
 
 class FrameSource(Iterator[Image], AbstractContextManager["FrameSource"]):

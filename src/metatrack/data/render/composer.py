@@ -28,8 +28,7 @@ LEAST_FILLED = 0.2
 """Share of its box that a target fills in the first frame, at least: wires alone are hardly to be told from what is behind."""
 LEAST_CONTRAST = 14.0
 """Grey levels, at least, by which the target's mean colour or its spread differs from what surrounds it in the first frame."""
-CANVAS = 900
-"""Least side of the background in pixels of the world."""
+CANVAS = 900  # least side of the background in pixels of the world
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from metatrack.arrays import Float32, UInt8
 from metatrack.data.opencv import cv2
 from metatrack.data.render.model import TEXTURE_SIDE, Mesh
 
-CLEAR = 0.3
-"""Materials more transparent than this are left out: glass would be a target that shows what is behind it."""
+CLEAR = 0.3  # materials more transparent than this are left out: glass would be a target that shows what is behind it
 
 
 def read_mesh(path: Path, name: str, source: str, licence: str) -> Mesh | None:

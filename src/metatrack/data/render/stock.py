@@ -13,8 +13,7 @@ from metatrack.data.render.pack import ModelRow, read_table
 from metatrack.data.synth.files import Subset, as_roots, key_in_subset
 from metatrack.data.synth.stock import Photographs
 
-kept_model = lru_cache(maxsize=96)(read_model)
-"""So many models are kept in memory."""
+kept_model = lru_cache(maxsize=96)(read_model)  # so many models are kept in memory
 ANIMATED_SHARE = 0.3
 """Share of the draws that are articulated figures, where there are some: there are few, and they are what cut-outs lack."""
 

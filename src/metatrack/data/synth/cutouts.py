@@ -13,8 +13,7 @@ import numpy as np
 from metatrack.arrays import Float64, Rng, UInt8
 from metatrack.data.opencv import cv2
 
-OBJECT_SIDE = 256
-"""Objects are kept with their longest side at most this long: twice what a frame ever shows of them."""
+OBJECT_SIDE = 256  # objects are kept with their longest side at most this long: twice what a frame ever shows of them
 MIN_OBJECT_SIDE = 48
 
 

@@ -14,8 +14,7 @@ from metatrack.data.opencv import cv2
 from metatrack.data.synth.files import image_files, picture_key
 
 MIN_PHOTO_SIDE = 300
-PHOTO_SIDE = 1000
-"""Photographs are kept with their shorter side about this long."""
+PHOTO_SIDE = 1000  # photographs are kept with their shorter side about this long
 
 
 def read_photo(path: Path) -> UInt8:

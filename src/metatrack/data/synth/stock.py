@@ -14,10 +14,8 @@ from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, re
 from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
 from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
 
-WORK_SIDE = 176
-"""Longest side in pixels of the object that one clip warps."""
-BLOB_SIDE = 128
-"""Side in pixels of a shape cut from a photograph."""
+WORK_SIDE = 176  # longest side in pixels of the object that one clip warps
+BLOB_SIDE = 128  # side in pixels of a shape cut from a photograph
 
 
 class Photographs:

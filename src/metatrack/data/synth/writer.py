@@ -21,8 +21,7 @@ from metatrack.data.opencv import cv2
 from metatrack.files import take_place, write_atomically
 from metatrack.typed import read_json
 
-GONE = 0.1
-"""Where less of the target than this share is to be seen, it is absent."""
+GONE = 0.1  # where less of the target than this share is to be seen, it is absent
 
 
 @dataclass(frozen=True)

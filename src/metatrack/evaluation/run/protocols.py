@@ -23,8 +23,7 @@ from metatrack.geometry import Box
 
 Protocol = Literal["ope", "tre", "sre"]
 TRE_RUNS = 20
-TRE_LEAST = 20
-"""Frames that a run of TRE has at least."""
+TRE_LEAST = 20  # frames that a run of TRE has at least
 SRE_SHIFTS = (
     *("left", "right", "up", "down", "topLeft", "topRight", "bottomLeft", "bottomRight"),
     *("scale_8", "scale_9", "scale_11", "scale_12"),

@@ -25,8 +25,7 @@ from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.geometry import Box
 from metatrack.opencv import single_threaded
 
-REPORT_EVERY = 0.25
-"""Seconds between two reports of frames."""
+REPORT_EVERY = 0.25  # seconds between two reports of frames
 NO_UNIT = Unit("", "", 0, 0, 0)
 
 

@@ -28,8 +28,7 @@ from metatrack.files import require_size, write_atomically
 SUFFIXES = (".mat", ".json", ".txt", ".csv")
 MAX_BYTES = 16 * 2**20
 """Largest result file that is read: many times the largest published one, so that a hostile archive cannot fill memory."""
-MAX_UNPACKED = 512 * 2**20
-"""Bytes of all result files in one archive."""
+MAX_UNPACKED = 512 * 2**20  # bytes of all result files in one archive
 ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError, OverflowError, struct.error),
     *(IndexError, KeyError, AttributeError, TypeError),

@@ -24,16 +24,12 @@ import numpy as np
 from metatrack.confined import ConfinedProcess, limit, receive, restrict, seconds_used, send
 from metatrack.evaluation.score.records import Trajectory, trajectories
 
-MOST_UNPACKED = 64 << 20
-"""Bytes that a file may unpack to: a hundred times the largest published one."""
-MOST_MEMORY = 512 << 20
-"""Bytes that the process may take, besides what it has when it starts."""
-MOST_SECONDS = 30
-"""Of its processor's time, for one file."""
+MOST_UNPACKED = 64 << 20  # bytes that a file may unpack to: a hundred times the largest published one
+MOST_MEMORY = 512 << 20  # bytes that the process may take, besides what it has when it starts
+MOST_SECONDS = 30  # of its processor's time, for one file
 PATIENCE = 180.0
 """Seconds for one file, and for the start: so many that a busy machine does not matter."""
-COMPRESSED = 15
-"""Type of a packed element (miCOMPRESSED) in version 5 of the format."""
+COMPRESSED = 15  # type of a packed element (miCOMPRESSED) in version 5 of the format
 HEADER = 128
 """Bytes before the first element."""
 

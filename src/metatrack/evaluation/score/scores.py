@@ -72,8 +72,7 @@ METRIC_TITLES = {
 }
 """Every score of a :class:`Row`, as tables call it."""
 METRICS = tuple(METRIC_TITLES)
-POOLED = ("ao", "sr50", "sr75")
-"""Means over frames, as GOT-10k has it; the others are means over sequences."""
+POOLED = ("ao", "sr50", "sr75")  # means over frames, as GOT-10k has it; the others are means over sequences
 
 
 @dataclass(frozen=True)

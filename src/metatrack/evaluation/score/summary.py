@@ -30,8 +30,7 @@ from metatrack.typed import read_json
 
 TITLES = {metric: title for metric, title in METRIC_TITLES.items() if metric != "norm_precision_auc"}
 """What the table for people shows."""
-MEAN = "(mean)"
-"""Stands for the sequence in the row of ``summary.csv`` that holds a tracker's means."""
+MEAN = "(mean)"  # stands for the sequence in the row of ``summary.csv`` that holds a tracker's means
 
 
 @dataclass(frozen=True)
