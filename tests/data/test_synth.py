@@ -17,7 +17,7 @@ from metatrack.data.got10k import read_got10k
 from metatrack.data.synth import Composer, ComposerConfig, write_clips
 from metatrack.data.synth.cutouts import read_object
 from metatrack.data.synth.files import in_subset, picture_key
-from metatrack.data.synth.photos import PHOTO_SIDE, find_photos, read_photo
+from metatrack.data.synth.stock import PHOTO_SIDE, find_photos, read_photo
 from metatrack.geometry import context_side
 
 PLAIN = ComposerConfig(blob=0, clutter=0, distractors=0, occluded=0, lighting=0, degrade=0)

@@ -6,9 +6,10 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from typing import Annotated, NamedTuple
@@ -24,9 +25,9 @@ from metatrack.app.boxes import first_box, parse_box
 from metatrack.app.demo import demo_clip
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
-from metatrack.arrays import Array, Float32, UInt8
+from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import Box, Image
-from metatrack.runtime.graph import Graph
+from metatrack.runtime.graph import Within
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
 from metatrack.runtime.processor import Engine, Precision, processor, usable_cores
@@ -80,26 +81,14 @@ class Clock:
             self.seconds[name] += time.perf_counter() - begin
 
 
-@dataclass(frozen=True)
-class TimedGraph:
-    """A graph whose time is added to a part."""
-
-    graph: Graph
-    clock: Clock
-    part: str
-
-    def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
-        with self.clock.part(self.part):
-            return self.graph.run(feeds)
-
-
 GRAPH_PARTS = {"embed": "embed", "search": "embed", "match": "match", "locate": "match"}
 """Graphs that are timed, and the part that each belongs to; the meta-learner works in a thread of its own."""
 
 
 def timed_model(model: Model, clock: Clock) -> Model:
     """The same model, whose graphs are timed."""
-    return model.wrapped(lambda name, graph: TimedGraph(graph, clock, GRAPH_PARTS[name]) if name in GRAPH_PARTS else graph)
+    parts = {name: partial(clock.part, part) for name, part in GRAPH_PARTS.items()}
+    return model.wrapped(lambda name, graph: Within(graph, parts[name]) if name in parts else graph)
 
 
 class TimedTracker(Tracker):

@@ -5,25 +5,28 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
+from torch import Tensor, nn
+from torch.export import Dim
 
 from metatrack.arrays import Array, Float32
-from metatrack.bundling.graphs import GraphSpec, graph_specs
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
 from metatrack.bundling.replacing import replacing_bundle
 from metatrack.bundling.storage import store_bytes, store_half
 from metatrack.bundling.strip import strip
-from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.model.box import BoxNetwork, parts
 from metatrack.model.features import center_cells
+from metatrack.model.graphs import AdaptGraph, EmbedGraph, LocateGraph, MatchGraph
 from metatrack.model.learners import Learner
-from metatrack.model.matching import MatchingNetwork
+from metatrack.model.matching import MatchingNetwork, Readout
+from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 from metatrack.runtime.bundle import CARD, GRAPHS, file_facts
 from metatrack.runtime.graph import SIGNATURES
 from metatrack.runtime.torch_weights import architecture
@@ -116,6 +119,48 @@ def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Float32]:
             "size": size,
         }
     return {name: value.numpy() for name, value in inputs.items()}
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """What an exporter is told of a graph; the names of inputs and outputs are those of ``runtime.graph.SIGNATURES``."""
+
+    name: str  # one of :data:`metatrack.runtime.graph.SIGNATURES`
+    module: nn.Module  # takes the inputs in their order
+    example: tuple[Tensor, ...]  # inputs; their values do not matter
+    dynamic: tuple[dict[int, Any], ...] | None = None  # for each input, the axes whose length may differ from the example's
+
+
+def graph_specs(network: MatchingNetwork, learner: Learner | None) -> Iterator[GraphSpec]:
+    """The graphs of a model in float32, in the order in which a frame goes through them."""
+    c, k, r = network.trunk.channels, network.trunk.template_cells, network.response_cells
+    n, m, rows = Dim("n", min=1, max=4096), Dim("m", min=1, max=4096), Dim("rows", min=0, max=1024)
+    # Square patches of either size go through one graph.
+    height, width, cells = Dim("h", min=64), Dim("w", min=64), Dim("cells", min=k + 2, max=256)
+    crops = torch.randint(0, 256, (2, SEARCH_SIZE, SEARCH_SIZE, 3), dtype=torch.uint8)
+    yield GraphSpec("embed", EmbedGraph(network.trunk), (crops,), ({0: n, 1: height, 2: width},))
+    template, search = torch.randn(3, c, k, k), torch.randn(3, c, k + r - 1, k + r - 1)
+    if isinstance(network, BoxNetwork):
+        size, parts = torch.rand(3, 2) * 60 + 30, torch.randn(3, c, PARTS, PARTS)
+        yield GraphSpec(
+            "locate",
+            LocateGraph(network.readout(), network.box),
+            (template, parts, search, torch.randn(3, TARGET_KERNELS, c), size),
+            ({0: n}, {0: n}, {0: n, 2: cells, 3: cells}, {0: n, 1: rows}, {0: n}),
+        )
+    else:
+        example = (template, search[:2], torch.randn(TARGET_KERNELS, c))
+        yield GraphSpec("match", MatchGraph(network.readout()), example, ({0: m}, {0: n}, {0: rows}))
+    if learner is not None:
+        yield adapt_spec(network.readout(), learner, k, r)
+
+
+def adapt_spec(readout: Readout, learner: Learner, k: int, r: int) -> GraphSpec:
+    """The meta-learner and the gradient that it is given, for templates of k cells and responses of r."""
+    channels = readout.weight.shape[1]
+    labels = torch.where(torch.rand(SUPPORT, r, r) > 0.5, 1.0, -1.0)
+    support = torch.randn(SUPPORT, channels, k + r - 1, k + r - 1)
+    return GraphSpec("adapt", AdaptGraph(readout, learner), (torch.randn(1, channels, k, k), support, labels))
 
 
 def export_graph(spec: GraphSpec, path: Path) -> None:

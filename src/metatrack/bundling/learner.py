@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from metatrack.bundling.export import export_graph
-from metatrack.bundling.graphs import adapt_spec
+from metatrack.bundling.export import adapt_spec, export_graph
 from metatrack.bundling.replacing import replacing_bundle
 from metatrack.model.learners import Learner, facts_of
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +17,17 @@ class Graph(Protocol):
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
         """Inputs by name -> the outputs in the order of :data:`SIGNATURES`."""
         ...
+
+
+class Within:
+    """A graph that runs inside a context, made anew for each call: to be timed, or in another precision."""
+
+    def __init__(self, graph: Graph, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._graph, self._context = graph, context
+
+    def run(self, feeds: Mapping[str, Array]) -> Sequence[Float32]:
+        with self._context():
+            return self._graph.run(feeds)
 
 
 class Signature(NamedTuple):

@@ -84,25 +84,15 @@ def never() -> bool:
 
 
 class Training(ABC):
-    """What one training brings to the loop.
+    """What one training brings to the loop."""
 
-    Attributes:
-        unit: what a batch counts, for the log: 'pairs'.
-        report_every: batches between two rows of the log.
-        warmup: batches over which the learning rate rises.
-        trained: the network whose weights change.
-        kept: the networks whose weights a checkpoint holds, by the names that they have there.
-        optimizer: the learning rates of its groups are the highest of the schedule.
-        device: where the trained network is, and every batch goes.
-    """
-
-    unit: ClassVar[str]
-    report_every: ClassVar[int]
-    warmup: int
-    trained: nn.Module
-    kept: Mapping[str, nn.Module]
-    optimizer: torch.optim.Optimizer
-    device: torch.device = torch.device("cpu")
+    unit: ClassVar[str]  # what a batch counts, for the log: 'pairs'
+    report_every: ClassVar[int]  # batches between two rows of the log
+    warmup: int  # batches over which the learning rate rises
+    trained: nn.Module  # whose weights change
+    kept: Mapping[str, nn.Module]  # whose weights a checkpoint holds, by the names that they have there
+    optimizer: torch.optim.Optimizer  # the learning rates of its groups are the highest of the schedule
+    device: torch.device = torch.device("cpu")  # where the trained network is, and every batch goes
 
     @abstractmethod
     def batches(self, start: int) -> Generator[Any, None, None]:

@@ -7,18 +7,17 @@ motion and changes of scale back, with boxes that are exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from metatrack.arrays import Array, Float32, Float64
+from metatrack.arrays import Float64
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork
-from metatrack.runtime.graph import Graph
+from metatrack.runtime.graph import Within
 from metatrack.runtime.model import Model
 from metatrack.runtime.torch_graph import Place, torch_graphs
 from metatrack.runtime.torch_weights import architecture, networks_of
@@ -77,17 +76,6 @@ def camera(rng: np.random.Generator, length: int) -> tuple[Float64, Float64]:
     return place, zoom
 
 
-class Autocast:
-    """A graph in torch whose products are in another precision."""
-
-    def __init__(self, graph: Graph, precision: Precision) -> None:
-        self._graph, self._precision = graph, precision
-
-    def run(self, feeds: Mapping[str, Array]) -> Seq[Float32]:
-        with self._precision.autocast():
-            return self._graph.run(feeds)
-
-
 def model_of(network: MatchingNetwork, learner: Learner | None, precision: Precision, boxes: bool = True) -> Model:
     """The networks as they are now behind the run-time model's interface, so that validation needs no export.
 
@@ -103,7 +91,7 @@ def model_of(network: MatchingNetwork, learner: Learner | None, precision: Preci
     card = {"name": network.trunk_name, "architecture": shape, "tracking": {}, "calibration": {}}
     graphs = torch_graphs(networks, shape, Place(), torch.float32)
     model = Model(card, graphs, "torch", precision.name, str(precision), batch_head=True)
-    return model.wrapped(lambda name, graph: Autocast(graph, precision) if name in ("embed", "search") else graph)
+    return model.wrapped(lambda name, graph: Within(graph, precision.autocast) if name in ("embed", "search") else graph)
 
 
 def track_clips(model: Model, clips: Seq[ViewedClip], adapt: bool = False) -> Float64:

@@ -1,24 +1,15 @@
 """Frames in, annotated video and tables of boxes out. Knows nothing of trackers."""
 
-from metatrack.frames import as_rgb
-from metatrack.video.errors import DamagedSourceError, SourceError
-from metatrack.video.overlay import draw, filmstrip
-from metatrack.video.reader import Newest, ReadAhead
-from metatrack.video.sink import BoxRow, BoxWriter, VideoWriter, read_boxes
-from metatrack.video.source import FrameSource, open_source
-
-__all__ = [
-    "BoxRow",
-    "BoxWriter",
-    "DamagedSourceError",
-    "FrameSource",
-    "Newest",
-    "ReadAhead",
-    "SourceError",
-    "VideoWriter",
-    "as_rgb",
-    "draw",
-    "filmstrip",
-    "open_source",
-    "read_boxes",
-]
+from metatrack.frames import as_rgb as as_rgb
+from metatrack.video.errors import DamagedSourceError as DamagedSourceError
+from metatrack.video.errors import SourceError as SourceError
+from metatrack.video.overlay import draw as draw
+from metatrack.video.overlay import filmstrip as filmstrip
+from metatrack.video.reader import Newest as Newest
+from metatrack.video.reader import ReadAhead as ReadAhead
+from metatrack.video.sink import BoxRow as BoxRow
+from metatrack.video.sink import BoxWriter as BoxWriter
+from metatrack.video.sink import VideoWriter as VideoWriter
+from metatrack.video.sink import read_boxes as read_boxes
+from metatrack.video.source import FrameSource as FrameSource
+from metatrack.video.source import open_source as open_source

@@ -51,7 +51,7 @@ class Renderer:
 
     Args:
         models: folder or folders of packed models (``metatrack data models``).
-        backgrounds: folder or folders of photographs; see :func:`metatrack.data.synth.photos.find_photos`.
+        backgrounds: folder or folders of photographs; see :func:`metatrack.data.synth.stock.find_photos`.
         subset: ``train`` or ``val`` use disjoint parts (85 : 15, by a hash of the name) of models and backgrounds.
         config: what the clips look like.
 

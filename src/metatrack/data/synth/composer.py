@@ -27,7 +27,7 @@ class Composer:
     Args:
         objects: folder or folders, searched through, of images with transparency; see
             :func:`metatrack.data.synth.cutouts.read_object` for what is used.
-        backgrounds: folder or folders of photographs; see :func:`metatrack.data.synth.photos.find_photos`.
+        backgrounds: folder or folders of photographs; see :func:`metatrack.data.synth.stock.find_photos`.
         subset: ``train`` or ``val`` use disjoint parts (85 : 15, by a hash of the file's name) of objects and backgrounds.
         config: what the clips look like.
 

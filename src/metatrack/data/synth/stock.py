@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PilImage
 
 from metatrack.arrays import Rng, UInt8
 from metatrack.data.opencv import cv2
 from metatrack.data.synth.cutouts import MIN_OBJECT_SIDE, Cutout, draw_shape, read_object
-from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset
-from metatrack.data.synth.photos import MIN_PHOTO_SIDE, find_photos, read_photo
+from metatrack.data.synth.files import Subset, as_roots, image_files, in_subset, picture_key
 
 WORK_SIDE = 176  # longest side in pixels of the object that one clip warps
 BLOB_SIDE = 128  # side in pixels of a shape cut from a photograph
+MIN_PHOTO_SIDE = 300
+PHOTO_SIDE = 1000  # photographs are kept with their shorter side about this long
 
 
 class Photographs:
@@ -120,3 +123,52 @@ def _detail(part: UInt8) -> float:
     step = max(1, part.shape[0] // 48)
     grid = part[::step, ::step, 1].astype(np.int16)
     return float(np.abs(np.diff(grid, axis=0)).mean() + np.abs(np.diff(grid, axis=1)).mean()) / 2
+
+
+def read_photo(path: Path) -> UInt8:
+    """Reads a photograph as (H, W, 3) RGB, its shorter side about 1000 px or less; an ``OSError`` where it cannot be read."""
+    shorter = min(_image_size(path) or (0, 0))
+    # JPEG decodes at half or quarter size many times faster, and the excess would be thrown away anyway.
+    flag = cv2.IMREAD_COLOR
+    if path.suffix.lower() in {".jpg", ".jpeg"}:
+        if shorter >= 4 * PHOTO_SIDE:
+            flag = cv2.IMREAD_REDUCED_COLOR_4
+        elif shorter >= 2 * PHOTO_SIDE:
+            flag = cv2.IMREAD_REDUCED_COLOR_2
+    bgr = cv2.imread(os.fspath(path), flag)
+    if bgr is None:
+        raise OSError(f"cannot read the photograph {path}: not an image, or of a kind that OpenCV does not know")
+    factor = PHOTO_SIDE / min(bgr.shape[:2])
+    if factor < 1:
+        bgr = cv2.resize(bgr, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def find_photos(roots: Sequence[Path]) -> list[Path]:
+    """One file per photograph below the folders: at least 300 px on either side, and of the usual sizes the handiest.
+
+    Files named as previews (``screenshot``, ``preview``, ``thumbnail``) are left out.
+    """
+    best: dict[str, tuple[tuple[bool, int, str], Path]] = {}
+    for path in image_files(roots):
+        if path.stem.lower() in {"screenshot", "preview", "thumbnail"}:
+            continue
+        size = _image_size(path)
+        if size is None or min(size) < MIN_PHOTO_SIDE:
+            continue
+        large = min(size) >= PHOTO_SIDE
+        # The smallest that is large enough, else the largest: less to decode.
+        rank = (not large, size[0] * size[1] * (1 if large else -1), path.as_posix())
+        key = picture_key(path)
+        if key not in best or rank < best[key][0]:
+            best[key] = (rank, path)
+    return sorted((path for _, path in best.values()), key=Path.as_posix)
+
+
+def _image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height from the file's header, or None if it is no image."""
+    try:
+        with PilImage.open(path) as image:
+            return image.size
+    except (OSError, ValueError, PilImage.DecompressionBombError):
+        return None
