@@ -156,7 +156,6 @@ class BatchProgress(Bar):
         )
 
     def report(self, report: Report) -> None:
-        """Something has happened."""
         self.frames += report.frames
         self.done += report.kind == "done"
         self.failed += report.kind == "failed"

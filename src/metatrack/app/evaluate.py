@@ -148,7 +148,6 @@ class EvaluationProgress(Bar):
         )
 
     def report(self, report: Report) -> None:
-        """Something has happened."""
         unit = report.unit
         # A running sum: there may be 100,000 runs, and a report of each that was done before.
         more = report.frames if report.kind == "frames" else unit.frames - self.frames[unit]

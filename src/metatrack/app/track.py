@@ -127,11 +127,9 @@ class Summary:
 
     @property
     def status(self) -> int:
-        """Exit code."""
         return INCOMPLETE if self.failure else 128 + self.signal if self.signal else 0
 
     def note(self, step: Step) -> None:
-        """Counts a frame."""
         self.frames += 1
         self.tracking_seconds += step.seconds if self.frames > 1 else 0.0
         self.given.update((step.number, target) for target in step.given)

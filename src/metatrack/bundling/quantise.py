@@ -110,7 +110,6 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime's clas
         self._feeds: Iterator[Feed] = iter(feeds)
 
     def get_next(self) -> Feed | None:
-        """The next input; None at the end."""
         return next(self._feeds, None)
 
 

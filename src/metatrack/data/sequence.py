@@ -41,7 +41,6 @@ class Sequence:
     data were drawn on what a viewer shows."""
 
     def __post_init__(self) -> None:
-        """Checks the shapes."""
         boxes = np.array(self.boxes, np.float64)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"{self.name}: boxes of shape {boxes.shape}; rows of x, y, w, h are needed")
@@ -60,7 +59,6 @@ class Sequence:
         object.__setattr__(self, "boxes", boxes)
 
     def __len__(self) -> int:
-        """Number of frames."""
         return len(self.frame_paths)
 
     def frame(self, i: int) -> UInt8:

@@ -41,7 +41,6 @@ class MatchGraph(nn.Module):
 
     @property
     def readout(self) -> Readout:
-        """Of the network."""
         return Readout(self.weight, self.bias, self.gain, self.offset)
 
     def forward(self, template: Tensor, search: Tensor, w_target: Tensor) -> Tensor:

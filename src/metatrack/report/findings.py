@@ -69,11 +69,9 @@ class Entry:
         return "" if self.complete(group) else f"{len(self.of(group))} of {len(group.sequences)}"
 
     def mean_curves(self, group: Group) -> Curves:
-        """The mean over the group."""
         return mean_curves([finding.curves for finding in self.of(group)])
 
     def mean_loss(self, group: Group) -> Loss:
-        """The mean over the group."""
         return mean_loss([finding.loss for finding in self.of(group)])
 
 
@@ -97,7 +95,6 @@ class Findings:
 
     @cached_property
     def everything(self) -> Group:
-        """All sequences."""
         return Group("", "all sequences", tuple(sequence.name for sequence in self.sequences))
 
     @cached_property
@@ -136,7 +133,6 @@ class Findings:
         return sorted(self.sequences, key=key)
 
     def entry(self, tracker: str) -> Entry:
-        """A tracker by name."""
         return next(entry for entry in self.entries if entry.name == tracker)
 
 

@@ -22,7 +22,6 @@ class Figures:
     figure7: list[StripScene]
 
     def plots(self) -> list[Plot]:
-        """All plots."""
         return [*self.figure4, *self.figure5, *self.figure6, *self.figure6_published]
 
 

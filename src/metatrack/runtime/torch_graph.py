@@ -209,7 +209,6 @@ class Place:
     lock: AbstractContextManager[Any] = nullcontext()
 
     def slot(self, function: Function, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[torch.dtype]) -> Slot:
-        """Buffers for a function."""
         return Slot(function, shapes, dtypes)
 
 

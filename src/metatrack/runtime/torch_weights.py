@@ -34,7 +34,6 @@ class Networks(NamedTuple):
     learner: Learner | None
 
     def to(self, device: torch.device) -> Networks:
-        """All of it on a device."""
         readout = Readout(*(each.to(device) for each in self.readout))
         head = None if self.head is None else self.head.to(device)
         learner = None if self.learner is None else self.learner.to(device)
@@ -108,7 +107,6 @@ class _Constants:
         self.file, self.found = file, weights(file, bundle.content(name))
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """One of them."""
         self._check({name: shape})
         return self.found[name]
 

@@ -98,7 +98,6 @@ class BoxSearch(Searcher):
             target.appearance.follow(self._seen(patches, target.center), settings)
 
     def template(self, target: TargetState[BoxAppearance]) -> Float32:
-        """The present one."""
         return target.appearance.now.template
 
     def contexts(self, target: TargetState[BoxAppearance], patches: Patches) -> UInt8:
@@ -117,7 +116,6 @@ class BoxSearch(Searcher):
         return slow and sighting.score >= settings.small_min_score and alone
 
     def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Answers:
-        """The box head's answer to one context."""
         maps = self._locate(target.appearance, features, target.w_target)
         if self.role == "all" or len(target.w_target) == 0:
             return Answers(maps)
@@ -190,7 +188,6 @@ class BoxSearch(Searcher):
         return Center(ends[0].middle(size[0]), ends[1].middle(size[1]), *size)
 
     def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
-        """The box head's scores."""
         model, now, size = self.model, target.appearance.now, target.appearance.size
 
         def logits(features: Float32, w_target: Float32) -> Float32:

@@ -53,7 +53,6 @@ class Exclusion:
                 self.together |= {(new, other), (other, new)}
 
     def removed(self, target: Id) -> None:
-        """Forgets a target."""
         self.together = {pair for pair in self.together if target not in pair}
         self.yielded = {pair for pair in self.yielded if target not in pair}
         self.contests = {pair: each for pair, each in self.contests.items() if target not in pair}

@@ -86,7 +86,6 @@ class Memory:
         return best[count:] or best
 
     def clear(self) -> None:
-        """Forgets everything."""
         self.samples.clear()
 
 

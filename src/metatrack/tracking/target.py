@@ -122,7 +122,6 @@ class Course:
         return self.claim.frames
 
     def claims(self, frame: int) -> bool:
-        """Whether there is a claim in this frame."""
         return self.claim is not None and self.claim.seen == frame
 
 

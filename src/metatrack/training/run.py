@@ -309,7 +309,6 @@ class Meter:
         self.count, self.clock = 0, time.perf_counter()
 
     def add(self, terms: Mapping[str, float]) -> None:
-        """Notes a batch."""
         self.count += 1
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -338,7 +337,6 @@ class Log:
             self.writer.close()
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Adds a row."""
         with self.file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         print("  ".join(f"{name} {value:g}" for name, value in row.items()), flush=True)

@@ -76,7 +76,6 @@ class Renderer:
 
     @property
     def materials(self) -> list[Path]:
-        """All files that clips may be made of."""
         return [*self.stock.paths, *self.stock.photo_paths]
 
     def recipe(self) -> dict[str, Any]:

@@ -51,11 +51,9 @@ class Composer:
 
     @property
     def materials(self) -> list[Path]:
-        """All files that clips may be made of."""
         return [*self.stock.object_paths, *self.stock.photo_paths]
 
     def recipe(self) -> dict[str, Any]:
-        """What the clips' bytes depend on, beside the files."""
         return {
             "subset": self.subset,
             "config": vars(self.config),

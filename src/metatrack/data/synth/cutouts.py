@@ -36,7 +36,6 @@ class Cutout:
         return np.asarray(outline - np.array([solid.shape[1] / 2, solid.shape[0] / 2]))
 
     def mirrored(self) -> Cutout:
-        """Left and right swapped."""
         return Cutout(np.ascontiguousarray(self.color[:, ::-1]), np.ascontiguousarray(self.alpha[:, ::-1]))
 
     def shrunk(self, longest: int) -> Cutout:

@@ -183,7 +183,6 @@ class Agenda:
         return self._waiting.popleft() if self._waiting else None
 
     def postpone(self, unit: Unit) -> None:
-        """Another evaluation is at it."""
         self._elsewhere.append(unit)
 
     def __bool__(self) -> bool:

@@ -28,7 +28,6 @@ class Ours:
     settings: TrackerSettings | dict[str, Any] | None = None  # None: the card's; a dictionary changes single ones
 
     def make(self) -> TrackerLike:
-        """A new one."""
         from metatrack.tracking.tracker import Tracker as MetaTracker
 
         return MetaTracker(self.model, adapt=self.adapt, settings=self.settings, threads=1)
@@ -59,7 +58,6 @@ class Compared:
     folder: str | None = None  # that folder, once it is known
 
     def make(self) -> TrackerLike:
-        """A new one."""
         return self._factory()(*self._arguments())
 
     def identity(self) -> dict[str, Any]:
@@ -105,7 +103,6 @@ class Factory:
     spec: str  # ``package.module:factory``
 
     def make(self) -> TrackerLike:
-        """A new one."""
         return load_factory(self.spec)()
 
     def identity(self) -> dict[str, Any]:
