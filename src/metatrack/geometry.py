@@ -16,12 +16,9 @@ import numpy.typing as npt
 
 from metatrack.arrays import Floats
 
-EXEMPLAR_SIZE = 127
-"""Side in pixels of the target patch x that the network sees (section 3.2.1 of the paper)."""
-PARTS = 7
-"""Points per side of a target's box at which a box head knows its parts."""
-SEARCH_SIZE = 255
-"""Side in pixels of the context patch z that the network sees (section 3.2.1 of the paper)."""
+EXEMPLAR_SIZE = 127  # side in pixels of the target patch x that the network sees (section 3.2.1 of the paper)
+PARTS = 7  # points per side of a target's box at which a box head knows its parts
+SEARCH_SIZE = 255  # side in pixels of the context patch z that the network sees (section 3.2.1 of the paper)
 LEAST_SIDE, MOST_PIXELS = 0.01, 1_000_000
 """Limits of a box that a person gives, in pixels; beyond them arithmetic would fail before tracking does."""
 MOST_SHRINK = 16  # pixels a side that a large crop averages over at most: the sum of 16 x 16 still fits 16 bits

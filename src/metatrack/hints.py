@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-MOST = 60
-"""Names that a message lists."""
+MOST = 60  # names that a message lists
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

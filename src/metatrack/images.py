@@ -17,8 +17,7 @@ from metatrack.geometry import Image
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jp2 .png .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm".split())
 """Files that are images, whatever the case of the letters; all readers have this one list."""
-MOST_PIXELS = 80_000_000
-"""Pixels of an image, at most: 10,000 x 8,000. A header of a few bytes may claim any number."""
+MOST_PIXELS = 80_000_000  # pixels of an image, at most: 10,000 x 8,000. A header of a few bytes may claim any number
 FORMATS = ("JPEG", "JPEG2000", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 """Pillow's formats that are read, whatever a file is called: some of the others start programs (EPS) or read further files."""
 PLAIN_MODES = {"L": "L", "1": "L", "LA": "L", "I;16": "", "I;16B": "", "I;16L": "", "I": "", "F": ""}

@@ -20,14 +20,11 @@ from metatrack.hints import hint
 
 T = TypeVar("T")
 _NO_NUL, _NO_NUL_NOR_EQUALS = r"\A[^\x00]*\Z", r"\A[^\x00=]+\Z"
-Text = Annotated[str, Meta(pattern=_NO_NUL)]
-"""What can be part of a path or of a command."""
-Variable = Annotated[str, Meta(pattern=_NO_NUL_NOR_EQUALS)]
-"""What can be the name of a variable of the environment."""
+Text = Annotated[str, Meta(pattern=_NO_NUL)]  # what can be part of a path or of a command
+Variable = Annotated[str, Meta(pattern=_NO_NUL_NOR_EQUALS)]  # what can be the name of a variable of the environment
 PATTERNS = {_NO_NUL: "without the character NUL", _NO_NUL_NOR_EQUALS: "of one character or more, none of them = or NUL"}
 """Patterns as a person would say them."""
-MOST_BYTES = 64 << 20
-"""A larger file is none of ours."""
+MOST_BYTES = 64 << 20  # a larger file is none of ours
 WORDS = {
     "int": "a whole number",
     "float": "a number",

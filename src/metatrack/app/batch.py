@@ -27,8 +27,7 @@ from metatrack.evaluation.run.worker import Report
 from metatrack.files import csv_text, write_atomically
 from metatrack.runtime.processor import usable_cores
 
-SHOWN = 10
-"""Failures that are named, at most."""
+SHOWN = 10  # failures that are named, at most
 FIELDS = (
     *("name", "source", "status", "frames", "targets", "lost_frames", "first_lost", "mean_score", "lowest_score", "seconds"),
     "reason",

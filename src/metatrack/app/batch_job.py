@@ -30,8 +30,7 @@ from metatrack.typed import read_json
 from metatrack.video import BoxWriter, SourceError, open_source
 from metatrack.video.source import local_path, scheme_of
 
-COLUMNS = ("source", "x", "y", "w", "h", "frame", "name", "boxes")
-"""Of a list with a header, in any order."""
+COLUMNS = ("source", "x", "y", "w", "h", "frame", "name", "boxes")  # of a list with a header, in any order
 WITHOUT_HEADER = {
     2: ("source", "boxes"),
     5: COLUMNS[:5],

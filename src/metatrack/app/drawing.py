@@ -17,8 +17,7 @@ from metatrack.images import encode_image
 from metatrack.opencv import require_opencv
 from metatrack.video.source import scheme_of
 
-PICK = "pick"
-"""In place of a box's numbers: draw it in a window."""
+PICK = "pick"  # in place of a box's numbers: draw it in a window
 
 
 def has_display() -> bool:

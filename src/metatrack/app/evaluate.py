@@ -26,10 +26,8 @@ from metatrack.evaluation.run.trackers import tracker_specs, trackers_help
 from metatrack.evaluation.run.worker import Job, Report
 from metatrack.evaluation.score.summary import format_summary, frame_size, tables, write_summary
 
-LINE_EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
-SHOWN = 10
-"""Failures that are named, at most."""
+LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
+SHOWN = 10  # failures that are named, at most
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,9 @@ from metatrack.video import open_source
 from metatrack.video.seek import open_seekable
 from metatrack.video.source import local_path, scheme_of
 
-STEPS = (10, 20, 50, 100, 200, 500, 1000)
-"""Pixels between two lines of a grid that has numbers."""
+STEPS = (10, 20, 50, 100, 200, 500, 1000)  # pixels between two lines of a grid that has numbers
 MOST_LINES = 14
-MARK = "metatrack frame"
-"""In pictures of ours: they may be replaced by the next."""
+MARK = "metatrack frame"  # in pictures of ours: they may be replaced by the next
 
 
 @dataclass(frozen=True)

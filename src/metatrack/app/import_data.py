@@ -33,8 +33,7 @@ from metatrack.video.seek import open_seekable
 
 YOUTUBE_BB = "youtube-bb"
 KINDS = (*FORMATS, *LAYOUTS, YOUTUBE_BB, *DATA_SETS)
-SHOWN = 10
-"""Clips with faults that are named, at most."""
+SHOWN = 10  # clips with faults that are named, at most
 
 
 @dataclass(frozen=True)

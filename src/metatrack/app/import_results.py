@@ -17,8 +17,7 @@ from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.score.imports import Imported, find_sources, load_results, refuse_others
 from metatrack.evaluation.score.summary import format_summary, frame_size, tables, tracker_order, write_summary
 
-SHOWN = 20
-"""Missing sequences that are named, at most."""
+SHOWN = 20  # missing sequences that are named, at most
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-USAGE = 2
-"""Exit code of a wrong command line or of input that cannot be used at all."""
-INCOMPLETE = 1
-"""Exit code of work that was begun and could not be finished."""
+USAGE = 2  # exit code of a wrong command line or of input that cannot be used at all
+INCOMPLETE = 1  # exit code of work that was begun and could not be finished
 
 
 class Problem(Exception):  # noqa: N818 - not an error of the program

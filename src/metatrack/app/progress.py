@@ -26,8 +26,7 @@ if TYPE_CHECKING:  # an evaluation's bar needs no networks
 
     from metatrack.tracking.tracker import Result
 
-LINE_EVERY = 5.0
-"""Seconds between two lines where there is no terminal."""
+LINE_EVERY = 5.0  # seconds between two lines where there is no terminal
 
 
 class Bar:

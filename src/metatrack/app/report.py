@@ -24,8 +24,7 @@ from metatrack.report.plots import Plot, all_plots
 from metatrack.report.style import LineStyle, line_styles
 from metatrack.report.tables import all_tables
 
-MARK = b'<meta name="generator" content="metatrack '
-"""In every page of ours."""
+MARK = b'<meta name="generator" content="metatrack '  # in every page of ours
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import sys
 from metatrack.images import decode_image
 from metatrack.opencv import require_opencv
 
-NO_WINDOWS = 3
-"""Exit code: this OpenCV has no windows."""
+NO_WINDOWS = 3  # exit code: this OpenCV has no windows
 
 
 def main() -> int:

@@ -25,8 +25,7 @@ Feed = Mapping[str, Array]
 FLOAT_CONVOLUTIONS = {"lite": 6, "paper": 0}
 """Convolutions at the start of a trunk that stay in float32. The first two depthwise layers of an EfficientNet take small
 differences of large values: with their inputs in 8 bits the features' cosine to the float ones is .97, without .997."""
-PAIRS = 48
-"""Pairs of a mix that the ranges of values are read off."""
+PAIRS = 48  # pairs of a mix that the ranges of values are read off
 
 
 class FoldedEmbedGraph(nn.Module):

@@ -14,8 +14,7 @@ from metatrack.data.numbers import whole_number
 from metatrack.hints import number_spans
 from metatrack.images import is_image_name
 
-SHOWN = 20
-"""Missing sequences that an error names, at most."""
+SHOWN = 20  # missing sequences that an error names, at most
 
 
 @cache

@@ -17,8 +17,7 @@ import numpy as np
 from metatrack.arrays import Float64
 from metatrack.files import require_size
 
-MOST_BYTES = 32 << 20
-"""A larger file is no text of a benchmark: the largest there is has 2 MB."""
+MOST_BYTES = 32 << 20  # a larger file is no text of a benchmark: the largest there is has 2 MB
 _DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 

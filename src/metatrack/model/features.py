@@ -18,10 +18,8 @@ from metatrack.geometry import window_start
 from metatrack.model.processor import onednn_takes
 
 TrunkName = Literal["paper", "lite"]
-STRIDE = 8
-"""Input pixels per feature cell, in both trunks."""
-RESPONSE_SIZE = 17
-"""Cells per side of the response map (section 3.2.1)."""
+STRIDE = 8  # input pixels per feature cell, in both trunks
+RESPONSE_SIZE = 17  # cells per side of the response map (section 3.2.1)
 
 
 class Trunk(nn.Module):

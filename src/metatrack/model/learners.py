@@ -12,8 +12,7 @@ from metatrack.model.meta import MetaLearner, loss_gradient
 from metatrack.model.mixing import SHARE, TINY, MixingLearner
 from metatrack.model.polynomial import PolynomialLearner
 
-Learner: TypeAlias = MetaLearner | MixingLearner | PolynomialLearner
-"""g_θ of any form."""
+Learner: TypeAlias = MetaLearner | MixingLearner | PolynomialLearner  # g_θ of any form
 FORMS: dict[str, type[Learner]] = {"printed": MetaLearner, "mixing": MixingLearner, "polynomial": PolynomialLearner}
 """By name; 'printed' is the paper's."""
 

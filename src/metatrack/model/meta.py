@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from metatrack.model.matching import EPSILON, Readout, correlate, logistic_loss, normalised, position_weights, project
 from metatrack.model.shifts import correlation, gather, products, scatter
 
-SUPPORT = 4
-"""M: contexts that give the gradient (section 3.2.2)."""
-TARGET_KERNELS = 32
-"""Kernels that the meta-learner adds to the last layer's 96 (section 3.2.2)."""
+SUPPORT = 4  # M: contexts that give the gradient (section 3.2.2)
+TARGET_KERNELS = 32  # kernels that the meta-learner adds to the last layer's 96 (section 3.2.2)
 
 
 def with_ones(a: Tensor) -> Tensor:

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from metatrack.model.meta import TARGET_KERNELS
 
-SHARE = 0.24
-"""Of the squared features of the template: what the new kernels take, the rest is the matching network's."""
-TINY = 1e-20
-"""Keeps the scale of a gradient that is zero everywhere finite."""
+SHARE = 0.24  # of the squared features of the template: what the new kernels take, the rest is the matching network's
+TINY = 1e-20  # keeps the scale of a gradient that is zero everywhere finite
 
 
 class MixingLearner(nn.Module):

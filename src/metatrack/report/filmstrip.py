@@ -18,10 +18,8 @@ from metatrack.report.style import LineStyle
 from metatrack.video.overlay import filmstrip, outline
 
 TRUTH = (255, 255, 255)  # RGB of the true box; white is no tracker's colour
-WIDTH, HEIGHT = 480, 360
-"""Pixels that a frame fills at most in the page."""
-QUALITY = 80
-"""Of the JPEG files."""
+WIDTH, HEIGHT = 480, 360  # pixels that a frame fills at most in the page
+QUALITY = 80  # of the JPEG files
 THICK = 3  # width of the lines in pixels, before the page scales the picture down; the focus' is wider by one
 
 

@@ -20,8 +20,7 @@ from metatrack.report.diagnosis import TITLES, Loss
 from metatrack.report.findings import Entry, Findings, Group
 
 Mark = Literal["", "best", "second"]
-MISSING = "–"
-"""Stands where there is no score."""
+MISSING = "–"  # stands where there is no score
 
 
 @dataclass(frozen=True)

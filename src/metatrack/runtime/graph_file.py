@@ -11,8 +11,7 @@ from math import prod
 from typing import TypeAlias
 
 Field: TypeAlias = "int | memoryview"
-MOST_BYTES = 1 << 29
-"""A larger file is no tracker's graph."""
+MOST_BYTES = 1 << 29  # a larger file is no tracker's graph
 MOST_ELEMENTS = 1 << 28  # elements of a tensor that a file states, or whose shape it states: 1 GB in float32
 OPERATORS = frozenset(
     # What export and the quantiser write.

@@ -37,8 +37,7 @@ BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WARM_UPS = 3
 """Runs before a capture, in which libraries load, allocate and choose their algorithms; a capture may do none of that."""
 CAPTURING = Lock()  # a process can capture one CUDA graph at a time
-FEATURES = ("template", "parts", "search", "support")
-"""Of a graph's inputs, what a trunk has made."""
+FEATURES = ("template", "parts", "search", "support")  # of a graph's inputs, what a trunk has made
 GPU_BATCH = 4 * BUCKETS[-1]  # contexts that a GPU is best given at once: a graph cuts them to its buckets
 
 

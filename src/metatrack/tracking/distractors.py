@@ -13,14 +13,12 @@ from metatrack.arrays import Floats
 from metatrack.tracking.checked import Checked, Share
 
 PEAK_FROM, MOST_PEAKS = 0.25, 4  # probability from which a further peak is a distractor, and how many of them are kept
-REACH = 0.7
-"""Two places closer than this, in units of the target's size (root of its area), are one."""
+REACH = 0.7  # two places closer than this, in units of the target's size (root of its area), are one
 KEPT, MOST_KEPT = 5, 30
 """Frames for which a distractor that is not seen is remembered, and one that was seen for long: half as long, up to so many."""
 TRUSTED = 20
 """Frames without the target after which a distractor may be it, unless it was seen for as many, and still is."""
-STEADY = 0.5
-"""Weight of earlier frames in a distractor's velocity."""
+STEADY = 0.5  # weight of earlier frames in a distractor's velocity
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,8 @@ from metatrack.arrays import Array, Bools, Float32
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS
 from metatrack.tracking.checked import Amount, Checked, Share
 
-BESIDE = 1.5
-"""Cells beyond the target's box from which a cell shows its surroundings."""
-LEAST_AROUND = 100
-"""Cells that must show a target's surroundings."""
+BESIDE = 1.5  # cells beyond the target's box from which a cell shows its surroundings
+LEAST_AROUND = 100  # cells that must show a target's surroundings
 USUAL_RATE = 0.1  # weight of a frame in what is usual of a target
 RIDGE = 0.1
 """Share of the mean variance that is added to every direction's, since there are few more cells than channels."""

@@ -14,8 +14,7 @@ from metatrack.tracking.checked import Amount, Checked, Count, Share
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.opinion import Alike
 
-A = TypeVar("A")
-"""What a searcher keeps of a target's appearance."""
+A = TypeVar("A")  # what a searcher keeps of a target's appearance
 MOTION_FADES = 0.8  # factor by which the greatest motion between two frames fades with each further one
 
 

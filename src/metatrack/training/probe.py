@@ -25,13 +25,10 @@ from metatrack.training.augment import Augmentation, View, apparent_size, jitter
 from metatrack.training.mix import Source, boxed_frames
 from metatrack.training.sampling import CELL, MAX_SHIFT, MAX_SHIFT_NEAR
 
-KINDS = ("none", "own", "swapped", "constant")
-"""Whose kernels a later view is searched with."""
+KINDS = ("none", "own", "swapped", "constant")  # whose kernels a later view is searched with
 QUERIES = 3  # later views of each target
-EARLY = 1 / 3
-"""Share of a trajectory, from its start, that the template and the views for the gradient are taken from."""
-RESAMPLES = 2000
-"""Of the targets, for an interval."""
+EARLY = 1 / 3  # share of a trajectory, from its start, that the template and the views for the gradient are taken from
+RESAMPLES = 2000  # of the targets, for an interval
 
 
 class ProbeEpisode(NamedTuple):

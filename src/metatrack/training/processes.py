@@ -13,8 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-PATIENCE = timedelta(days=1)
-"""For the others, who wait while the first process validates."""
+PATIENCE = timedelta(days=1)  # for the others, who wait while the first process validates
 
 
 class ProcessGroup(NamedTuple):

@@ -28,8 +28,7 @@ from metatrack.version import code_version
 
 MACHINE = ("out", "device", "workers", "threads", "tensorboard")
 """Settings that say where a run is and how it is watched; it may be resumed with others."""
-LOCK = ".lock"
-"""File of a run's folder that is locked while a training has it."""
+LOCK = ".lock"  # file of a run's folder that is locked while a training has it
 MAX_GRADIENT = 5.0  # norm to which longer gradients are cut
 
 
@@ -74,8 +73,7 @@ class RunConfig:
 
 
 C = TypeVar("C", bound=RunConfig)
-Stop = Callable[[], bool]
-"""Whether the run is to end after the batch in hand."""
+Stop = Callable[[], bool]  # whether the run is to end after the batch in hand
 
 
 def never() -> bool:

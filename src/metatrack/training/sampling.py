@@ -20,8 +20,7 @@ from metatrack.training.augment import Augmentation, View, apparent_size, cover,
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.mix import load_mix as load_mix  # the place where it was before; it stays valid
 
-CELL = 8
-"""Pixels of the context patch per cell of the response."""
+CELL = 8  # pixels of the context patch per cell of the response
 MAX_GAP = 60
 """Frames between template and search, at most. Trajectories are often samples of their video, so this may be many seconds."""
 MAX_SHIFT = 44.0

@@ -26,8 +26,7 @@ from metatrack.tracking.tracker import Tracker
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.precision import Precision
 
-VIEW = 384
-"""Side of a simulated frame in pixels."""
+VIEW = 384  # side of a simulated frame in pixels
 
 
 @dataclass(frozen=True)

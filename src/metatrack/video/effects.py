@@ -9,8 +9,7 @@ import numpy as np
 from metatrack.geometry import Box, Image, to_center
 from metatrack.images import resize
 
-CELLS = 6
-"""Colours that are left of a hidden region, along its longer side."""
+CELLS = 6  # colours that are left of a hidden region, along its longer side
 
 
 def grown(box: Box, share: float) -> Box:

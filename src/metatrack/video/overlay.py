@@ -20,10 +20,8 @@ from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import resize
 
-TRACKED = (64, 220, 120)
-"""RGB of the box of a target that is being followed."""
-LOST = (255, 112, 48)
-"""RGB of the box of a target that is lost: the last place it was seen at, or a guess."""
+TRACKED = (64, 220, 120)  # RGB of the box of a target that is being followed
+LOST = (255, 112, 48)  # RGB of the box of a target that is lost: the last place it was seen at, or a guess
 INK = (18, 20, 24)  # RGB of outlines and plates: dark, so that the colours above stand out on any background
 PAPER = (245, 246, 248)  # RGB of text
 COLORS = (

@@ -32,10 +32,8 @@ TICKS = Fraction(90_000)
 MARK = "boxes drawn by metatrack"
 """Comment of every video that is written: it may be replaced by the next run's, and no other video may."""
 BT709, LIMITED = 1, 1  # FFmpeg's numbers for the colours of high definition, and for their usual range
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-"""Containers that hold H.264 everywhere."""
-TABLE_SUFFIXES = (".csv", ".txt", "")
-"""Of tables, on the command line."""
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")  # containers that hold H.264 everywhere
+TABLE_SUFFIXES = (".csv", ".txt", "")  # of tables, on the command line
 HEADER = ("frame", "x", "y", "w", "h", "score", "lost")
 TIME = "time"  # a further column of either table
 HEADER_WITH_IDS = ("frame", "id", *HEADER[1:])

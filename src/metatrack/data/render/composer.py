@@ -22,8 +22,7 @@ from metatrack.data.synth.light import camera, color_tables
 from metatrack.data.synth.motion import walk
 from metatrack.geometry import context_side
 
-TRIES = 20
-"""Scenes that are drawn, at most, until the target is in full view in the first frame."""
+TRIES = 20  # scenes that are drawn, at most, until the target is in full view in the first frame
 LEAST_FILLED = 0.2
 """Share of its box that a target fills in the first frame, at least: wires alone are hardly to be told from what is behind."""
 LEAST_CONTRAST = 14.0

@@ -19,8 +19,7 @@ from metatrack.arrays import Float64
 from metatrack.data.render.meshes import Piece, assemble, flat_normals, texture_of
 from metatrack.data.render.model import Mesh, Skin
 
-ACTION_RATE = 12.0
-"""Poses a second at which animations are sampled; between them matrices are mixed."""
+ACTION_RATE = 12.0  # poses a second at which animations are sampled; between them matrices are mixed
 LONGEST_ACTION = 4.0  # seconds of an action that are kept
 TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}

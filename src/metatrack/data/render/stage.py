@@ -22,8 +22,7 @@ from metatrack.data.synth.layers import SUPERSAMPLE, Layer
 
 LARGEST = 720
 """Side of a layer in pixels of the frame, at most: what is larger is drawn in part, and its box is computed."""
-KEPT = 48
-"""Models whose buffers are kept."""
+KEPT = 48  # models whose buffers are kept
 MESA = (
     "OpenGL could not be started without a display: on Debian and its descendants install Mesa's software rasteriser (apt-get "
     "install libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri)"

@@ -29,10 +29,8 @@ from metatrack.evaluation.run.folder import Unit
 from metatrack.evaluation.run.worker import Job, NoResult, Report, died
 from metatrack.opencv import single_threaded
 
-TRIES = 3
-"""Machines that may die under a unit before it counts as failed."""
-PATIENCE = 60.0
-"""Seconds without any CPU in the cluster after which an evaluation ends."""
+TRIES = 3  # machines that may die under a unit before it counts as failed
+PATIENCE = 60.0  # seconds without any CPU in the cluster after which an evaluation ends
 
 
 def check_address(address: str) -> None:

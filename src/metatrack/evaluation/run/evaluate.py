@@ -32,8 +32,7 @@ from metatrack.evaluation.run.store import Store
 from metatrack.evaluation.run.trackers import TrackerSpec
 from metatrack.evaluation.run.worker import NO_UNIT, Job, Report, Runs, died, work
 
-POLL = 0.5
-"""Seconds between two looks at units that another evaluation is working on."""
+POLL = 0.5  # seconds between two looks at units that another evaluation is working on
 
 
 class EvaluationError(RuntimeError):

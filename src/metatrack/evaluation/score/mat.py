@@ -27,11 +27,9 @@ from metatrack.evaluation.score.records import Trajectory, trajectories
 MOST_UNPACKED = 64 << 20  # bytes that a file may unpack to: a hundred times the largest published one
 MOST_MEMORY = 512 << 20  # bytes that the process may take, besides what it has when it starts
 MOST_SECONDS = 30  # of its processor's time, for one file
-PATIENCE = 180.0
-"""Seconds for one file, and for the start: so many that a busy machine does not matter."""
+PATIENCE = 180.0  # seconds for one file, and for the start: so many that a busy machine does not matter
 COMPRESSED = 15  # type of a packed element (miCOMPRESSED) in version 5 of the format
-HEADER = 128
-"""Bytes before the first element."""
+HEADER = 128  # bytes before the first element
 
 
 class _Run(msgspec.Struct):

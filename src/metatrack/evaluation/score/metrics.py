@@ -37,8 +37,7 @@ NORMALIZED_THRESHOLDS: Float64 = np.arange(51) / 100
 Which number of this curve is "the" normalised precision differs: TrackingNet and the LaSOT paper take its :func:`auc`; pysot and
 pytracking print its value at 0.2, which is ``precision_at(normalized, 0.2)``.
 """
-RESAMPLES = 10_000
-"""Samples of a bootstrap."""
+RESAMPLES = 10_000  # samples of a bootstrap
 
 
 def known(truth: npt.ArrayLike) -> Bools:
