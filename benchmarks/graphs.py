@@ -15,8 +15,7 @@ import onnxruntime as ort
 from onnx import inliner
 
 from metatrack.arrays import Array, Float32
-from metatrack.runtime.graph import Graph
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Graph, Model
 from metatrack.runtime.onnx_graph import OnnxGraph
 
 OPERANDS = {

@@ -18,9 +18,8 @@ import numpy as np
 from benchmarks.clip import read_clip
 from metatrack.arrays import Array, Float32
 from metatrack.runtime.bundle import Bundle, open_bundle
-from metatrack.runtime.graph import Graph, with_rows
 from metatrack.runtime.load import build_model
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Graph, Model, with_rows
 from metatrack.runtime.onnx_graph import OnnxGraph
 from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.patches import Patches

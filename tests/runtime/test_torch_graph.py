@@ -10,8 +10,8 @@ import pytest
 
 from metatrack import BundleError, MultiTracker, Tracker, shipped_models
 from metatrack.runtime.bundle import open_bundle
-from metatrack.runtime.graph import Graph, with_rows
 from metatrack.runtime.load import build_model, load_model
+from metatrack.runtime.model import Graph, with_rows
 from tests.runtime.asked import HAND, HEAD, ROCKS, agree, answers, clip, inputs, models
 
 torch = pytest.importorskip("torch", reason="the torch engine needs the train extra")

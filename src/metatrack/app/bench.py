@@ -27,9 +27,8 @@ from metatrack.app.problem import Problem, user_input
 from metatrack.app.track import BoxText, ModelName
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import Box, Image
-from metatrack.runtime.graph import Within
 from metatrack.runtime.load import load_model
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Model, Within
 from metatrack.runtime.processor import Engine, Precision, processor, usable_cores
 from metatrack.tracking.patches import Patches
 from metatrack.tracking.tracker import Tracker

@@ -28,7 +28,7 @@ from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 from metatrack.runtime.bundle import CARD, GRAPHS, file_facts
-from metatrack.runtime.graph import SIGNATURES
+from metatrack.runtime.model import SIGNATURES
 from metatrack.runtime.torch_weights import architecture
 from metatrack.training.sampling import BoxPair
 
@@ -123,9 +123,9 @@ def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Float32]:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What an exporter is told of a graph; the names of inputs and outputs are those of ``runtime.graph.SIGNATURES``."""
+    """What an exporter is told of a graph; the names of inputs and outputs are those of ``runtime.model.SIGNATURES``."""
 
-    name: str  # one of :data:`metatrack.runtime.graph.SIGNATURES`
+    name: str  # one of :data:`metatrack.runtime.model.SIGNATURES`
     module: nn.Module  # takes the inputs in their order
     example: tuple[Tensor, ...]  # inputs; their values do not matter
     dynamic: tuple[dict[int, Any], ...] | None = None  # for each input, the axes whose length may differ from the example's

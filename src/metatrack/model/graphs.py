@@ -1,4 +1,4 @@
-"""The networks as graphs: modules that take and give what :data:`metatrack.runtime.graph.SIGNATURES` names, in its order.
+"""The networks as graphs: modules that take and give what :data:`metatrack.runtime.model.SIGNATURES` names, in its order.
 
 They are what is exported to ONNX, and what the torch engine runs.
 """

@@ -10,8 +10,7 @@ import numpy as np
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.runtime.bundle import Bundle, BundleError, read_card
-from metatrack.runtime.graph import Graph
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Graph, Model
 from metatrack.runtime.processor import Choice, Engine, Precision, check_engine, choose, usable_cores
 
 

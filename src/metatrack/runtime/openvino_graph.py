@@ -11,7 +11,7 @@ import numpy as np
 
 from metatrack.arrays import Array, Float32
 from metatrack.runtime.bundle import BundleError
-from metatrack.runtime.graph import SIGNATURES
+from metatrack.runtime.model import SIGNATURES
 
 try:
     import openvino
@@ -29,7 +29,7 @@ class OpenVinoGraph:
     OpenVINO compiles a graph anew for each shape (0.1 to 0.2 s). Of a batch, it is therefore given one after another.
 
     Args:
-        name: one of :data:`metatrack.runtime.graph.SIGNATURES`.
+        name: one of :data:`metatrack.runtime.model.SIGNATURES`.
         path: the ONNX file, for messages.
         data: what is in it.
         threads: for its operators.

@@ -15,8 +15,7 @@ import numpy as np
 from metatrack.arrays import Array, Float32
 from metatrack.geometry import SEARCH_SIZE
 from metatrack.runtime.bundle import Bundle
-from metatrack.runtime.graph import SIGNATURES, Graph
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import SIGNATURES, Graph, Model
 from metatrack.runtime.processor import Precision, choose
 
 try:
@@ -103,7 +102,7 @@ class TorchGraph:
     """One graph in torch.
 
     Args:
-        name: of the graph, in :data:`metatrack.runtime.graph.SIGNATURES`.
+        name: of the graph, in :data:`metatrack.runtime.model.SIGNATURES`.
         function: takes tensors in that order, and answers with one or several.
         place: where it runs.
         features: dtype in which features travel there; all else but bytes is float32.

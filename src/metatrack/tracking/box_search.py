@@ -10,8 +10,7 @@ import numpy as np
 
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
-from metatrack.runtime.graph import with_rows
-from metatrack.runtime.model import Maps, Model
+from metatrack.runtime.model import Maps, Model, with_rows
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
 from metatrack.tracking.choice import Answers, ContextView, Prior, choose_box

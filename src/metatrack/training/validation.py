@@ -17,8 +17,7 @@ from metatrack.arrays import Float64
 from metatrack.geometry import Image, context_side, iou, mean_color, warp
 from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork
-from metatrack.runtime.graph import Within
-from metatrack.runtime.model import Model
+from metatrack.runtime.model import Model, Within
 from metatrack.runtime.torch_graph import Place, torch_graphs
 from metatrack.runtime.torch_weights import architecture, networks_of
 from metatrack.tracking.settings import TrackerSettings

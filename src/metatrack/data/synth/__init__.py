@@ -7,7 +7,7 @@ the networks are trained: the target is near the centre of a square frame and it
 
 Coordinates are continuous and 0-based, as in :mod:`metatrack.geometry`: pixel i covers ``[i, i + 1)``.
 
-:mod:`.composer` puts a clip together: a target and :mod:`.distractors` on :mod:`.backgrounds`, drawn from a :mod:`.stock` of
+:mod:`.composer` puts a clip together: a target and distractors on backgrounds, drawn from a :mod:`.stock` of
 :mod:`.cutouts` and photographs, moved by :mod:`.motion`, laid upon each other as :mod:`.layers`, spoiled by :mod:`.light`.
 :mod:`.writer` writes clips to disk. The same seed gives the same bytes for ever: whoever changes the order in which random
 numbers are drawn changes all clips.
