@@ -149,11 +149,7 @@ def require_our_page(out: Path) -> None:
 
 
 def chosen_trackers(store: Store, wanted: str | None) -> list[str]:
-    """Those of an evaluation that ``--trackers`` names; all where it is None.
-
-    Raises:
-        ValueError: there are none, or none of a name.
-    """
+    """Those of an evaluation that ``--trackers`` names, or all; a ``ValueError`` where there are none, or none of a name."""
     there = tracker_order(store)
     if not there:
         raise ValueError(f"{store.root} holds no tracker's results; evaluate or import some first")

@@ -99,11 +99,7 @@ def read_dataset(
 
 
 def only(sequences: list[Sequence], names: str | None, option: str = "--only") -> list[Sequence]:
-    """The sequences that an option names, as in ``Basketball,Car4``; all where it is None.
-
-    Raises:
-        ValueError: there is no sequence of a name; the nearest is suggested.
-    """
+    """The sequences that an option names, as in ``A,B``, or all; for an unknown name, a ``ValueError`` suggests the nearest."""
     if names is None:
         return sequences
     wanted = listed(names, [sequence.name for sequence in sequences], "sequence", option)

@@ -31,11 +31,7 @@ SOURCE = "LaSOT: http://vision.cs.stonybrook.edu/~lasot/ (links in the readme of
 
 
 def lasot_names(subset: Subset = "test") -> list[str]:
-    """Names of one list, by class and number; no local copy is needed.
-
-    Raises:
-        ValueError: there is no such list.
-    """
+    """Names of a list, by class and number; no local copy is needed. A ``ValueError`` where there is no such list."""
     check_subset(subset, SUBSETS, "LaSOT")
     if subset == "extension":
         return [f"{kind}-{n}" for kind in table("lasot")["extension"] for n in range(1, 11)]

@@ -52,11 +52,7 @@ class OtbTarget:
 
 
 def otb_targets(subset: Subset = "OTB100") -> list[OtbTarget]:
-    """The targets of one list of the benchmark, sorted by name; no local copy is needed.
-
-    Raises:
-        ValueError: there is no such list.
-    """
+    """The targets of a list, sorted by name; no local copy is needed. A ``ValueError`` where there is no such list."""
     facts = table("otb")
     if subset not in SUBSETS:
         raise ValueError(f"unknown OTB subset {subset!r}; choose one of {', '.join(SUBSETS)}")

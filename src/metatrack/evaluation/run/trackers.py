@@ -177,11 +177,7 @@ class TrackerSpec:
     """Settings that differ from its own, where it is ours."""
 
     def make(self) -> TrackerLike:
-        """A new tracker. If it has a method ``close``, that is to be called in the end.
-
-        Raises:
-            Exception: whatever the factory raises.
-        """
+        """A new tracker, or whatever its factory raises. If it has a method ``close``, that is to be called in the end."""
         return self.resolve().make()
 
     def identity(self) -> dict[str, Any]:

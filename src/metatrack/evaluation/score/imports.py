@@ -156,11 +156,7 @@ def load_results(source: ResultSource, sequences: Seq[Sequence], data_set: str, 
 
 
 def check_name(tracker: str) -> str:
-    """The name, if it can be a tracker's.
-
-    Raises:
-        ValueError: it cannot.
-    """
+    """The name, if it can be a tracker's; else a ``ValueError``."""
     if not _NAME.fullmatch(tracker):
         raise ValueError(f"{tracker!r} cannot be the name of a tracker; use letters, digits and _ . + -: --tracker NAME")
     return tracker
