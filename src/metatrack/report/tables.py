@@ -90,16 +90,12 @@ def overall(findings: Findings) -> ReportTable:
         count = f"{len(table.rows)} of {len(group.sequences)}" if not complete[i] else str(len(table.rows))
         rows.append((*cells, Cell(count)))
     head = ("tracker", *(METRIC_TITLES[metric] for metric in metrics), "fps", "sequences")
-    return ReportTable("Overall", head, tuple(rows), _overall_note(findings), "overall")
-
-
-def _overall_note(findings: Findings) -> str:
-    notes = ["Means, and 95 % bootstrap intervals over sequences."]
-    if any(not entry.complete(findings.everything) for entry in findings.entries):
-        notes.append("Trackers that lack sequences are not compared: neither best nor second.")
-    if any(e.imported and not math.isnan(e.table(findings.everything).fps) for e in findings.entries):
-        notes.append("* as its result files state it, measured on another machine.")
-    return " ".join(notes)
+    note = "Means, and 95 % bootstrap intervals over sequences."
+    if not all(complete):
+        note += " Trackers that lack sequences are not compared: neither best nor second."
+    if any(entry.imported and not math.isnan(table.fps) for entry, table in zip(findings.entries, tables)):
+        note += " * as its result files state it, measured on another machine."
+    return ReportTable("Overall", head, tuple(rows), note, "overall")
 
 
 def by_attribute(findings: Findings, metric: str) -> ReportTable:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metatrack.arrays import Array, Float32, UInt8
+from metatrack.arrays import Array, UInt8
 from metatrack.frames import as_rgb
 from metatrack.runtime.load import load_model
 from metatrack.runtime.model import Model
@@ -139,23 +139,19 @@ class MultiTracker:
         return self._exclusion.settled(self._trackers, results, self.settings)
 
     def _respond(self, contexts: Sequence[UInt8]) -> list[Answer]:
-        """The responses to every target's contexts; those of one size, in pixels, go through the trunk together."""
-        trackers = list(self._trackers.values())
+        """The responses to every target's contexts; those of one size, in pixels, go through the trunk together, in batches."""
+        trackers, most = list(self._trackers.values()), self.model.batch
         answers: dict[int, Answer] = {}
         for size in {each.shape[1] for each in contexts}:
             chosen = [i for i, each in enumerate(contexts) if each.shape[1] == size]
-            features = self._embed(np.concatenate([contexts[i] for i in chosen]))
+            crops = np.concatenate([contexts[i] for i in chosen])
+            batches = [self.model.search(crops[i : i + most]) for i in range(0, len(crops), most)]
+            features = batches[0] if len(batches) == 1 else np.concatenate(batches)
             own = np.split(features, np.cumsum([len(contexts[i]) for i in chosen])[:-1])
             targets = [trackers[i].started for i in chosen]
             responses = self._searcher.respond_together(targets, features) or map(self._searcher.respond, targets, own)
             answers.update(zip(chosen, map(Answer, own, responses)))
         return [answers[i] for i in range(len(contexts))]
-
-    def _embed(self, crops: UInt8) -> Float32:
-        """Features of all targets' contexts, a stream of patches that is cut into batches."""
-        most = self.model.batch
-        batches = [self.model.search(crops[i : i + most]) for i in range(0, len(crops), most)]
-        return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
     def _known(self, target: int | str) -> Tracker:
         if target not in self._trackers:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import time
 from abc import abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from contextlib import AbstractContextManager, suppress
@@ -55,11 +55,9 @@ def plan(store: Store, trackers: Seq[str], sequences: Seq[Sequence]) -> list[Uni
     Raises:
         ValueError: two sequences have the same name.
     """
-    names = [sequence.name for sequence in sequences]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"two sequences are named {next(n for n in names if names.count(n) > 1)!r}; results would overwrite each other"
-        )
+    twice = [name for name, count in Counter(sequence.name for sequence in sequences).items() if count > 1]
+    if twice:
+        raise ValueError(f"two sequences are named {twice[0]!r}; results would overwrite each other")
     omit = otb_omitted() if store.data_set == "otb" else {}
     starts = {s.name: first_frames(store.protocol, s, omit.get(s.name, ())) for s in sequences}
     return [
