@@ -6,9 +6,9 @@ import datetime
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import torch
@@ -70,7 +70,7 @@ def export_bundle(
             export_graph(spec, made / GRAPHS[spec.name])
             if examples and spec.name == "embed":
                 plain = Path(folder) / GRAPHS["embed"]
-                export_graph(replace(spec, module=embed_graph(network.trunk)), plain)
+                export_graph(spec._replace(module=embed_graph(network.trunk)), plain)
                 quantise_trunk(plain, network.trunk_name, examples, made / GRAPHS["embed_int8"])
             if examples and isinstance(network, BoxNetwork) and spec.name == "locate":
                 feeds = [_feed(network, pair) for pair in examples]
@@ -121,8 +121,7 @@ def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Float32]:
     return {name: value.numpy() for name, value in inputs.items()}
 
 
-@dataclass(frozen=True)
-class GraphSpec:
+class GraphSpec(NamedTuple):
     """What an exporter is told of a graph; the names of inputs and outputs are those of ``runtime.model.SIGNATURES``."""
 
     name: str  # one of :data:`metatrack.runtime.model.SIGNATURES`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ QUALITY = 80  # of the JPEG files
 THICK = 3  # width of the lines in pixels, before the page scales the picture down; the focus' is wider by one
 
 
-@dataclass(frozen=True)
-class Still:
+class Still(NamedTuple):
     """One frame."""
 
     number: int  # as the data set counts
@@ -32,8 +31,7 @@ class Still:
     overlap: float  # of the focus; NaN if it has no box or the truth is unknown
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """One sequence."""
 
     sequence: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +35,7 @@ class Finding:
     start: int
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Sequences whose mean is shown: all of them, or those with an attribute."""
 
     key: str  # the attribute's abbreviation; empty for all sequences

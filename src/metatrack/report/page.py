@@ -8,9 +8,8 @@ import os
 import platform
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from metatrack import __version__
@@ -26,8 +25,7 @@ from metatrack.report.tables import Cell, ReportTable, md, number, ranked
 from metatrack.version import current_commit
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """Everything that a page shows."""
 
     findings: Findings

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,8 +66,7 @@ CURVES = {
 """By field of ``scores.Curves``."""
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """One figure in both forms."""
 
     name: str  # of its files, without suffix

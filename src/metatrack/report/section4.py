@@ -167,7 +167,7 @@ def figure5(comparison: Comparison) -> list[Plot]:
             title = f"OTB-100: {_of(len(group.sequences), 100)} sequences, {what}"
             plot = curve_plot(findings, comparison.styles, "success", group, name, title, speed=True)
             note = "" if findings is comparison.here else "MLT as it runs here; speeds of the others as their files state them."
-            plots.append(replace(plot, note=note))
+            plots.append(plot._replace(note=note))
     return plots
 
 

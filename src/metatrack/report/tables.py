@@ -7,8 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,8 +22,7 @@ Mark = Literal["", "best", "second"]
 MISSING = "–"  # stands where there is no score
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One number, or words."""
 
     text: str
@@ -32,8 +30,7 @@ class Cell:
     small: str = ""  # below or after it, smaller: an interval
 
 
-@dataclass(frozen=True)
-class ReportTable:
+class ReportTable(NamedTuple):
     """A table: a title, the head, and a row of cells each, of which the first names the row."""
 
     title: str

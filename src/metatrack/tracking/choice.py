@@ -44,8 +44,7 @@ class BoxSearchSettings(Checked):
     """Score from which a target is surely seen."""
 
 
-@dataclass(frozen=True)
-class ContextView:
+class ContextView(NamedTuple):
     """How a context shows a target."""
 
     size: tuple[float, float]  # the target's last width and height, in pixels of the context

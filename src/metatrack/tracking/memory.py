@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -48,8 +48,7 @@ CRITERIA: dict[Criterion, Callable[[Floats], float]] = {
 """What is least for the best sample."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """A context patch that tracking has already embedded, and where the target was found in it."""
 
     features: Float32  # (C, h, w)

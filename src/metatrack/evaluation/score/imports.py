@@ -12,10 +12,9 @@ import json
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,16 +32,14 @@ _RUN = re.compile(r"[._-]([0-9]{3})$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
-@dataclass(frozen=True)
-class ResultSource:
+class ResultSource(NamedTuple):
     """Where one tracker's results are."""
 
     tracker: str
     paths: tuple[Path, ...]  # folders, archives and files
 
 
-@dataclass(frozen=True)
-class ImportedRun:
+class ImportedRun(NamedTuple):
     """One tracker on one sequence of n frames."""
 
     boxes: Float64  # (n, 4) x, y, w, h, 0-based; NaN where the tracker gave none, or the file has ended
@@ -50,8 +47,7 @@ class ImportedRun:
     rows: int  # frames for which the file has a row
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(NamedTuple):
     """What a source holds."""
 
     results: dict[str, ImportedRun]  # by sequence, in the order of the data set

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from metatrack.arrays import Float64
 from metatrack.data.regions import polygons_to_boxes
 
 
-@dataclass(frozen=True)
-class Trajectory:
+class Trajectory(NamedTuple):
     """One run of a tracker over one sequence."""
 
     boxes: Float64  # ``(n, 4)`` ``x, y, w, h`` as the file states them; NaN where the tracker gave none
