@@ -16,7 +16,6 @@ from metatrack.app.problem import INCOMPLETE, Problem, user_input
 from metatrack.app.track import ModelName
 from metatrack.compared.trax import format_box, format_message, parse_box, parse_image, parse_message
 from metatrack.frames import as_rgb
-from metatrack.geometry import Box, Image
 from metatrack.images import read_image
 from metatrack.tracking.tracker import Tracker
 
@@ -85,20 +84,15 @@ def serve(tracker: Tracker, lines: Iterable[str], say: Callable[[str], None]) ->
                     continue
             elif message.type != "frame" or len(message.arguments) != 1 or not (started or target):
                 raise ValueError(f"{line.strip()[:200]!r} was not expected here")
-            say(_answer(tracker, as_rgb(read_image(parse_image(message.arguments[0]), upright=False)), target))
+            frame = as_rgb(read_image(parse_image(message.arguments[0]), upright=False))
+            if target is not None:
+                tracker.init(frame, target)
+            box, score, _ = tracker.update(frame) if target is None else (target, 1.0, False)
+            say(format_message("state", [format_box(box)], {"confidence": score}))
             started, target = True, None
     except (ValueError, OSError) as error:
         say(format_message("quit", (), {"trax.reason": error}))
         raise Problem(str(error), INCOMPLETE) from error
-
-
-def _answer(tracker: Tracker, frame: Image, target: Box | None) -> str:
-    """Initialises on a target, or goes on with the one that is followed."""
-    if target is not None:
-        tracker.init(frame, target)
-        return format_message("state", [format_box(target)], {"confidence": 1.0})
-    box, score, _ = tracker.update(frame)
-    return format_message("state", [format_box(box)], {"confidence": score})
 
 
 @contextmanager

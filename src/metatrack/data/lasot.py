@@ -54,16 +54,12 @@ def read_lasot(root: Path, subset: Subset | None = None, allow_partial: bool = F
     check_subset(subset, SUBSETS, "LaSOT")
     root = root_folder(root, "the classes airplane, basketball, ...", SOURCE)
     wanted = lasot_names(subset) if subset else lasot_names("all") + lasot_names("extension")
-    found = _found(root, wanted)
+    there = {path.name: path for path in root.iterdir() if path.is_dir()}
+    for kind in {name.rpartition("-")[0] for name in wanted} & there.keys():
+        there |= {path.name: path for path in there[kind].iterdir() if path.is_dir()}
+    found = {name: there[name] for name in wanted if name in there}
     names = choose(root, wanted, found, f"the list {subset}" if subset else None, allow_partial, SOURCE)
     return [_read(name, found[name], images) for name in names]
-
-
-def _found(root: Path, names: list[str]) -> dict[str, Path]:
-    there = {path.name: path for path in root.iterdir() if path.is_dir()}
-    for kind in {name.rpartition("-")[0] for name in names} & there.keys():
-        there |= {path.name: path for path in there[kind].iterdir() if path.is_dir()}
-    return {name: there[name] for name in names if name in there}
 
 
 def _read(name: str, folder: Path, images: bool) -> Sequence:

@@ -57,7 +57,11 @@ class Decoder:
             # The timeout is for addresses, files never wait.
             self.container: InputContainer = open_input(target, options, 10.0 if rest else None, schemes)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{label} cannot be opened as a video ({_reason(error)}); {_opening_remedy(bool(rest))}") from error
+            cut = (
+                "An mp4 that was cut before its end has lost its index and cannot be read: copy it again from where it came from"
+            )
+            remedy = "check the address, the network and the password" if rest else f"check that it is a video. {cut}"
+            raise SourceError(f"{label} cannot be opened as a video ({_reason(error)}); {remedy}") from error
         try:
             self.stream = self._video_stream()
         except SourceError:
@@ -324,12 +328,3 @@ def _endless(container: InputContainer) -> bool:
 
 def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _opening_remedy(address: bool) -> str:
-    if address:
-        return "check the address, the network and the password"
-    return (
-        "check that it is a video. An mp4 that was cut before its end has lost its index and cannot be read:"
-        " copy it again from where it came from"
-    )

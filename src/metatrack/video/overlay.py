@@ -254,7 +254,12 @@ def filmstrip(
         raise ValueError(f"{len(captions)} captions for {len(frames)} frames; give one for each")
     font = _font(max(SMALLEST, round(height / 13)))
     room = 0 if captions is None else round(1.5 * _text_size("0", font)[1])  # under each frame
-    tiles = [_tile(as_rgb(frame), height, room, background) for frame in frames]
+    tiles = []
+    for picture in map(as_rgb, frames):
+        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+        tile = np.full((height + room, width, 3), background, np.uint8)
+        tile[:height] = resize(picture, (width, height))
+        tiles.append(tile)
     for tile, caption in zip(tiles, captions or (), strict=captions is not None):
         ink = INK if sum(background) > 382 else PAPER
         _write(tile, caption, (1, height + room // 6), font, ink)
@@ -267,12 +272,3 @@ def filmstrip(
             canvas[y : y + height + room, x : x + tile.shape[1]] = tile
             x += tile.shape[1] + gap
     return canvas
-
-
-def _tile(frame: Image, height: int, room: int, background: tuple[int, int, int]) -> Image:
-    """A frame scaled to ``height``, with ``room`` pixels of background under it."""
-    h, w = frame.shape[:2]
-    width = max(1, round(w * height / h))
-    tile = np.full((height + room, width, 3), background, np.uint8)
-    tile[:height] = resize(frame, (width, height))
-    return tile
