@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metatrack.data import got10k, lasot, nfs, otb, plain, tcolor128, uav123, vot
 from metatrack.data.folders import table
@@ -14,8 +13,7 @@ from metatrack.data.sequence import Sequence
 from metatrack.hints import hint, listed, nearest
 
 
-@dataclass(frozen=True)
-class DataSet:
+class DataSet(NamedTuple):
     """How a data set is read."""
 
     title: str

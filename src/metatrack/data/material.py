@@ -8,8 +8,8 @@ from __future__ import annotations
 import shutil
 import subprocess  # noqa: S404 - apt-get and dpkg are programs; no shell is involved
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metatrack.claims import alone
 from metatrack.files import take_place
@@ -31,8 +31,7 @@ REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """Folders for :class:`metatrack.data.synth.Composer`, and of 3D models for :func:`metatrack.data.render.pack`."""
 
     objects: Path

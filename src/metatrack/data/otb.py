@@ -10,9 +10,8 @@ The files' boxes are ``x, y, w, h`` with the first pixel counted as 1; :func:`ze
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,7 @@ Subset = Literal["OTB100", "OTB50", "OTB2013"]
 SUBSETS: tuple[Subset, ...] = ("OTB100", "OTB50", "OTB2013")
 
 
-@dataclass(frozen=True)
-class OtbTarget:
+class OtbTarget(NamedTuple):
     """What the benchmark states about one target."""
 
     name: str  # as in the list TB-100, for example ``Jogging-1``

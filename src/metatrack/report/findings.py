@@ -24,8 +24,7 @@ DATA_SET_TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One tracker on one sequence."""
 
     row: Row

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ from metatrack.training.precision import Precision
 VIEW = 384  # side of a simulated frame in pixels
 
 
-@dataclass(frozen=True)
-class ViewedClip:
+class ViewedClip(NamedTuple):
     """A clip as the simulated camera sees it."""
 
     source: str
