@@ -80,7 +80,7 @@ pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo SEGMENT
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
 # The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
-train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further and averaged twice, and its meta-learner
+train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further, the mean with that, and its meta-learner
 	$(TRAIN) matching --boxes --mix configs/train_more.json --val-mix configs/val.json --iterations 3000 --score-weight 2 \
 		--validate-every 500 --val-clips 30 --out $(RUNS)/lite-tuned
 	$(TRAIN) matching --boxes --freeze-trunk --mix configs/train_real.json --val-mix configs/val.json --iterations 1500 --score-weight 2 \
@@ -90,19 +90,8 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(TRAIN) matching --boxes --init $(RUNS)/lite-start --mix configs/train_long.json --val-mix configs/val.json --iterations 6400 --lr 5e-4 \
 		--score-weight 2 --validate-every 800 --val-clips 24 --out $(RUNS)/lite-long
 	$(TRAIN) average --weights $(RUNS)/lite-long/last.pt $(RUNS)/lite-long/last.pt $(RUNS)/lite-start --out $(RUNS)/lite/mean.pt
-	$(BIN)/metatrack export --card configs/cards/lite.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-third
-	test -d $(DATA)/parcels || $(BIN)/python -m tools.parcel pack --mix configs/train_wide.json configs/val_real.json --out $(DATA)/parcels \
-		--frames synthetic 2 synthetic-photos 2 rendered 5
-	$(BIN)/python -m tools.parcel unpack --parcels $(DATA)/parcels --out $(DATA)/unpacked
-	$(WIDE) --whole-trunk --seed 11 --out $(RUNS)/lite-whole
-	$(WIDE) --seed 12 --out $(RUNS)/lite-wide
-	$(TRAIN) average --weights $(RUNS)/lite-whole/last.pt $(RUNS)/lite-wide/last.pt $(RUNS)/lite-third --out $(RUNS)/lite/three.pt
-	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/three.pt --out $(RUNS)/lite-matching
+	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
 	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json)
-
-# 365,000 pairs: ten minutes of a graphics card with sixteen processors, or hours of a processor.
-WIDE = $(TRAIN) matching --boxes --device auto --init $(RUNS)/lite-third --mix $(DATA)/unpacked/train_wide.json --val-mix $(DATA)/unpacked/val_real.json \
-	--iterations 5700 --batch 64 --lr 7e-4 --lr-trunk 1.4e-4 --ema 0.999 --score-weight 2 --validate-every 951 --val-clips 4
 
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
 	$(call META,paper,paper,configs/meta.json)
