@@ -31,6 +31,15 @@ class DistractorSettings(Checked):
     """Score of the target from which something new that looks like it is a distractor: below, it may be the target."""
 
 
+@dataclass(frozen=True)
+class ExclusionSettings(Checked):
+    """Of several targets, no two are one thing: for a MultiTracker of a model with a box head."""
+
+    overlap: Share = 0.5
+    """Overlap (IoU) of two targets' boxes from which they are taken to lie on one thing, where they stay for some frames: the one
+    that looks less like itself yields. 1: targets know nothing of each other."""
+
+
 class Distractor(NamedTuple):
     """Something that looks like the target, and how it has moved."""
 

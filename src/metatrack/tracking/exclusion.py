@@ -8,16 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from metatrack.geometry import Center, from_center, iou
-from metatrack.tracking.checked import Checked, Share
 from metatrack.tracking.distractors import REACH
-
-if TYPE_CHECKING:  # settings are read where nothing is tracked
-    from metatrack.tracking.settings import TrackerSettings
-    from metatrack.tracking.target import TargetState
-    from metatrack.tracking.tracker import Result, Tracker
+from metatrack.tracking.settings import TrackerSettings
+from metatrack.tracking.target import TargetState
+from metatrack.tracking.tracker import Result, Tracker
 
 CONTESTED = 3
 """Frames for which two boxes must lie on one thing before one yields: two that pass each other may do so for a moment."""
@@ -25,15 +22,6 @@ TOGETHER = 0.2
 """Overlap from which two targets were given on one thing, a face and its head for example: such never exclude each other."""
 Id: TypeAlias = int | str
 Pair: TypeAlias = tuple[Id, Id]
-
-
-@dataclass(frozen=True)
-class ExclusionSettings(Checked):
-    """Of several targets, no two are one thing: for a MultiTracker of a model with a box head."""
-
-    overlap: Share = 0.5
-    """Overlap (IoU) of two targets' boxes from which they are taken to lie on one thing, where they stay for some frames: the one
-    that looks less like itself yields. 1: targets know nothing of each other."""
 
 
 @dataclass

@@ -12,8 +12,7 @@ from metatrack.tracking.adaptation import AdaptationSettings
 from metatrack.tracking.appearance import TemplateUpdateSettings
 from metatrack.tracking.checked import Explained, check_value, fields_of
 from metatrack.tracking.choice import BoxSearchSettings
-from metatrack.tracking.distractors import DistractorSettings
-from metatrack.tracking.exclusion import ExclusionSettings
+from metatrack.tracking.distractors import DistractorSettings, ExclusionSettings
 from metatrack.tracking.opinion import OpinionSettings
 from metatrack.tracking.redetect import RedetectionSettings
 from metatrack.tracking.search import ScaleSearchSettings, SearchSettings
