@@ -66,15 +66,16 @@ def test_frames_are_rgb_and_read_when_asked(tmp_path: Path) -> None:
 
 
 def test_absent_targets_have_no_box(tmp_path: Path) -> None:
-    folder = make(tmp_path / "s", 5, "1,1,2,2\n1,1,2,2\n1,1,2,2\n1,1,0,2\nnan,nan,nan,nan\n")
-    (folder / "absence.label").write_text("0\n1\n0\n0\n0\n")
-    (folder / "cover.label").write_text("8\n8\n0\n8\n8\n")
+    """Covered to the last eighth (1 of 8 is to be seen) is not absent; covered wholly (0) is."""
+    folder = make(tmp_path / "s", 6, "1,1,2,2\n1,1,2,2\n1,1,2,2\n1,1,0,2\nnan,nan,nan,nan\n1,1,2,2\n")
+    (folder / "absence.label").write_text("0\n1\n0\n0\n0\n0\n")
+    (folder / "cover.label").write_text("8\n8\n0\n8\n8\n1\n")
     (s,) = read_got10k(tmp_path)
-    assert s.absent is not None and s.absent.tolist() == [False, True, True, False, False]
-    assert np.isnan(s.boxes).all(1).tolist() == [False, True, True, True, True]
+    assert s.absent is not None and s.absent.tolist() == [False, True, True, False, False, False]
+    assert np.isnan(s.boxes).all(1).tolist() == [False, True, True, True, True, False]
     assert s.boxes[0].tolist() == [1, 1, 2, 2]
     (folder / "cover.label").unlink()
-    assert read_got10k(tmp_path)[0].absent.tolist() == [False, True, False, False, False]
+    assert read_got10k(tmp_path)[0].absent.tolist() == [False, True, False, False, False, False]
 
 
 def test_withheld_ground_truth_becomes_nan(tmp_path: Path) -> None:

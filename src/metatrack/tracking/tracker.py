@@ -276,7 +276,7 @@ def _settings_of(model: Model) -> TrackerSettings:
 
 
 def searcher(model: Model, settings: TrackerSettings, adapt: bool) -> Searcher:
-    """How this model searches: the one place that asks whether it has a box head."""
+    """How this model searches: the one place that chooses between the two ways."""
     if not model.has_boxes:
         return ScaleSearch(model, settings.scale_search, settings.search, settings.adaptation.role)
     # The memory takes whole contexts alone: from one update to the next there must be enough of them.
