@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 from benchmarks.accuracy import starts
 
+from metatrack.app.setting import SetTexts, parse_settings
 from metatrack.arrays import Float64
 from metatrack.data.got10k import read_got10k
 from metatrack.data.sequence import Sequence as Video
@@ -55,8 +56,8 @@ class RunOptions:
     """choose or report."""
     model: str = "lite"
     adapt: bool = True
-    settings: dict[str, float] = field(default_factory=dict)
-    """Settings of the tracker, for example box_search.size_rate 0.4."""
+    settings: SetTexts = ()
+    """A setting of the tracker, for example --set box_search.size_rate=0.4; may be repeated."""
     kinds: tuple[str, ...] = ()
     """Kinds of scenes: filmed, leaves, doubled, grows; all by default."""
     every: int = 1
@@ -159,7 +160,7 @@ def of_clips(counts: dict[str, Float64], runs: int) -> dict[str, Float64]:
 
 def main(options: RunOptions) -> None:
     """Follows every target, and prints a table of all clips and of each kind."""
-    load_model(options.model, 1)  # a pool would start processes without end where there is none
+    _started(options)  # what fails, fails here: a pool would start processes without end
     videos = [each for each in read_got10k(options.root, options.split) if not options.kinds or _kind(each) in options.kinds]
     videos = videos[:: options.every]
     rows, others = [], []
@@ -189,8 +190,7 @@ _trackers: list[Tracker] = []
 
 
 def _started(options: RunOptions) -> None:
-    settings: dict[str, Any] = {key: int(v) if v == int(v) and v > 1 else v for key, v in options.settings.items()}
-    _trackers[:] = [Tracker(load_model(options.model, 1), options.adapt, settings)]
+    _trackers[:] = [Tracker(load_model(options.model, 1), options.adapt, parse_settings(options.settings))]
 
 
 def _follow(job: tuple[Video, int]) -> Float64:
