@@ -143,7 +143,7 @@ def test_kernels_are_judged_by_frames_that_they_were_not_made_of(scene, monkeypa
     tracker.init(scene.frame(0), scene.box(0))
     memory, given = tracker.started.adaptation.memory, []
     choose = memory.choose
-    monkeypatch.setattr(memory, "choose", lambda count: given.append((choose(count), memory.others(count))) or given[-1][0])
+    monkeypatch.setattr(memory, "choose", lambda count: given.append((choose(count), memory.unchosen(count))) or given[-1][0])
     for i in range(1, 14):
         tracker.update(scene.frame(i))
     [(makers, others)] = given

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metatrack.claims import alone
 from metatrack.files import take_place
-from metatrack.runtime.bundle import ASIDE, CARD, GRAPHS, set_aside
+from metatrack.runtime.bundle import CARD, GRAPHS, OLD, set_aside
 from metatrack.typed import read_json
 
 PART = ".part"  # how the name of a bundle in the making ends: ``.NAME.RANDOM.part``, beside its place
@@ -84,7 +84,7 @@ def _clear(out: Path) -> None:
     if aside and not out.exists():
         take_place(aside.pop(), out)
     for each in list(out.parent.iterdir()):
-        left = each.name.startswith(f".{out.name}.") and each.suffix in (PART, ASIDE) and each.is_dir()
+        left = each.name.startswith(f".{out.name}.") and each.suffix in (PART, OLD) and each.is_dir()
         if left and all(path.name in KNOWN for path in each.iterdir()):
             shutil.rmtree(each, ignore_errors=True)
 
@@ -93,7 +93,7 @@ def _swap(made: Path, out: Path) -> None:
     if not out.exists():
         take_place(made, out)
         return
-    aside = _beside(out, f".{secrets.token_hex(8)}{ASIDE}")
+    aside = _beside(out, f".{secrets.token_hex(8)}{OLD}")
     take_place(out, aside)
     try:
         take_place(made, out)

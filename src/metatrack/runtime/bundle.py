@@ -27,7 +27,7 @@ FORMAT = 1
 MOST_CARD_BYTES = 16 << 20  # a longer card is none of ours
 Cells = Annotated[int, Meta(ge=1, le=256)]
 Finite = Annotated[float, Meta(ge=-1e6, le=1e6)]
-ASIDE = ".old"
+OLD = ".old"
 """How the name of an older bundle ends while a new export takes its place: ``.NAME.RANDOM.old``, beside it."""
 
 
@@ -238,7 +238,7 @@ def is_file(path: Path) -> bool:
 def set_aside(folder: Path) -> list[Path]:
     """Complete older bundles that an interrupted export left beside a folder, the newest last."""
     try:
-        beside = [each for each in folder.parent.iterdir() if each.name.startswith(f".{folder.name}.") and each.suffix == ASIDE]
+        beside = [each for each in folder.parent.iterdir() if each.name.startswith(f".{folder.name}.") and each.suffix == OLD]
         return sorted((each for each in beside if (each / CARD).is_file()), key=lambda each: each.stat().st_mtime)
     except (OSError, ValueError):
         return []

@@ -100,7 +100,7 @@ class Adaptation:
         chosen = self.memory.choose(model.support - len(first))
         support = np.stack([sample.features for sample in first + chosen])
         y = labels(np.array([sample.displacement for sample in first + chosen]), model.response_cells, settings.radius)
-        judged = given + self.memory.others(len(chosen)) if settings.accept and given else []
+        judged = given + self.memory.unchosen(len(chosen)) if settings.accept and given else []
         return partial(_judged, model, template, support, y, self.w_target, scorer, judged)
 
     def __getstate__(self) -> dict[str, Any]:

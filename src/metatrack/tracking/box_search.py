@@ -146,15 +146,15 @@ class BoxSearch(Searcher):
             cx, cy = place or target.center[:2]
             return [((x - cx) / cell, (y - cy) / cell) for x, y in places]
 
-        others, taken = cells(each.at(target.frame) for each in target.distractors), cells(target.taken)
+        distractors, taken = cells(each.at(target.frame) for each in target.distractors), cells(target.taken)
         factor = self.distractors.factor
         view = (target.appearance, target.center, target.side)
         if place is not None:  # far from the last place, what is another thing's stays so
-            return self._choose(response, *view, Prior(taken=others + taken, factor=factor), 0.0)
+            return self._choose(response, *view, Prior(taken=distractors + taken, factor=factor), 0.0)
         step = target.motion.velocity
         prior = Prior(
             (step[0] * self.motion.follows / cell, step[1] * self.motion.follows / cell),
-            others + cells(target.beside),
+            distractors + cells(target.other_targets),
             taken,
             factor,
             self.motion.explained * math.sqrt(target.center.w * target.center.h) / cell or math.inf,

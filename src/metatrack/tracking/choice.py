@@ -69,7 +69,7 @@ class Prior(NamedTuple):
     factor: float = 1.0  # on the score of what is taken for another thing, see DistractorSettings
     gate: float = math.inf  # distance from the expected place that motion explains
 
-    def others(self, centers: Floats, own: Floats, reach: float) -> Bools | None:
+    def taken_boxes(self, centers: Floats, own: Floats, reach: float) -> Bools | None:
         """Which boxes ``(r, r)`` are taken for other things; None where there are none.
 
         Args:
@@ -117,7 +117,7 @@ def choose_box(
     certainty = probability * shape
     centers, reach = _centers(sides, view.stride), REACH * math.sqrt(size[0] * size[1]) / view.stride  # in cells
     own = np.linalg.norm(centers - np.array(prior.expected, np.float32), axis=-1)
-    theirs = prior.others(centers, own, reach)
+    theirs = prior.taken_boxes(centers, own, reach)
     strength = certainty if theirs is None else np.where(theirs, certainty * prior.factor, certainty)
     mixed = windowed(strength, moved_window(logits.shape[-1], view.whole, *prior.expected), window, form)
     if plain is not None:  # kernels have had their say
@@ -128,8 +128,8 @@ def choose_box(
     best, beyond = int(np.argmax(mixed)), own > prior.gate
     found = _read(boxes, best, view, reach, settings.size_rate, prior)
     if beyond.flat[best] and not beyond.all():
-        near = int(np.argmax(np.where(beyond, -np.inf, mixed)))
-        return _read(boxes, near, view, reach, settings.size_rate, prior)._replace(rival=found)
+        within = int(np.argmax(np.where(beyond, -np.inf, mixed)))
+        return _read(boxes, within, view, reach, settings.size_rate, prior)._replace(rival=found)
     return found
 
 

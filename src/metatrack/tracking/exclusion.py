@@ -51,10 +51,10 @@ class Exclusion:
             return
         for own, tracker in trackers.items():
             state = tracker.started
-            state.beside, state.taken = [], []
+            state.other_targets, state.taken = [], []
             for other, its in self._others(own, trackers):
                 if not its.sighting.lost and its.sighting.score >= settings.distractors.min_score:
-                    places = state.taken if (own, other) in self.yielded else state.beside
+                    places = state.taken if (own, other) in self.yielded else state.other_targets
                     (vx, vy), share = its.motion.velocity, settings.motion.follows
                     places.append((its.center.cx + share * vx, its.center.cy + share * vy))
 

@@ -79,7 +79,7 @@ class Memory:
         best = sorted(self.samples, key=lambda sample: sample.doubt)
         return [best[i % len(best)] for i in range(count)]
 
-    def others(self, count: int) -> list[Sample]:
+    def unchosen(self, count: int) -> list[Sample]:
         """The samples behind the first ``count``, which :meth:`choose` gives; those very ones where there are no others."""
         best = sorted(self.samples, key=lambda sample: sample.doubt)
         return best[count:] or best

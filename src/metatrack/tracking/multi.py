@@ -53,8 +53,8 @@ class MultiTracker:
         threads: int = 0,
     ) -> None:
         self.model = load_model(model, threads)
-        alone = Tracker(self.model, adapt, settings)  # an unknown setting is reported here
-        self.adapt, self.settings, self._searcher = alone.adapt, alone.settings, alone.searcher
+        single = Tracker(self.model, adapt, settings)  # an unknown setting is reported here
+        self.adapt, self.settings, self._searcher = single.adapt, single.settings, single.searcher
         self._trackers: dict[int | str, Tracker] = {}
         self._next = 1
         self._exclusion = Exclusion()

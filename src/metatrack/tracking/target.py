@@ -137,7 +137,7 @@ class TargetState(Generic[A]):
     frame: int = 0  # frames since the first
     motion: Course = field(default_factory=Course)
     alike: Alike = field(default_factory=Alike)
-    beside: list[tuple[float, float]] = field(default_factory=list)  # places of other targets, in image pixels
+    other_targets: list[tuple[float, float]] = field(default_factory=list)  # places of other targets, in image pixels
     taken: list[tuple[float, float]] = field(default_factory=list)  # of one to which this one had to yield its place
 
     @property
