@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from metatrack import MultiTracker, Tracker
 from metatrack.runtime.load import load_model
 from metatrack.tracking.acceptance import accepted
+from metatrack.tracking.distractors import KEPT, Distractor
 from metatrack.tracking.memory import Sample
 
 EVERY = {"update_interval": 4, "update_delay": 1, "near_size": 255}
@@ -167,6 +168,26 @@ def test_a_target_that_is_not_seen_is_looked_for_without_kernels(scene):
     assert rows[False][4:] == [32] * 17
     assert rows[True][4:8] == [32, 0, 0, 0]
     assert rows[True][-1] == 32
+
+
+def test_nothing_is_learnt_while_something_looks_like_the_target(scene):
+    """Beside its double, what a tracker follows may be the double, and kernels made of that would stay with it."""
+    for learns in (True, False):
+        settings = {"update_interval": 90, "near_size": 255, "update_with_distractors": learns}
+        tracker = Tracker("lite", settings=settings)
+        tracker.init(scene.frame(0), scene.box(0))
+        remembered = []
+        for i in range(1, 13):
+            if i == 3:  # far away, and not seen again: forgotten after KEPT frames
+                tracker.started.distractors = [Distractor(1e4, 1e4, tracker.started.frame)]
+            tracker.update(scene.frame(i))
+            remembered.append(len(tracker.started.adaptation.memory.samples))
+        most = tracker.started.adaptation.memory.size
+        assert remembered[:2] == [1, 2]
+        if learns:
+            assert remembered == [min(i, most) for i in range(1, 13)]
+        else:
+            assert remembered[2 : 2 + KEPT - 1] == [2] * (KEPT - 1) and remembered[-1] == most
 
 
 def misleading(name, shift, rise=0):

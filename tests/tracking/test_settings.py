@@ -25,6 +25,7 @@ OTHER = {
         "update_role": "place",
         "update_accepts": False,
         "update_forgets": False,
+        "update_with_distractors": True,
         "window_form": "product",
     },
 }

@@ -51,6 +51,10 @@ class AdaptationSettings(Checked):
     """A target that is not seen, or lost, is looked for without kernels, and new ones are made once it is seen again: kernels
     tell it from what was around it, and elsewhere raise the score of what is not the target. The paper keeps them: False."""
 
+    with_distractors: bool = False
+    """Contexts in which something else looks like the target are learnt from, too. What a tracker takes for its target beside its
+    double may be the double, and kernels made of that stay with it. The paper, which knows of no distractors, takes all: True."""
+
     def held_back(self, support: int) -> int:
         """Samples that kernels are judged by and not made from: half as many as they are made from, where they are judged."""
         return (support + 1) // 2 if self.accept else 0

@@ -14,7 +14,6 @@ from metatrack.runtime.model import Maps, Model, with_rows
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
 from metatrack.tracking.choice import Answers, ContextView, Prior, choose_box
-from metatrack.tracking.distractors import KEPT
 from metatrack.tracking.lines import followed, line
 from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
 from metatrack.tracking.patches import Patches
@@ -111,8 +110,7 @@ class BoxSearch(Searcher):
             return False
         reach = (self.model.response_cells - (SEARCH_SIZE - settings.small_size) / self.model.stride) / 2
         slow = sighting.motion < settings.small_motion * reach
-        alone = all(target.frame - each.seen > KEPT for each in target.distractors)
-        return slow and sighting.score >= settings.small_min_score and alone
+        return slow and sighting.score >= settings.small_min_score and not target.disturbed
 
     def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Answers:
         maps = self._locate(target.appearance, features, target.w_target)

@@ -40,6 +40,7 @@ FLAT = {
     "update_role": "adaptation.role",
     "update_accepts": "adaptation.accept",
     "update_forgets": "adaptation.forget",
+    "update_with_distractors": "adaptation.with_distractors",
     "lost_below": "judging.lost_below",
     "unseen_below": "redetection.below",
     "search_wider": "redetection.enabled",
@@ -81,6 +82,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "adaptation": {
             **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
             **{"choice": "sigmoid", "keep_first": False, "role": "all", "accept": False, "forget": False},
+            **{"with_distractors": True},
         },
     },
 }

@@ -11,7 +11,7 @@ from metatrack.arrays import Float32
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.tracking.adaptation import Adaptation
 from metatrack.tracking.checked import Amount, Checked, Count, Share
-from metatrack.tracking.distractors import Distractor
+from metatrack.tracking.distractors import KEPT, Distractor
 from metatrack.tracking.opinion import Alike
 
 A = TypeVar("A")  # what a searcher keeps of a target's appearance
@@ -144,6 +144,11 @@ class TargetState(Generic[A]):
     def side(self) -> float:
         """Side of a whole context around the target, in image pixels."""
         return context_side(self.center.w, self.center.h) * SEARCH_SIZE / EXEMPLAR_SIZE
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a distractor is in view, or was until a moment ago."""
+        return any(self.frame - each.seen <= KEPT for each in self.distractors)
 
     @property
     def w_target(self) -> Float32:

@@ -252,12 +252,13 @@ class Tracker:
         return found if found and self._confirmed(*found[0][:2]) else None
 
     def remember(self, features: Float32, found: Candidate, score: float) -> None:
-        """Offers the frame to the memory if the target is seen and the context is a whole one: g_θ was trained with no others."""
-        settings = self.settings
+        """Offers the frame to the memory if the target is seen, alone of its look, in a whole context, as in training."""
+        settings, target = self.settings, self.started
+        unsure = target.disturbed and not settings.adaptation.with_distractors
         absent = settings.redetection.enabled and self._unseen(score)
         whole = features.shape[-1] == self.model.search_cells
-        if self.adapt and whole and not absent and score >= settings.adaptation.min_score:
-            self.started.adaptation.memory.add(features[found.context], found.displacement, found.response)
+        if self.adapt and whole and not (absent or unsure) and score >= settings.adaptation.min_score:
+            target.adaptation.memory.add(features[found.context], found.displacement, found.response)
 
     def update_kernels(self) -> None:
         """Every T frames, asks for new kernels; takes them some frames later."""
