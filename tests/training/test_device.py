@@ -47,7 +47,13 @@ def test_the_device_is_what_was_asked_for(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "began", "name"), [("auto", None, "bfloat16"), ("float32", None, "float32"), ("auto", "float32", "float32")]
+    ("asked", "began", "name"),
+    [
+        ("auto", None, "bfloat16"),
+        ("float32", None, "float32"),
+        ("auto", "float32", "float32"),
+        ("bfloat16", "float32", "bfloat16"),
+    ],
 )
 def test_a_card_takes_bfloat16_unless_told_otherwise(asked, began, name):
     chosen = choose_precision(asked, began, "cuda")

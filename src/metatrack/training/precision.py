@@ -67,8 +67,8 @@ def choose_precision(asked: PrecisionName, began: str | None = None, device: str
         ValueError: bfloat16 was asked for and cannot be had.
     """
     if device != "cpu":
-        name: Literal["float32", "bfloat16"] = "float32" if "float32" in (asked, began) else "bfloat16"
-        return Precision(name, f"on {device}", device)
+        wanted = began if asked == "auto" else asked
+        return Precision("float32" if wanted == "float32" else "bfloat16", f"on {device}", device)
     can, fast = onednn_takes(torch.bfloat16), multiplies_bfloat16()
     if asked == "bfloat16":
         if not can:
