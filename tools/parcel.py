@@ -7,22 +7,20 @@ makes bitmaps of them, which cost a training next to nothing to read.
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
-from PIL import Image
 
 from metatrack.data.sequence import Sequence
-from metatrack.files import write_atomically
-from metatrack.images import encode_image
+from metatrack.files import inside, write_atomically
+from metatrack.images import decode_image, encode_image
 from metatrack.training.mix import MixEntry, Source, boxed_frames, load_mix
 from metatrack.typed import read_json
 
@@ -77,12 +75,11 @@ def packed(sequence: Sequence, most: int | None, quality: int) -> tuple[list[byt
 
 
 def files_of(
-    source: Source, folder: str, most: int | None, quality: int, pool: ProcessPoolExecutor
+    source: Source, folder: str, stills: bool, most: int | None, quality: int, pool: ProcessPoolExecutor
 ) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a source's files: a table of stills where every trajectory is one frame, else GOT-10k's layout."""
+    """Names and contents of a source's files: a table of single images, or GOT-10k's layout."""
     n = len(source.sequences)
     results = pool.map(packed, source.sequences, [most] * n, [quality] * n, chunksize=8)
-    stills = all(len(sequence) == 1 for sequence in source.sequences)
     table = ["file,x,y,w,h"]
     for sequence, (images, rows) in zip(source.sequences, results, strict=True):
         if stills:
@@ -113,7 +110,7 @@ def pack(options: PackOptions) -> None:
             entries = []
             for source, entry in zip(sources, read_json(mix, list[MixEntry]), strict=True):
                 folder, stills = f"{mix.stem}-{source.name}", all(len(sequence) == 1 for sequence in source.sequences)
-                for name, content in files_of(source, folder, options.frames.get(source.name), options.quality, pool):
+                for name, content in files_of(source, folder, stills, options.frames.get(source.name), options.quality, pool):
                     parts.write(name, content)
                 what = {"stills": True} if stills else {"split": SPLIT}
                 entries.append({"name": source.name, "root": folder, "weight": entry.weight, **what})
@@ -170,16 +167,10 @@ def unpack_share(archive: Path, out: Path, rank: int, size: int) -> int:
     with zipfile.ZipFile(archive) as files:
         names = files.namelist()[rank::size]
         for name in names:
-            relative = PurePosixPath(name)
-            if relative.is_absolute() or ".." in relative.parts:
-                raise ValueError(f"{archive} holds {name!r}, which lies outside the folder")
-            path, content = out / relative, files.read(name)
+            path, content = inside(out, name, archive), files.read(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if relative.suffix == ".webp":
-                path = path.with_suffix(".bmp")
-                picture = io.BytesIO()
-                Image.open(io.BytesIO(content)).convert("RGB").save(picture, "BMP")
-                content = picture.getvalue()
+            if path.suffix == ".webp":
+                path, content = path.with_suffix(".bmp"), encode_image(decode_image(content, f"{archive}: {name}"), ".bmp")
             write_atomically(path, content)
     return len(names)
 

@@ -75,7 +75,9 @@ def test_sources_are_thinned_where_asked(mix, tmp_path):
 def test_an_archive_writes_nothing_outside_its_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "part-0.zip", "w") as archive:
         archive.writestr("../escaped.txt", "")
-    with pytest.raises(ValueError, match=r"part-0.zip holds '../escaped.txt', which lies outside the folder"):
+    with pytest.raises(
+        ValueError, match=r"part-0.zip: '../escaped.txt' leads out of .*data; only names below that folder are read"
+    ):
         unpack(UnpackOptions(tmp_path, tmp_path / "inner" / "data", processes=1))
     assert not (tmp_path / "inner" / "escaped.txt").exists()
     with pytest.raises(FileNotFoundError, match=r"holds no part-\*.zip"):
