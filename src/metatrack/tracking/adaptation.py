@@ -28,6 +28,9 @@ class AdaptationSettings(Checked):
     count_from: Literal[0, 1] = 0
     """Number of the target's first frame. 1 is the paper's, whose first update is in frame t = T of the sequence; 0 counts the
     frames that were tracked."""
+    span: Count = 30
+    """Frames that kernels are made of: the last T, or so many where T is less, as few contexts are whole. 1 is the paper's: the
+    frames since the last update."""
     delay: CountOrNone = 2
     """Frames after which a new w_target is used (before the next update in any case); the meta-learner works in the background
     meanwhile. Results are the same on any machine, because that frame waits for a meta-learner that is late. 0 learns within the
@@ -87,7 +90,7 @@ class Adaptation:
         if since == 0 and self.memory.samples:
             self.pending = model.background.submit(self._work(model, template, scorer, settings))
             self.begun = frame
-            self.memory.clear()
+            self.memory.keep_from(frame + 1 - max(0, settings.span - settings.interval))
         if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
             pending, self.pending = self.pending, None
             self.w_target = self._result(pending)
