@@ -38,8 +38,7 @@ class Annotation(NamedTuple):
         return Annotation(Box(*(np.array(self.box) * np.tile(size, 2)).tolist()), self.name, polygons)
 
 
-Annotated = tuple[str, list[Annotation]]
-"""Name or path of an image, and what is in it."""
+Annotated = tuple[str, list[Annotation]]  # name or path of an image, and what is in it
 
 
 def coco(data: bytes) -> Iterator[Annotated]:
@@ -63,15 +62,10 @@ def coco(data: bytes) -> Iterator[Annotated]:
 
 
 def voc(data: bytes, strict: bool = False) -> Annotated:
-    """The image of an XML file of Pascal VOC's form.
+    """The image of an XML file of Pascal VOC's form; a ``ParseError`` where it is no XML.
 
-    Args:
-        data: the file's contents.
-        strict: as the benchmark means it, pixels count from 1, and objects marked as difficult or truncated are left out;
-            else numbers are taken as they stand, and so are all objects.
-
-    Raises:
-        ParseError: it is no XML.
+    As the benchmark means it (``strict``), pixels count from 1, and objects marked as difficult or truncated are left out; else
+    numbers are taken as they stand, and so are all objects.
     """
     root, first, found = ET.fromstring(data), int(strict), []  # noqa: S314 - see above
     for node in root.iter("object"):

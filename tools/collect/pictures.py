@@ -16,13 +16,9 @@ from metatrack.geometry import EXEMPLAR_SIZE, Box, Image, context_side, mean_col
 from metatrack.images import read_image, resize, write_image
 from metatrack.video.overlay import draw, filmstrip
 
-SIZE = 330
-"""Side of a crop in pixels, in which the target's context has 127."""
-NEAR_BITS = 7
-"""Fingerprints that differ in so many of 64 bits or fewer are of one object."""
-
-Crops = list[tuple[Image, Box]]
-"""A trajectory: crops, and the box in each."""
+SIZE = 330  # side of a crop in pixels, in which the target's context has 127
+NEAR_BITS = 7  # fingerprints that differ in so many of 64 bits or fewer are of one object
+Crops = list[tuple[Image, Box]]  # a trajectory: crops, and the box in each
 
 
 def crop(image: UInt8, box: Box) -> tuple[UInt8, Box]:
@@ -65,11 +61,9 @@ class Seen:
 
 
 def parts(mask: UInt8, size: tuple[int, int]) -> list[tuple[Box, UInt8]]:
-    """Boxes and masks of the connected parts of a mask's image, without those below a fifth of the whole.
+    """Boxes and masks of the connected parts of a mask's image ``(H, W, 3)``, without those below a fifth of the whole.
 
-    Args:
-        mask: ``(H, W, 3)``; what is brighter than mid grey in any channel is object.
-        size: height and width of the image that it belongs to.
+    What is brighter than mid grey in any channel is object; ``size`` is height and width of the image that it belongs to.
     """
     object_ = (mask.max(2) > 127).astype(np.uint8)
     if object_.shape != size:

@@ -35,11 +35,7 @@ class CollectOptions:
 
 
 def read_sources(path: Path, kind: type[T], only: Sequence[str] = ()) -> dict[str, T]:
-    """The sources of a table by name, each a ``kind``; with ``only``, those of these names.
-
-    Raises:
-        ValueError: the file is no TOML, an entry has another form, or there is no source of a name.
-    """
+    """The sources of a table by name, each a ``kind``, or those named; a ``ValueError`` where one is none, or it is no TOML."""
     try:
         sources = msgspec.toml.decode(path.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type]
     except msgspec.DecodeError as error:

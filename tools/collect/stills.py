@@ -41,12 +41,9 @@ KINDS: dict[str, tuple[str, str, dict[str, int]]] = {
 }
 """Of each kind of picture its folder, and the format of its files."""
 COLUMNS = ["file", "x", "y", "w", "h", "class", "source"]
-MIN_SIDE, MAX_ASPECT = 24, 6.0
-"""Of a box, in pixels and as the ratio of its sides."""
-PER_IMAGE = 6
-"""Crops of an image, at most."""
-LEAST_IMAGE = 0.25
-"""Share of a crop that must lie in its image."""
+MIN_SIDE, MAX_ASPECT = 24, 6.0  # of a box, in pixels and as the ratio of its sides
+PER_IMAGE = 6  # crops of an image, at most
+LEAST_IMAGE = 0.25  # share of a crop that must lie in its image
 
 
 class MaskFiles(msgspec.Struct, forbid_unknown_fields=True, rename={"name": "class"}):
@@ -180,10 +177,7 @@ def _in_pixels(found: list[Annotation], height: int, width: int) -> list[Annotat
 def without_copies(order: list[str]) -> tuple[list[str], bool]:
     """Of exports by Roboflow, where ``<base>.rf.<hash>`` are copies of one photograph that may be augmented, one copy each.
 
-    Of an augmented export the valid and test splits alone are taken, if they are large enough: they are not augmented.
-
-    Returns:
-        the paths, and whether the export is augmented.
+    Of an augmented export (the second answer) the valid and test splits alone are taken, if they are large enough: they are not.
     """
     base = {path: os.path.basename(path).split(".rf.")[0] for path in order}
     held_out = {path: bool(re.search(r"(^|/)(valid|val|test)/", path)) for path in order}

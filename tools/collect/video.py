@@ -24,8 +24,7 @@ from tools.collect.sources import CollectOptions, Repository, make_all, read_sou
 from tools.collect.videos import Frame, Step, VideoSource, link, videos
 
 TABLE = Path(__file__).with_name("video.toml")
-SHORTEST, LONGEST = 8, 24
-"""Frames of a trajectory."""
+SHORTEST, LONGEST = 8, 24  # frames of a trajectory
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence"]
 
 

@@ -24,8 +24,7 @@ from metatrack.geometry import Box, Image, iou
 from tools.collect.annotations import Annotation, voc, yolo
 from tools.collect.sources import Repository
 
-MOST_FRAMES = 600
-"""Frames of a video file that are read, at most."""
+MOST_FRAMES = 600  # of a video file that are read
 
 
 class VideoSource(msgspec.Struct, forbid_unknown_fields=True):
@@ -115,13 +114,7 @@ def decoded(data: bytes) -> list[Image]:
 
 
 def blobs(frames: list[Image], least: int, most: int, animals: int) -> list[Frame]:
-    """Animals in an empty arena under a still camera: what differs from the median of the clip, a clean blob each.
-
-    Args:
-        frames: all of the clip.
-        least, most: pixels of a blob.
-        animals: how many there are at most; the largest blobs count.
-    """
+    """Animals in an empty arena under a still camera: what differs from the median, blobs of so many pixels, the largest ones."""
     greys = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in frames]
     background = np.median(np.stack(greys[:: max(1, len(greys) // 40)]), axis=0).astype(np.uint8)
     found = []
@@ -163,12 +156,8 @@ def jhmdb(clips: Repository, boxes: Repository) -> Iterator[tuple[str, list[Fram
 def link(video: list[Frame], gap: int, least: float) -> list[list[Step]]:
     """Tracks of objects of one class: best mutual overlap, from where constant velocity puts the box, or where it was.
 
-    A track that ends is better than one that swaps: where two boxes are nearly as good, it ends.
-
-    Args:
-        video: frames by number.
-        gap: longest distance of two frames of a track.
-        least: overlap of two boxes of a track, at least.
+    A track that ends is better than one that swaps: where two boxes are nearly as good, it ends, and so it does after ``gap``
+    frames, or where boxes overlap less than ``least``.
     """
     live: list[list[Step]] = []
     done: list[list[Step]] = []
