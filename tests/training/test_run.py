@@ -187,7 +187,7 @@ def test_meta_resumes_bit_for_bit(data, runs, tmp_path):
     whole, _ = runs
     few = dict(clips=2, contexts=4, patches=4, support=2)
     common = dict(iterations=4, batch=2, val_clips=1, validate_every=2, workers=0, **few)
-    config = MetaConfig(matching=whole.out / "best.pt", mix=data / "val.json", out=tmp_path / "whole", **common)
+    config = MetaConfig(matching=whole.out / "best.pt", mix=data / "val.json", out=tmp_path / "whole", **common)  # type: ignore[arg-type]
     parts = MetaConfig(**{**config.__dict__, "out": tmp_path / "parts"})
     assert train_meta(config).finished
     with pytest.raises(KeyboardInterrupt):  # while the clips are embedded, nothing is there to keep
