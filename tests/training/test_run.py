@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_sigterm_to_the_whole_group_ends_after_the_batch_in_hand(data, tmp_path)
     mixes = ["--mix", str(data / "train.json"), "--val-mix", str(data / "val.json")]
     size = "--trunk paper --iterations 100000 --batch 2 --validate-every 100000 --val-clips 1 --workers 2 --threads 1".split()
     command = [sys.executable, "-m", "metatrack", "train", "matching", *mixes, *size, "--out", str(tmp_path)]
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, start_new_session=True, **piped) as process:
         try:
             while not (tmp_path / "log.jsonl").exists() and process.poll() is None:  # the first row, of 25 batches
