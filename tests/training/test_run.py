@@ -88,6 +88,18 @@ def test_matching_resumes_bit_for_bit(runs):
         assert equal(read(whole.out, name)["network"], read(parts.out, name)["network"])
 
 
+def test_a_run_that_ends_within_its_schedule_leaves_its_weights_and_can_go_on(data, runs, tmp_path):
+    whole, _ = runs
+    early = matching_config(data, tmp_path, until=3)
+    outcome = train_matching(early)
+    assert (outcome.step, outcome.finished) == (3, True)
+    assert read(tmp_path, "last.pt")["step"] == 3
+    assert train_matching(matching_config(data, tmp_path)).step == 4
+    a, b = ({**state_of(folder), "best": None} for folder in (whole.out, tmp_path))  # batch 3 was validated, too
+    assert equal(a, b)
+    assert equal(read(whole.out, "last.pt")["network"], read(tmp_path, "last.pt")["network"])
+
+
 def test_a_run_that_is_finished_is_left_as_it_is(runs):
     whole, _ = runs
     before = (whole.out / "log.jsonl").read_text()
