@@ -109,9 +109,9 @@ train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searchin
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
 	$(BIN)/metatrack export --card configs/cards/paper.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-start
 	$(TRAIN) matching --trunk paper --init $(RUNS)/paper-start --mix configs/train_paper.json --val-mix configs/val.json --iterations 4200 \
-		--lr 3e-4 --validate-every 700 --val-clips 40 --seed 2 --out $(RUNS)/paper-long
-	$(EXPORT)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper-long/best.pt --out $(RUNS)/paper-matching
-	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5)
+		--lr 3e-4 --until 3000 --validate-every 700 --val-clips 40 --seed 2 --out $(RUNS)/paper-long
+	$(EXPORT)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper-long/last.pt --out $(RUNS)/paper-matching
+	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
 	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid
