@@ -19,6 +19,7 @@ from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
 from metatrack.model.features import LiteTrunk, Trunk, TrunkName
 from metatrack.model.graphs import EmbedGraph
+from metatrack.runtime.model import feeds
 from metatrack.training.sampling import BoxPair
 
 Feed = Mapping[str, Array]
@@ -86,7 +87,7 @@ def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair[Array]
             # What stands behind the neck would be rounded once more for nothing.
             end = [node.name for node in nodes].index(convolutions[-2])
             kept += [node.name for node in nodes[end:] if node.op_type == "Add"]
-        _quantise(ready, [{"crops": pair.search[None]} for pair in pairs], ["Conv", "Add", "Clip", "MaxPool"], kept, out)
+        _quantise(ready, [feeds("embed", pair.search[None]) for pair in pairs], ["Conv", "Add", "Clip", "MaxPool"], kept, out)
 
 
 def quantise_head(locate: Path, feeds: Sequence[Feed], out: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metatrack.model.matching import Readout, project
-from metatrack.model.meta import MetaLearner, loss_gradient
+from metatrack.model.meta import MetaLearner, Support, loss_gradient
 from metatrack.model.mixing import SHARE, TINY, MixingLearner
 from metatrack.model.polynomial import PolynomialLearner
 
@@ -17,17 +17,9 @@ FORMS: dict[str, type[Learner]] = {"printed": MetaLearner, "mixing": MixingLearn
 """By name; 'printed' is the paper's."""
 
 
-def target_kernels(learner: Learner, template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
-    """Equations (2) and (3): w_target ``(n, 32, C)`` of n targets.
-
-    Args:
-        learner: g_θ.
-        template: ``(n, C, k, k)`` penultimate features.
-        support: ``(n, M, C, h, w)`` penultimate features of the contexts z.
-        y: ``(n, M, r, r)`` labels in {-1, +1}.
-        readout: of the matching network.
-    """
-    return within_energy(learner, learner(loss_gradient(template, support, y, readout, learner.balanced)), template, readout)
+def target_kernels(learner: Learner, template: Tensor, support: Support, readout: Readout) -> Tensor:
+    """Equations (2) and (3): w_target ``(n, 32, C)`` of n targets, from their templates' features ``(n, C, k, k)``."""
+    return within_energy(learner, learner(loss_gradient(template, support, readout, learner.balanced)), template, readout)
 
 
 def within_energy(learner: Learner, kernels: Tensor, template: Tensor, readout: Readout) -> Tensor:

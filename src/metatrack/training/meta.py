@@ -19,7 +19,7 @@ from torch import Tensor
 from metatrack.model.box import BoxNetwork
 from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
-from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, MetaLearner, Support, adapted_loss, adapted_response, loss_gradient
 from metatrack.training.loading import SampleSet, Share, load_batches, moved, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
@@ -123,7 +123,8 @@ def batch_losses(
             [label_map(d[:support] + e.noise, cells=cells) for d, e in zip(displacements, episodes, strict=True)]
         )
         own = torch.stack([t[0] for t in templates])
-        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, readout, learner.balanced)
+        early = Support(torch.stack([s[:support] for s in searches]), believed)
+        delta = loss_gradient(own, early, readout, learner.balanced)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
     with precision.autocast():
         w_target = within_energy(learner, learner(delta).float(), own, readout)  # (n, 32, C)
@@ -162,10 +163,10 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
         for step in range(8):
             for episode in draw_episodes(features, config, step):
                 chosen = episode.chosen[: config.support]
-                support = features.searches[episode.clip, chosen].float()[None]
-                y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)[None]
+                y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)
+                support = Support(features.searches[episode.clip, chosen].float()[None], y[None])
                 template = features.templates[episode.clip, :1].float()
-                delta = loss_gradient(template, support, y, readout, config.balanced)
+                delta = loss_gradient(template, support, readout, config.balanced)
                 squares.append(delta.square().mean())
     return torch.stack(squares).mean().sqrt()
 
