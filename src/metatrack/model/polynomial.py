@@ -46,7 +46,7 @@ class PolynomialLearner(nn.Module):
 
     @torch.no_grad()
     def suit(self, weight: Tensor) -> None:
-        """Takes the kernels W ``(K, C)`` of another matching network: all that the learner knows of one."""
+        """Makes W⁺ of the kernels W ``(K, C)`` of another matching network; what was learnt stays."""
         self.inverse.copy_(torch.linalg.pinv(weight, rtol=CUT))
 
     @torch.no_grad()

@@ -88,8 +88,7 @@ class MatchingTraining(Training):
         form = config.trunk, config.kernels, config.boxes
         if config.whole_trunk and config.freeze_trunk:
             raise ValueError("whole_trunk trains what freeze_trunk leaves as it is; set one of them")
-        self.device = torch.device(precision.device)
-        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(self.device)
+        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(precision.device)
         if config.whole_trunk:
             self.network.trunk.requires_grad_(True)
         self.average = deepcopy(self.network).eval()

@@ -93,7 +93,7 @@ def embed_clips(network: MatchingNetwork, clips: SampleSet, workers: int, precis
     made: list[Features] = []
     with torch.no_grad(), precision.autocast():
         for drawn in load_batches(clips, 2, workers):
-            clip = moved(drawn, torch.device(precision.device))
+            clip = moved(drawn, precision.device)
             n = len(clip.templates)
             x = network.trunk.template(to_network(clip.templates.flatten(0, 1))).half().contiguous()
             z = network.trunk.search(to_network(clip.searches.flatten(0, 1)), network.response_cells).half().contiguous()
@@ -180,7 +180,6 @@ class MetaTraining(Training):
 
     def __init__(self, network: MatchingNetwork, config: MetaConfig, precision: Precision, stop: Stop = never) -> None:
         self.network, self.config, self.precision = network, config, precision
-        self.device = torch.device(precision.device)
         train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
         boxes = isinstance(network, BoxNetwork)
         draw = partial(PairSampler(train_sources, config.seed).clip, contexts=config.contexts, boxes=boxes)
@@ -189,7 +188,7 @@ class MetaTraining(Training):
         self.clips = simulate(val_sources, config.val_clips)
         torch.manual_seed(config.seed)
         size = network.trunk.channels, network.kernels
-        self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy).to(self.device)
+        self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy).to(precision.device)
         self.kept = {"learner": self.learner}
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
@@ -215,13 +214,13 @@ class MetaTraining(Training):
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "random": torch.get_rng_state()} | (
-            {"random on the card": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {}
+            {"random on the card": torch.cuda.get_rng_state()} if self.precision.device == "cuda" else {}
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         torch.set_rng_state(state["random"])  # dropout
-        if self.device.type == "cuda" and "random on the card" in state:
+        if self.precision.device == "cuda" and "random on the card" in state:
             torch.cuda.set_rng_state(state["random on the card"])
 
 

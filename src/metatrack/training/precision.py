@@ -43,7 +43,7 @@ class Precision:
         return self if self.device == "cpu" else Precision("float32", "validation tracks on the processor")
 
 
-def choose_device(asked: DeviceName) -> torch.device:
+def choose_device(asked: DeviceName) -> Literal["cpu", "cuda"]:
     """Decides where a run's networks are: 'auto' takes a graphics card where torch has one through CUDA.
 
     Raises:
@@ -52,7 +52,7 @@ def choose_device(asked: DeviceName) -> torch.device:
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise ValueError("torch finds no graphics card through CUDA here; use --device cpu, or auto, which takes what there is")
-    return torch.device("cuda" if there and asked != "cpu" else "cpu")
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def choose_precision(asked: PrecisionName, began: str | None = None, device: str = "cpu") -> Precision:
