@@ -110,15 +110,9 @@ def locate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Equation (4) for n targets, and the box head: template i in context i.
 
-    Args:
-        template: ``(n, C, k, k)`` penultimate features.
-        target: ``(n, C, 7, 7)`` of the target's :func:`parts`.
-        search: ``(n, C, h, w)`` penultimate features.
-        w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
-        size: ``(n, 2)`` of the target in its template patch, in pixels.
-
-    Returns:
-        Response ``(n, r, r)`` and score ``(n, r, r)``, both logits; sides ``(n, 4, r, r)`` in pixels of the context patch.
+    Penultimate features ``(n, C, k, k)`` and ``(n, C, h, w)``, those of the target's :func:`parts`; w_target ``(n, 32, C)``, or
+    ``(n, 0, C)``, which is equation (1); sizes ``(n, 2)`` in pixels of the template patch -> response and score ``(n, r, r)``,
+    both logits, and sides ``(n, 4, r, r)`` in pixels of the context patch.
     """
     weight, bias, gain, offset = readout
     phi_x, phi_z = project(template, weight, bias), project(search, weight, bias)

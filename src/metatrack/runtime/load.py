@@ -114,12 +114,8 @@ def load_again(
     """What :meth:`metatrack.runtime.model.Model.__reduce__` has stored, in this process.
 
     Args:
-        digest: SHA-256 of its card.
-        threads: per graph, as they were asked for.
+        digest: SHA-256 of its card; a :class:`BundleError` where another has taken its place.
         precisions: that was asked for, and that was chosen: on another processor 'auto' may be another.
-
-    Raises:
-        BundleError: the bundle is not there, or has been replaced by another.
     """
     bundle = read_card(model)
     if bundle.digest != digest:

@@ -236,7 +236,7 @@ class Model:
         return self._ask("match", template, search, self.kernels(w_target))[0]
 
     def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
-        """A box head's answer for n targets at once, template i in context i.
+        """A box head's answer for n targets at once, template i in context i; or for one target in n contexts.
 
         Args:
             template: ``(n, C, k, k)``.
@@ -248,7 +248,9 @@ class Model:
         Raises:
             BundleError: the model has no box head.
         """
-        return Maps(*self._ask("locate", template, target, search, self.kernels(w_target), size))
+        own = template, target, self.kernels(w_target), size
+        template, target, w_target, size = (a if len(a) == len(search) else np.repeat(a, len(search), axis=0) for a in own)
+        return Maps(*self._ask("locate", template, target, search, w_target, size))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
         """Equations (2) and (3): template ``(1, C, k, k)``, M contexts, labels ``(M, r, r)`` -> w_target ``(32, C)``.

@@ -138,7 +138,7 @@ class BoxSearch(Searcher):
         return [Answers(type(maps)(*(part[i] for part in maps)), None if plain is None else plain[i]) for i in own]
 
     def find(self, target: TargetState[BoxAppearance], response: Answers, place: tuple[float, float] | None = None) -> Candidate:
-        cell = target.side / SEARCH_SIZE * self.model.stride
+        cell = self.cell(target)
 
         def cells(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
             cx, cy = place or target.center[:2]
@@ -163,7 +163,7 @@ class BoxSearch(Searcher):
         """See :func:`~metatrack.tracking.opinion.likeness`; nothing is said of a target that was cut in its first frame."""
         if target.appearance.look is None:
             return None
-        cell = target.side / SEARCH_SIZE * self.model.stride
+        cell = self.cell(target)
         w, h = (
             side / cell * (1 - found.rate + found.rate * factor)
             for side, factor in zip(target.center[2:], found.growth, strict=True)
@@ -172,7 +172,7 @@ class BoxSearch(Searcher):
 
     def moved(self, target: TargetState[BoxAppearance], found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the box is, as far as it can be measured; see :func:`within` and :func:`measurable`."""
-        cell, old = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center
+        cell, old = self.cell(target) * found.zoom, target.center
         if target.appearance.line is not None:
             return followed(target.appearance.line, patches, old)
         rate *= measurable(target.first_size, context_side(*target.first_size) / EXEMPLAR_SIZE * self.model.stride)
@@ -186,13 +186,7 @@ class BoxSearch(Searcher):
 
     def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
         model, now, size = self.model, target.appearance.now, target.appearance.size
-
-        def logits(features: Float32, w_target: Float32) -> Float32:
-            inputs = (now.template, now.parts, w_target[None], size)
-            template, parts, kernels, sizes = (np.repeat(each, len(features), axis=0) for each in inputs)
-            return model.locate(template, parts, features, kernels, sizes).logits
-
-        return logits
+        return lambda features, w_target: model.locate(now.template, now.parts, features, w_target[None], size).logits
 
     def _locate(self, own: BoxAppearance, features: Float32, w_target: Float32) -> Maps:
         return self.model.locate(own.now.template, own.now.parts, features, w_target[None], own.size)

@@ -132,7 +132,6 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         for name, value in first.items()
     }
     runs = [{key: state[key] for key in ("config", "step", "commit", "mean of") if key in state} for state in states]
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_atomically({"network": mean, "config": states[0]["config"], "averaged": runs, "commit": code_version()}, out)
     return out
 
