@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="the networks need the train extra")
 
 from metatrack.model.learners import (  # noqa: E402
     FORMS,
-    bounded,
     facts_of,
     make_learner,
     target_kernels,
@@ -43,9 +42,9 @@ def test_without_a_gradient_the_constant_is_left(learner):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_new_kernels_take_their_share_of_the_template_and_no_more(readout, scale):
+def test_new_kernels_take_their_share_of_the_template_and_no_more(readout, scale, learner):
     template = torch.randn(4, 128, 7, 7)
-    kernels = bounded(torch.randn(4, 32, 128) * scale, template, readout)
+    kernels = within_energy(learner, torch.randn(4, 32, 128) * scale, template, readout)
     new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))
     old = project(template, readout.weight, readout.bias).square().sum((1, 2, 3))
     assert torch.allclose(new / (new + old), torch.full((4,), SHARE), atol=1e-4)

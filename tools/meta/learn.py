@@ -21,7 +21,7 @@ import tyro
 from torch import Tensor
 
 from metatrack.bundling.learner import replace_learner
-from metatrack.model.learners import Learner, bounded, make_learner
+from metatrack.model.learners import Learner, make_learner, within_energy
 from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss, squared_distance
 from metatrack.model.mixing import SHARE
 from metatrack.model.polynomial import PolynomialLearner
@@ -213,10 +213,10 @@ def losses(logits: Tensor, batch: Batch, options: Options, balanced: bool) -> Te
 def objective(learner: Learner, batch: Batch, readout: Readout, options: Options, shift: int) -> Tensor:
     """Own kernels' loss, and what it costs not to be better than another target's kernels and than none."""
     kernels, template, how = learner(batch.delta), batch.template[:, 0], (options, learner.balanced)
-    adapted = response(batch, readout, bounded(kernels, template, readout, learner.energy))
+    adapted = response(batch, readout, within_energy(learner, kernels, template, readout))
     own = losses(adapted, batch, *how)
     one = batch.first()
-    others = bounded(kernels.roll(shift, 0), template, readout, learner.energy)
+    others = within_energy(learner, kernels.roll(shift, 0), template, readout)
     swapped = losses(response(one, readout, others), one, *how)[:, 0]
     plain = response(batch, readout, None)
     none, (here, elsewhere) = losses(plain, batch, *how), peaks(plain, batch)
@@ -241,7 +241,7 @@ def measured(learner: Learner, held: Features, options: Options) -> dict[str, An
     rng, rows = np.random.default_rng(0), []
     for first in range(0, len(held.places), options.batch):
         batch = held.batch(np.arange(first, min(first + options.batch, len(held.places))), rng)
-        kernels = bounded(learner(batch.delta), batch.template[:, 0], held.readout, learner.energy)
+        kernels = within_energy(learner, learner(batch.delta), batch.template[:, 0], held.readout)
         found = []
         for w_target in (None, kernels, kernels.roll(1, 0)):
             logits = response(batch, held.readout, w_target)

@@ -99,33 +99,23 @@ class MetaLearner(nn.Module):
     Args:
         channels: C of the penultimate features.
         kernels: K of the last layer.
-        hidden: width of both hidden layers.
-        dropout: share of their outputs.
         balanced: δ is of the balanced loss (6); False: of the plain mean.
         energy: what the new kernels take of the template's squared features, at most; 1 is no limit, as in the paper.
     """
 
     delta_scale: Tensor
 
-    def __init__(
-        self,
-        channels: int = 128,
-        kernels: int = 96,
-        hidden: int = 512,
-        dropout: float = 0.3,
-        balanced: bool = True,
-        energy: float = 1.0,
-    ) -> None:
+    def __init__(self, channels: int = 128, kernels: int = 96, balanced: bool = True, energy: float = 1.0) -> None:
         super().__init__()
         self.channels, self.balanced, self.energy = channels, balanced, energy
-        last = nn.Linear(hidden, channels * TARGET_KERNELS)
+        last = nn.Linear(512, channels * TARGET_KERNELS)
         self.layers = nn.Sequential(
-            nn.Linear(channels * kernels, hidden),
+            nn.Linear(channels * kernels, 512),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
+            nn.Dropout(0.3),
+            nn.Linear(512, 512),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(0.3),
             last,
         )
         # A gradient is about a thousand times smaller than what a linear layer expects; its size is measured before training.

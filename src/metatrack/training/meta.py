@@ -28,7 +28,7 @@ from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import channels_last, load_matching, on_cpu
+from metatrack.training.weights import channels_last, load_matching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ class MetaTraining(Training):
         self.kept = {"learner": self.learner}
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-        self.baseline = float(track_clips(model_of(on_cpu(network), None, precision.on_cpu()), self.clips).mean())
+        self.baseline = float(track_clips(model_of(network, None, precision), self.clips).mean())
         print(f"validation overlap without adaptation {self.baseline:.4f}", flush=True)
 
     def batches(self, start: int) -> Generator[list[Episode], None, None]:
@@ -206,7 +206,7 @@ class MetaTraining(Training):
         return batch_losses(self.learner, self.network, self.features, batch, self.config.support, self.precision)
 
     def validate(self) -> dict[str, float]:
-        model = model_of(on_cpu(self.network), on_cpu(self.learner.eval()), self.precision.on_cpu())
+        model = model_of(self.network, self.learner.eval(), self.precision)
         return {"overlap": float(track_clips(model, self.clips, adapt=True).mean()), "baseline": self.baseline}
 
     def weights(self) -> dict[str, Any]:
