@@ -42,7 +42,8 @@ def test_a_slow_meta_learner_changes_nothing_but_the_time(scene):
     [(0, [0, 0, 0, 32, 32, 32, 32, 32]), (2, [0, 0, 0, 0, 0, 32, 32, 32]), (9, [0, 0, 0, 0, 0, 0, 32, 32])],
 )
 def test_adapts_every_t_frames_and_takes_it_over_when_it_is_said(scene, delay, expected):
-    tracker = Tracker("lite", settings={"update_interval": 4, "update_delay": delay, "update_accepts": False})
+    settings = {"update_interval": 4, "update_span": 1, "update_delay": delay, "update_accepts": False}
+    tracker = Tracker("lite", settings=settings)
     tracker.init(scene.frame(0), scene.box(0))
     rows = []
     for i in range(1, 9):
@@ -50,6 +51,25 @@ def test_adapts_every_t_frames_and_takes_it_over_when_it_is_said(scene, delay, e
         rows.append(len(tracker.state.w_target))
     assert rows == expected
     assert len(tracker.state.adaptation.memory.samples) == 0  # frame 8 has just been used
+
+
+@pytest.mark.parametrize(("span", "frames"), [(1, []), (4, []), (6, [7, 8]), (30, [1, 2, 3, 4, 5, 6, 7, 8])])
+def test_kernels_are_made_of_a_span_of_frames_where_t_is_less(scene, span, frames):
+    """After the update in frame 8 the memory holds what the next one, in frame 12, may be made of, besides what comes."""
+    tracker = Tracker("lite", settings={"update_interval": 4, "update_span": span, "near_size": 255})
+    tracker.init(scene.frame(0), scene.box(0))
+    tracker.started.adaptation.memory.size = 99
+    for i in range(1, 9):
+        tracker.update(scene.frame(i))
+    assert [sample.frame for sample in tracker.started.adaptation.memory.samples] == frames
+
+
+def test_small_contexts_stay_where_the_span_has_whole_ones_enough():
+    """Every fifth context is whole: four of them are in twenty frames."""
+    model = load_model("lite")
+    for span, interval, small in ((1, 10, False), (19, 10, False), (20, 10, True), (1, 20, True)):
+        tracker = Tracker(model, settings={"update_span": span, "update_interval": interval, "near_interval": 5})
+        assert tracker.searcher.small_contexts == small
 
 
 def test_adaptation_changes_what_is_seen(scene):

@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_read_is_explained():
         ({"adaptation": {"intervall": 5}}, "did you mean 'adaptation.interval'"),
         ({"adaptation.intervall": 5}, "did you mean 'adaptation.interval'"),
         ({"adaption": {"interval": 5}}, "did you mean 'adaptation'"),
-        ({"adaptation": 30}, "adaptation 30 is a group of settings: give a dictionary of interval, count_from, delay"),
+        ({"adaptation": 30}, "adaptation 30 is a group of settings: give a dictionary of interval, count_from, span, delay"),
         ({"": 1}, "unknown tracker setting ''; known are"),
     ],
 )

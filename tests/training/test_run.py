@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -146,6 +150,26 @@ def test_ctrl_c_ends_after_the_batch_in_hand_and_the_command_goes_on(data, runs,
     assert said[0].startswith("precision ")
     assert said[-1] == f"best weights on validation: {tmp_path / 'best.pt'}"
     assert equal(state_of(whole.out), state_of(tmp_path))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_sigterm_to_the_whole_group_ends_after_the_batch_in_hand(data, tmp_path):
+    """``timeout``, a service manager or a scheduler's end: the processes that make the samples get the signal too."""
+    mixes = ["--mix", str(data / "train.json"), "--val-mix", str(data / "val.json")]
+    size = "--trunk paper --iterations 100000 --batch 2 --validate-every 100000 --val-clips 1 --workers 2 --threads 1".split()
+    command = [sys.executable, "-m", "metatrack", "train", "matching", *mixes, *size, "--out", str(tmp_path)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **piped) as process:
+        try:
+            while not (tmp_path / "log.jsonl").exists() and process.poll() is None:  # the first row, of 25 batches
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGTERM)
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "the same command goes on from there" in said
+    assert read(tmp_path)["step"] >= 25
 
 
 def test_training_learns(data, tmp_path):

@@ -23,6 +23,7 @@ from torch import Tensor
 from metatrack.bundling.learner import replace_learner
 from metatrack.model.learners import Learner, make_learner, within_energy
 from metatrack.model.matching import EPSILON, Readout, label_map, logistic_loss, squared_distance
+from metatrack.model.meta import MetaLearner
 from metatrack.model.mixing import SHARE
 from metatrack.model.polynomial import PolynomialLearner
 from metatrack.model.shifts import gather
@@ -55,12 +56,12 @@ class Options:
     """Folder of the new bundle."""
     model: str = "lite"
     """Bundle whose matching network the features are of."""
-    form: Literal["mixing", "polynomial"] = "mixing"
-    """Of the meta-learner."""
+    form: Literal["mixing", "polynomial", "printed"] = "mixing"
+    """Of the meta-learner; printed is the paper's."""
     init: str = ""
     """Bundle whose meta-learner training begins with, where the matching network has been trained on since; "" begins anew."""
     energy: float = SHARE
-    """What the new kernels take of the template's squared features."""
+    """What the new kernels take of the template's squared features; of the printed form, at most."""
     iterations: int = 1500
     """Batches."""
     batch: int = 16
@@ -147,6 +148,12 @@ class Features:
             row["delta"] = shard["delta"][i][early].mean(0)
             rows.append(row)
         return Batch(*(torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in Batch._fields))
+
+    def delta_size(self) -> Tensor:
+        """Typical size (root mean square) of δ."""
+        some = np.random.default_rng(0).permutation(len(self.places))[:MOMENTS]
+        squares = [np.square(self.shards[s]["delta"][i].astype(np.float32)).mean() for s, i in (self.places[n] for n in some)]
+        return torch.tensor(np.mean(squares)).sqrt()
 
     def second_moment(self) -> Tensor:
         """Mean product of two channels over the cells of later contexts: ``(C, C)``."""
@@ -267,14 +274,20 @@ def measured(learner: Learner, held: Features, options: Options) -> dict[str, An
 
 
 def new_learner(features: Features, form: str, energy: float = SHARE) -> Learner:
-    """Of the form, for the features' matching network; a polynomial begins with features that are alike in all directions."""
+    """Of the form, for the features' matching network.
+
+    A polynomial begins with features that are alike in all directions, the printed form with δ at a size that its layers expect.
+    """
     weight = features.readout.weight
     if form == "polynomial":
         polynomial = PolynomialLearner(weight.shape[1], weight.shape[0], weight, features.balanced)
         polynomial.whiten(features.second_moment())
         polynomial.energy = energy
         return polynomial
-    return make_learner(form, weight.shape[1], weight.shape[0], features.balanced, energy)
+    learner = make_learner(form, weight.shape[1], weight.shape[0], features.balanced, energy)
+    if isinstance(learner, MetaLearner):
+        learner.delta_scale.copy_(features.delta_size())
+    return learner
 
 
 def begin_with(learner: Learner, name: str) -> None:

@@ -27,6 +27,9 @@ class AdaptationSettings(Checked):
     count_from: Literal[0, 1] = 0
     """Number of the target's first frame. 1 is the paper's, whose first update is in frame t = T of the sequence; 0 counts the
     frames that were tracked."""
+    span: Count = 30
+    """Frames that kernels are made of: the last T, or so many where T is less, as few contexts are whole. 1 is the paper's: the
+    frames since the last update."""
     delay: CountOrNone = 2
     """Frames after which a new w_target is used (before the next update in any case); the meta-learner works in the background
     meanwhile. Results are the same on any machine, because that frame waits for a meta-learner that is late. 0 learns within the
@@ -70,7 +73,7 @@ class Adaptation:
     begun: int = 0  # number of the frame at which it was asked
 
     def ask(self, model: Model, template: Float32, scorer: Scorer, frame: int, settings: AdaptationSettings) -> None:
-        """Asks the meta-learner for new kernels, made from the memory, which begins anew; the target goes on meanwhile.
+        """Asks the meta-learner for new kernels, made of what is in the memory; the target goes on meanwhile.
 
         Args:
             template: ``(1, C, k, k)``.
@@ -90,7 +93,7 @@ class Adaptation:
             return accepted((kernels, last), model.no_kernels, scorer, judged) if judged else kernels
 
         self.pending, self.begun = model.background.submit(work), frame
-        self.memory.clear()
+        self.memory.keep_from(frame + 1 - max(0, settings.span - settings.interval))
 
     def take(self) -> None:
         """Takes the kernels that were asked for, if there are such, as soon as they are made.

@@ -54,25 +54,26 @@ class Sample(NamedTuple):
     features: Float32  # (C, h, w)
     displacement: tuple[float, float]  # x, y in cells from the centre
     doubt: float  # by the memory's criterion
+    frame: int = 0  # its number, 0 being the target's first
 
 
 @dataclass
 class Memory:
-    """The frames since the last update: the ``size`` of least doubt, since no other can be chosen, so memory stays constant."""
+    """The frames that kernels may be made of: the ``size`` of least doubt, since no other can be chosen, so it stays as small."""
 
     size: int
     criterion: Criterion = "softmax"
     samples: list[Sample] = field(default_factory=list)
 
-    def add(self, features: Float32, displacement: tuple[float, float], response: Float32) -> None:
-        """Offers one frame: ``(C, h, w)`` features, the target's offset in cells, and the response ``(17, 17)`` in logits."""
+    def add(self, features: Float32, displacement: tuple[float, float], response: Float32, frame: int = 0) -> None:
+        """Offers a frame: ``(C, h, w)`` features, the target's offset in cells, response ``(17, 17)`` in logits, its number."""
         value = CRITERIA[self.criterion](response)
         if len(self.samples) < self.size:
-            self.samples.append(Sample(features.copy(), displacement, value))
+            self.samples.append(Sample(features.copy(), displacement, value, frame))
             return
         worst = max(range(len(self.samples)), key=lambda i: self.samples[i].doubt)
         if value < self.samples[worst].doubt:
-            self.samples[worst] = Sample(features.copy(), displacement, value)
+            self.samples[worst] = Sample(features.copy(), displacement, value, frame)
 
     def choose(self, count: int) -> list[Sample]:
         """So many samples of least doubt; where there are fewer, they are taken more than once."""
@@ -83,6 +84,10 @@ class Memory:
         """The samples behind the first ``count``, which :meth:`choose` gives; those very ones where there are no others."""
         best = sorted(self.samples, key=lambda sample: sample.doubt)
         return best[count:] or best
+
+    def keep_from(self, frame: int) -> None:
+        """Forgets the frames before that number."""
+        self.samples = [sample for sample in self.samples if sample.frame >= frame]
 
     def clear(self) -> None:
         self.samples.clear()

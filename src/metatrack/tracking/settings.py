@@ -41,6 +41,7 @@ FLAT = {
     "update_accepts": "adaptation.accept",
     "update_forgets": "adaptation.forget",
     "update_with_distractors": "adaptation.with_distractors",
+    "update_span": "adaptation.span",
     "lost_below": "judging.lost_below",
     "unseen_below": "redetection.below",
     "search_wider": "redetection.enabled",
@@ -80,7 +81,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "opinion": {"weight": 0.0},
         "exclusion": {"overlap": 1.0},
         "adaptation": {
-            **{"interval": 90, "count_from": 1, "delay": 0, "min_score": 0.0},
+            **{"interval": 90, "count_from": 1, "span": 1, "delay": 0, "min_score": 0.0},
             **{"choice": "sigmoid", "keep_first": False, "role": "all", "accept": False, "forget": False},
             **{"with_distractors": True},
         },

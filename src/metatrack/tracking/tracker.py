@@ -246,7 +246,7 @@ class Tracker:
         absent = settings.redetection.enabled and score < settings.redetection.below
         whole = features.shape[-1] == self.model.search_cells
         if self.adapt and whole and not (absent or unsure) and score >= settings.adaptation.min_score:
-            target.adaptation.memory.add(features[found.context], found.displacement, found.response)
+            target.adaptation.memory.add(features[found.context], found.displacement, found.response, target.frame)
 
     def update_kernels(self) -> None:
         """Every T frames, asks for new kernels; takes them some frames later."""
@@ -272,6 +272,7 @@ def searcher(model: Model, settings: TrackerSettings, adapt: bool) -> Searcher:
     """How this model searches: the one place that chooses between the two ways."""
     if not model.has_boxes:
         return ScaleSearch(model, settings.scale_search, settings.search, settings.adaptation.role)
-    # The memory takes whole contexts alone: from one update to the next there must be enough of them.
-    enough = settings.adaptation.interval >= model.support * settings.box_search.small_interval
+    # The memory takes whole contexts alone: among the frames that kernels are made of there must be enough of them.
+    frames = max(settings.adaptation.interval, settings.adaptation.span)
+    enough = frames >= model.support * settings.box_search.small_interval
     return BoxSearch(model, settings, small_contexts=enough or not adapt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -68,8 +69,13 @@ def moved(content: Any, device: str) -> Any:
 
 
 def prepare_worker(_: int) -> None:
-    """A worker process uses one core, and leaves Ctrl-C, which a terminal sends to all, to the training process."""
+    """A worker process uses one core, and leaves signals to the training process.
+
+    A terminal, ``timeout`` or a service sends them to the whole group, and the batch in hand still wants its samples.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     torch.set_num_threads(1)
 
 
