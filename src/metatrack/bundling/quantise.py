@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from metatrack.arrays import Array
 from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
-from metatrack.model.features import LiteTrunk, Trunk, TrunkName
+from metatrack.model.features import LiteTrunk, Trunk, TrunkName, scale_and_shift
 from metatrack.model.graphs import EmbedGraph
 from metatrack.runtime.model import feeds
 from metatrack.training.sampling import BoxPair
@@ -39,14 +39,11 @@ class FoldedEmbedGraph(nn.Module):
     def __init__(self, trunk: LiteTrunk) -> None:
         super().__init__()
         self.trunk = trunk
-        norm, (_, joined) = trunk.join_norm, trunk.neck.weight.shape[:2]
-        if norm.running_mean is None or norm.running_var is None:
-            raise RuntimeError("the trunk's batch norm keeps no statistics")
         with torch.no_grad():
-            gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            weight = trunk.neck.weight * gain[:, None, None]
-            bias = trunk.neck.weight[:, :, 0, 0] @ (norm.bias - norm.running_mean * gain)
-        split = joined - trunk.BLOCKS[-1][1]
+            scale, shift = scale_and_shift(trunk.join_norm)
+            weight = trunk.neck.weight * scale[:, None, None]
+            bias = trunk.neck.weight[:, :, 0, 0] @ shift
+        split = weight.shape[1] - trunk.BLOCKS[-1][1]
         self.low = nn.Parameter(weight[:, :split].clone())
         self.high = nn.Parameter(weight[:, split:].clone())
         self.bias = nn.Parameter(bias)

@@ -19,17 +19,11 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Precision:
-    """Precision of the matrix products and convolutions of a run; weights, losses and their sums are float32 always.
-
-    Attributes:
-        name: 'float32' or 'bfloat16'.
-        why: half a sentence for people.
-        device: where the networks are: 'cpu' or 'cuda'.
-    """
+    """Precision of the matrix products and convolutions of a run; weights, losses and their sums are float32 always."""
 
     name: Literal["float32", "bfloat16"]
-    why: str
-    device: str = "cpu"
+    why: str  # half a sentence for people
+    device: str = "cpu"  # where the networks are: 'cpu' or 'cuda'
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
