@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from metatrack.model.processor import multiplies_bfloat16, onednn_takes
+from metatrack.model.processor import onednn_takes
+from metatrack.runtime.processor import multiplies_bfloat16
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -63,7 +64,8 @@ def choose_precision(asked: PrecisionName, began: str | None = None, device: str
     if device != "cpu":
         wanted = began if asked == "auto" else asked
         return Precision("float32" if wanted == "float32" else "bfloat16", f"on {device}", device)
-    can, fast = onednn_takes(torch.bfloat16), multiplies_bfloat16()
+    can = onednn_takes(torch.bfloat16)
+    fast = can and multiplies_bfloat16()
     if asked == "bfloat16":
         if not can:
             raise ValueError("the processor cannot train in bfloat16; use --precision float32, or auto, which takes what it can")
