@@ -95,15 +95,14 @@ class Adaptation:
         self.pending, self.begun = model.background.submit(work), frame
         self.memory.keep_from(frame + 1 - max(0, settings.span - settings.interval))
 
-    def take(self) -> None:
-        """Takes the kernels that were asked for, if there are such, as soon as they are made.
+    def take(self, pending: Future[Float32] | Float32) -> None:
+        """Takes the kernels that were asked for, as soon as they are made.
 
         Raises:
             RuntimeError: the meta-learner failed; the message says at which frame it began, and its cause is the error itself.
         """
-        pending, self.pending = self.pending, None
-        if pending is not None:
-            self.w_target = self._result(pending)
+        self.pending = None
+        self.w_target = self._result(pending)
 
     def forget(self, none: Float32) -> None:
         """Goes back to no kernels ``(0, C)``, and drops what the next ones would be made of."""

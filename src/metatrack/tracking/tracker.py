@@ -256,8 +256,8 @@ class Tracker:
         own, since = target.adaptation, (target.frame + settings.count_from) % settings.interval
         if since == 0 and own.memory.samples:
             own.ask(self.model, self.searcher.template(target), self.searcher.scorer(target), target.frame, settings)
-        if since >= min(settings.delay, settings.interval - 1):
-            own.take()
+        if own.pending is not None and since >= min(settings.delay, settings.interval - 1):
+            own.take(own.pending)
 
 
 def _settings_of(model: Model) -> TrackerSettings:
