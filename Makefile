@@ -91,23 +91,27 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 		--score-weight 2 --validate-every 800 --val-clips 24 --out $(RUNS)/lite-long
 	$(TRAIN) average --weights $(RUNS)/lite-long/last.pt $(RUNS)/lite-long/last.pt $(RUNS)/lite-start --out $(RUNS)/lite/mean.pt
 	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
-	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json)
+	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json,polynomial --level 0.5)
 
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
-	$(call META,paper,paper,configs/meta.json)
+	$(call META,paper,paper,configs/meta.json,polynomial --level 0.5)
 
-# Features of thousands of targets, and the polynomial on them: model, name of its results, list of targets.
+# Features of thousands of targets, and a meta-learner on them: model, name of its results, list of targets, form.
 define META
 	$(BIN)/python -m tools.meta.held --segments $(DATA)/BSDS500/BSDS500/data --out $(DATA)/held
 	$(BIN)/python -m tools.meta.features --model $(1) --list $(3) --out $(DATA)/meta-features-$(2) \
 		--photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images
-	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(2) --val-mix configs/meta-held.json --form polynomial \
-		--apart 0.1 --level 0.5 --out $(RUNS)/$(2)-polynomial
+	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(2) --val-mix configs/meta-held.json \
+		--apart 0.1 --form $(4) --out $(RUNS)/$(2)-$(firstword $(4))
 endef
 
-train-paper: $(VENV)/train.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
+train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, trained further, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
-	$(TRAIN) meta --matching $(RUNS)/paper/last.pt --mix configs/val.json --energy 1 --validate-every 500 --out $(RUNS)/paper-meta
+	$(BIN)/metatrack export --card configs/cards/paper.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-start
+	$(TRAIN) matching --trunk paper --init $(RUNS)/paper-start --mix configs/train_paper.json --val-mix configs/val.json --iterations 4200 \
+		--lr 3e-4 --validate-every 700 --val-clips 40 --seed 2 --out $(RUNS)/paper-long
+	$(EXPORT)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper-long/best.pt --out $(RUNS)/paper-matching
+	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
 	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid
@@ -122,7 +126,7 @@ MIXES = --mix configs/train.json --val-mix configs/val.json
 
 export: $(VENV)/train.stamp  ## bundles of the four, into the package
 	rm -rf $(MODELS)/lite && cp -r $(RUNS)/lite-polynomial $(MODELS)/lite
-	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --meta $(RUNS)/paper-meta/best.pt --out $(MODELS)/paper
+	rm -rf $(MODELS)/paper && cp -r $(RUNS)/paper-printed $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
 	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards

@@ -154,7 +154,7 @@ def test_crop_is_what_its_definition_says(seed, place, side, fill):
     rows = padded[j] * (1 - v)[:, None, None] + padded[j + 1] * v[:, None, None]
     expected = rows[:, i] * (1 - u)[None, :, None] + rows[:, i + 1] * u[None, :, None]
     # A weight is off by up to 1/512 on each axis, of 255 levels at most; the average and both mixtures are rounded.
-    assert np.abs(crop(image, *place, side, size, fill) - expected).max() <= 2 * 255 / 512 + 1.5
+    assert np.abs(crop(image, place[0], place[1], side, size, fill) - expected).max() <= 2 * 255 / 512 + 1.5
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(20, 100), st.floats(20, 100), st.floats(10, 46))

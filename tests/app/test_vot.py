@@ -14,7 +14,7 @@ import metatrack
 from metatrack import Tracker
 from metatrack.app.problem import Problem
 from metatrack.app.vot import serve
-from metatrack.compared.trax import format_message, parse_box, parse_message
+from metatrack.compared.trax import Message, format_message, parse_box, parse_message
 
 BOX = "60,40,30,30"
 
@@ -32,15 +32,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"file://{path}"
 
 
+told: list[Message] = []  # the last talk's answers, of one that ended with an error too
+
+
 def talk(tracker, *messages):
-    said = []
+    said: list[str] = []
     try:
         serve(tracker, [format_message(*m) if isinstance(m, tuple) else m for m in messages], said.append)
     finally:
         answers = [parse_message(line) for line in said]
         assert answers[0].type == "hello" and answers[0].properties["trax.region"] == "rectangle;"
-        talk.answers = answers[1:]
-    return answers[1:]
+        told[:] = answers[1:]
+    return told
 
 
 def test_version_4(tracker, image):
@@ -82,7 +85,7 @@ def test_what_cannot_be_done_ends_it_with_a_reason(tracker, image, messages, rea
     with pytest.raises(Problem, match=reason) as caught:
         talk(tracker, *words)
     assert caught.value.status == 1
-    assert talk.answers[-1].type == "quit" and reason in talk.answers[-1].properties["trax.reason"]
+    assert told[-1].type == "quit" and reason in told[-1].properties["trax.reason"]
 
 
 def test_the_command_by_pipe_and_by_port(image):

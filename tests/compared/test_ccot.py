@@ -28,7 +28,7 @@ def test_transform_of_the_kernel_equals_its_integral():
     for f in (0.0, 1e-4, 0.1, 0.37, 0.5, 1.3, 2.0):
         integral = np.trapezoid(kernel(t) * np.cos(2 * np.pi * f * t), t) if hasattr(np, "trapezoid") else None
         if integral is None:
-            integral = np.trapz(kernel(t) * np.cos(2 * np.pi * f * t), t)
+            integral = np.trapz(kernel(t) * np.cos(2 * np.pi * f * t), t)  # type: ignore[attr-defined]
         assert kernel_transform(f) == pytest.approx(integral, abs=1e-6)
 
 

@@ -50,7 +50,7 @@ def test_gradient_equals_autograd():
     x = trunk.stem(images.permute(0, 3, 1, 2))
     for block in trunk.blocks[:10]:
         x = block(x)
-    maps = trunk.blocks[10].expand(x)
+    maps = trunk.blocks[10].get_submodule("expand")(x)
     pooled = torch.nn.functional.avg_pool2d(maps, POOL).flatten(1)
     (pooled @ torch.from_numpy(weights())).sum().backward()
     np.testing.assert_allclose(network().features(crop()), pooled.detach().numpy(), atol=2e-3)
@@ -62,7 +62,7 @@ def test_gradient_equals_autograd():
 def test_gradient_equals_a_difference():
     """A small step along the gradient, in units of 128 grey levels, changes the sum by its length times the gradient's."""
     start = crop().astype(np.float32)
-    gradient = network().gradients(start, weights())
+    gradient = network().gradients(start, weights())  # type: ignore[arg-type]  # floats: steps are smaller than a grey level
     length = float(np.linalg.norm(gradient))
     step = 128 * 5e-3 * gradient / length
     change = (network().features(start + step) - network().features(start - step)) @ weights()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -261,7 +262,8 @@ def test_bad_boxes_are_told_as_everywhere(kind, box):
 
 @pytest.mark.parametrize("kind", TRACKERS)
 def test_bad_frames_are_told_as_everywhere(kind):
-    for frame in (np.zeros((80, 100, 3), np.float32), np.zeros((80, 100, 2), np.uint8), [[1, 2], [3, 4]]):
+    frames: list[Any] = [np.zeros((80, 100, 3), np.float32), np.zeros((80, 100, 2), np.uint8), [[1, 2], [3, 4]]]
+    for frame in frames:
         with pytest.raises((TypeError, ValueError)) as expected:
             as_rgb(frame)
         tracker = kind()

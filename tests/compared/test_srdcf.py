@@ -30,8 +30,8 @@ def test_solution_minimises_the_objective():
     maps, labels, penalty = parts()
     spectra, target = np.fft.rfft2(maps), np.fft.rfft2(labels)
     weights = (0.7, 0.3)
-    energy = sum(a * products(x) for a, x in zip(weights, spectra))
-    right = sum(a * x.conj() * target for a, x in zip(weights, spectra))
+    energy = np.sum([a * products(x) for a, x in zip(weights, spectra)], axis=0)
+    right = np.sum([a * x.conj() * target for a, x in zip(weights, spectra)], axis=0)
     found = solve(energy, right, penalty, np.zeros_like(right), steps=400)
 
     rows = [np.sqrt(a) * np.hstack([convolution(channel) for channel in x]) for a, x in zip(weights, maps)]

@@ -21,7 +21,7 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def texture(*shape: int) -> np.ndarray:
-    return cv2.GaussianBlur(noise(*shape), (0, 0), 3)
+    return np.asarray(cv2.GaussianBlur(noise(*shape), (0, 0), 3))
 
 
 # --- median flow ----------------------------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def test_box_moves_as_most_points_do(right, down, ratio, seed):
 def test_flow_follows_a_shift_and_a_growth():
     before = texture(160, 200)
     after = cv2.warpAffine(before, np.array([[1.05, 0, 3 - 5], [0, 1.05, -2 - 4]]), (200, 160), borderMode=cv2.BORDER_REPLICATE)
-    box = follow(before, after, Box(70, 50, 60, 50))
+    box = follow(before, np.asarray(after, np.uint8), Box(70, 50, 60, 50))
     assert box == pytest.approx((1.05 * 70 - 2, 1.05 * 50 - 6, 63, 52.5), abs=0.7)
 
 

@@ -67,7 +67,7 @@ def test_attributes():
 
 def test_unknown_subset():
     with pytest.raises(ValueError, match="OTB100, OTB50, OTB2013"):
-        otb.otb_targets("OTB99")
+        otb.otb_targets("OTB99")  # type: ignore[arg-type]
 
 
 def test_no_frame_and_no_box_is_in_the_package():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metatrack.arrays import Array
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Box, context_side, crop, to_center
 
 CELLS, STRIDE = 23, 8
@@ -85,11 +86,13 @@ def bundle(network, tmp_path_factory):
 
     round_to_half(network)
     rng = np.random.default_rng(0)
-    pairs = [
+    pairs: list[BoxPair[Array]] = [
         BoxPair(
-            *(rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (127, SEARCH_SIZE)),
+            rng.integers(0, 256, (127, 127, 3), dtype=np.uint8),
+            rng.integers(0, 256, (SEARCH_SIZE, SEARCH_SIZE, 3), dtype=np.uint8),
             np.zeros(2, np.float32),
-            *rng.uniform(20, 100, (2, 2)).astype(np.float32),
+            rng.uniform(20, 100, 2).astype(np.float32),
+            rng.uniform(20, 100, 2).astype(np.float32),
         )
         for _ in range(4)
     ]

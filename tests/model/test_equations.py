@@ -70,7 +70,7 @@ def test_windows_are_centred_on_the_target(name):
 
 def test_unknown_trunk():
     with pytest.raises(ValueError, match="'paper' and 'lite'"):
-        make_trunk("resnet")
+        make_trunk("resnet")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["paper", "lite"])

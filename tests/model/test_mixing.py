@@ -117,7 +117,7 @@ def test_the_share_of_new_kernels_is_what_was_asked_for(form, readout):
     for energy, share in ((1.0, SHARE), (0.1, 0.1)):
         learner = make_learner(form, 128, 96, energy=energy).eval()
         if form == "polynomial":
-            learner.inverse.copy_(torch.linalg.pinv(readout.weight))
+            learner.get_buffer("inverse").copy_(torch.linalg.pinv(readout.weight))
         with torch.no_grad():
             kernels = within_energy(learner, learner(delta), template, readout)
         new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))

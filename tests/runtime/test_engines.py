@@ -29,7 +29,7 @@ def test_without_the_package_the_remedy_is_named(monkeypatch):
 
 def test_unknown_engine_and_a_precision_that_it_has_not():
     with pytest.raises(ValueError, match="unknown engine 'tensorrt'; there are onnxruntime, cuda, openvino, torch"):
-        build_model(open_bundle("lite"), engine="tensorrt")
+        build_model(open_bundle("lite"), engine="tensorrt")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="or engine openvino, torch"):
         build_model(open_bundle("lite"), precision="bfloat16")
 
@@ -74,8 +74,8 @@ class TestAnswers:
         if ours.can_adapt:
             support = np.repeat(search[:1], ours.support, axis=0)
             labels = np.where(rng.random((ours.support, ours.response_cells, ours.response_cells)) < 0.1, 1, -1)
-            own = (template[:1], support, labels.astype(np.float32))
-            assert close(theirs.adapt(*own), ours.adapt(*own), 1e-2)
+            asked = (template[:1], support, labels.astype(np.float32))
+            assert close(theirs.adapt(*asked), ours.adapt(*asked), 1e-2)
 
     @pytest.mark.parametrize("precision", ["auto", "int8", "bfloat16"])
     def test_a_tracker_follows_with_it(self, precision):

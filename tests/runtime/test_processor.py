@@ -50,7 +50,7 @@ def system(monkeypatch):
     """Another system: its platform, and what its files and commands say."""
 
     def become(name, text):
-        monkeypatch.setattr(processor.sys, "platform", name)
+        monkeypatch.setattr(sys, "platform", name)
         monkeypatch.setattr(processor, "_read", lambda path: text)
         monkeypatch.setattr(processor, "_output", lambda *command: text)
         processor._instructions.cache_clear()
@@ -138,7 +138,7 @@ def test_what_auto_takes_of_other_models():
 @pytest.mark.parametrize("features", [AMX, VNNI, ARM, frozenset()], ids=["AMX", "VNNI", "ARM", "unknown"])
 def test_what_is_asked_for_is_taken(engine, features):
     for precision in PRECISIONS[engine]:
-        choice = choose(engine, precision, True, features=features)
+        choice = choose(engine, precision, True, features=features)  # type: ignore[arg-type]
         assert choice.precision == precision and choice.reason.startswith("as asked")
         assert choice.exact_products == (engine == "onnxruntime" and precision == "int8" and not features)
 

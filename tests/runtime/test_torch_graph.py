@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metatrack import BundleError, MultiTracker, Tracker, shipped_models
+from metatrack import BundleError, MultiTracker, Result, Tracker, shipped_models
+from metatrack.arrays import Floats
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.load import build_model, load_model
 from metatrack.runtime.model import Graph, with_rows
@@ -70,12 +71,12 @@ def test_kernels_of_zeros_change_nothing(name):
     own, given = replace(own, same_rows=False), inputs(own)
     assert own.no_kernels.shape == (0, own.channels)
     none = np.repeat(own.no_kernels[None], 3, axis=0)
-    asked = []
+    asked: list[tuple[Floats, ...]] = []
     for w_target in (none, with_rows(none, 32)):
         if own.has_boxes:
             asked.append(own.locate(given.template, given.parts, given.search, w_target, given.size))
         else:
-            asked.append([own.match(given.template, given.search, w_target[0])])
+            asked.append((own.match(given.template, given.search, w_target[0]),))
     for some, expected in zip(*asked, strict=True):
         agree(some, expected, 1e-5)
 
@@ -119,20 +120,22 @@ class Counted:
 def test_targets_in_one_batch_are_told_what_each_is_told_alone(same_rows):
     """Whether unadapted targets have no kernels or such of zeros; one is adapted before the other is added."""
     model = replace(models("lite")[1], same_rows=same_rows).wrapped(lambda _, graph: Counted(graph))
-    searched, located = (model.graphs[name] for name in ("search", "locate"))
+    searched, located = model.graphs["search"], model.graphs["locate"]
+    assert isinstance(searched, Counted) and isinstance(located, Counted)
     settings = {"update_interval": 3, "search_wider": False, "update_accepts": False}
     entries = {"head": (0, HEAD), "hand": (0, HAND), "rocks": (4, ROCKS)}
     together = MultiTracker(model, settings=settings)
-    alone = {target: Tracker(models("lite")[1], settings=settings) for target in entries}
+    alone: dict[int | str, Tracker] = {target: Tracker(models("lite")[1], settings=settings) for target in entries}
     most = 0
     for i, frame in enumerate(clip()):
-        expected = {target: alone[target].update(frame) for target, (start, _) in entries.items() if start < i}
+        there = [target for target, (start, _) in entries.items() if start < i]
+        expected: dict[int | str, Result] = {target: alone[target].update(frame) for target in there}
         searched.rows, located.rows = [], []
         results = together.update(frame)
         assert located.rows == searched.rows and sum(searched.rows) == len(expected)  # contexts of each size at once
         most = max([most, *located.rows])
         for target, result in results.items():
-            np.testing.assert_allclose(result.box, expected[target].box, rtol=0, atol=1e-3, err_msg=f"{target}, frame {i}")
+            assert result.box == pytest.approx(expected[target].box, rel=0, abs=1e-3), f"{target}, frame {i}"
             assert result.score == pytest.approx(expected[target].score, abs=1e-4)
             follow_the_same(together._trackers[target], alone[target])
         for target, (start, box) in entries.items():

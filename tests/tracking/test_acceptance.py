@@ -98,7 +98,8 @@ def test_the_last_kernels_stay_where_new_ones_are_refused(scene):
 
 
 def test_several_targets_and_copies_are_judged_alike(scene):
-    alone, several = (kind(sharpening("lite", 1.2, 0.8), settings=EVERY) for kind in (Tracker, MultiTracker))
+    alone = Tracker(sharpening("lite", 1.2, 0.8), settings=EVERY)
+    several = MultiTracker(sharpening("lite", 1.2, 0.8), settings=EVERY)
     alone.init(scene.frame(0), scene.box(0))
     several.add(scene.frame(0), scene.box(0))
     for i in range(1, 8):
@@ -127,7 +128,7 @@ def test_what_is_accepted_is_no_worse_on_the_first_frame_nor_in_the_mean_of_the_
         logits[:, 8, 8] = heights[int(kernels[0, 0]) if len(kernels) else 0][:count]
         return logits
 
-    found = accepted([np.full((32, 1), i) for i in (1, 2)], np.zeros((0, 1)), scorer, samples)
+    found = accepted([np.full((32, 1), i, np.float32) for i in (1, 2)], np.zeros((0, 1), np.float32), scorer, samples)
     good = [i for i in (1, 2) if heights[i][0] >= 1 and np.mean(np.array(heights[i][1:count]) - 1) >= 0]
     assert (int(found[0, 0]) if len(found) else None) == (good[0] if good else None)
 
@@ -144,7 +145,12 @@ def test_kernels_are_judged_by_frames_that_they_were_not_made_of(scene, monkeypa
     tracker.init(scene.frame(0), scene.box(0))
     memory, given = tracker.started.adaptation.memory, []
     choose = memory.choose
-    monkeypatch.setattr(memory, "choose", lambda count: given.append((choose(count), memory.unchosen(count))) or given[-1][0])
+
+    def noted_choice(count: int) -> list[Sample]:
+        given.append((choose(count), memory.unchosen(count)))
+        return given[-1][0]
+
+    monkeypatch.setattr(memory, "choose", noted_choice)
     for i in range(1, 14):
         tracker.update(scene.frame(i))
     [(makers, others)] = given
@@ -156,7 +162,7 @@ def test_kernels_are_judged_by_frames_that_they_were_not_made_of(scene, monkeypa
 
 def test_a_target_that_is_not_seen_is_looked_for_without_kernels(scene):
     """They are dropped with the first frame that does not show it, and made anew once it is seen again."""
-    rows = {}
+    rows: dict[bool, list[int]] = {}
     for forget in (True, False):
         tracker = Tracker(sharpening("lite", *[1.2] * 9), settings={**EVERY, "update_forgets": forget})
         tracker.init(scene.frame(0), scene.box(0))

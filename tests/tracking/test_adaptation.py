@@ -14,6 +14,7 @@ import pytest
 
 from metatrack import Tracker
 from metatrack.runtime.load import load_model
+from metatrack.tracking.box_search import BoxSearch
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
@@ -69,6 +70,7 @@ def test_small_contexts_stay_where_the_span_has_whole_ones_enough():
     model = load_model("lite")
     for span, interval, small in ((1, 10, False), (19, 10, False), (20, 10, True), (1, 20, True)):
         tracker = Tracker(model, settings={"update_span": span, "update_interval": interval, "near_interval": 5})
+        assert isinstance(tracker.searcher, BoxSearch)
         assert tracker.searcher.small_contexts == small
 
 

@@ -43,7 +43,8 @@ def test_values(make):
 
 def test_what_it_does(scene):
     """Three contexts in every frame, one template for ever, and the first update in the T-th frame of the sequence."""
-    tracker = Tracker("paper", settings=replace(TrackerSettings.preset("paper.v1"), update_interval=4), threads=1)
+    settings = replace(TrackerSettings.preset("paper.v1"), update_interval=4)  # type: ignore[call-arg]  # an old flat name
+    tracker = Tracker("paper", settings=settings, threads=1)
     assert isinstance(tracker.searcher, ScaleSearch)
     tracker.init(scene.frame(0), scene.box(0))
     template, rows = tracker.started.appearance.copy(), []

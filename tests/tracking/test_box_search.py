@@ -16,6 +16,7 @@ from metatrack.geometry import iou
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.model import Maps
 from metatrack.tracking.appearance import Appearance, BoxAppearance, TemplateUpdateSettings
+from metatrack.tracking.box_search import BoxSearch
 from metatrack.tracking.choice import BoxSearchSettings, ContextView, Prior, choose_box
 from metatrack.tracking.distractors import Distractor
 from metatrack.tracking.patches import Patches
@@ -134,6 +135,7 @@ class TestSmallContexts:
     def test_want_a_sure_slow_target_without_distractors(self, scene):
         tracker = Tracker("lite", adapt=False, settings={"near_motion": 0.5})
         tracker.init(scene.frame(0), scene.box(0))
+        assert isinstance(tracker.searcher, BoxSearch)
         target, will_do = tracker.started, tracker.searcher.small_will_do
         target.frame, target.sighting.score, target.sighting.motion = 1, 0.6, 3.7
         assert will_do(target)  # the small context's edge is 7.5 cells away
@@ -147,10 +149,10 @@ class TestSmallContexts:
 
     def test_leave_the_meta_learner_enough_whole_ones(self, scene):
         for interval, small in ((19, False), (20, True)):
-            tracker = Tracker("lite", settings={"update_interval": interval})
+            tracker = Tracker("lite", settings={"update_interval": interval, "update_span": 1})
             tracker.init(scene.frame(0), scene.box(0))
             tracker.started.frame, tracker.started.sighting.score = 1, 1.0
-            assert tracker.searcher.small_will_do(tracker.started) is small
+            assert isinstance(tracker.searcher, BoxSearch) and tracker.searcher.small_will_do(tracker.started) is small
 
     def test_have_the_middle_of_a_whole_ones_window(self):
         assert np.array_equal(cosine_window(15, 23), cosine_window(23)[4:-4, 4:-4])

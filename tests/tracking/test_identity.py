@@ -42,7 +42,7 @@ def test_a_target_that_is_taken_away_is_lost_before_its_twin_is_taken_for_it(gap
     for _ in range(12):
         found = tracker.update(picture(scene, [(scene.object, mine), (scene.object, twin)]))
         assert iou(found.box, box(mine)) > 0.7 and not found.lost
-    lost = []
+    lost: list[bool] = []
     for _ in range(25):
         found = tracker.update(picture(scene, [(scene.object, twin)]))
         there = float(iou(found.box, box(twin))) > 0.3

@@ -73,8 +73,8 @@ class TestOtherThings:
 
     def test_what_is_taken_is_another_things_however_near(self):
         free, kept = (
-            choose_box(self.alone, view(), BoxSearchSettings(), 0.0, Prior((3.0, 0.0), *places, factor=0.1))
-            for places in (([(3.5, 0.0)], []), ([], [(3.5, 0.0)]))
+            choose_box(self.alone, view(), BoxSearchSettings(), 0.0, prior)
+            for prior in (Prior((3.0, 0.0), [(3.5, 0.0)], factor=0.1), Prior((3.0, 0.0), [], [(3.5, 0.0)], factor=0.1))
         )
         assert free.displacement == pytest.approx((3, 0), abs=0.1)
         assert kept.peak < -2

@@ -77,7 +77,7 @@ def test_a_growing_target_is_found_in_the_context_of_its_scale(scene):
         found = tracker.searcher.find(tracker.started, response)
         assert (found.context, found.zoom) == (scale, (1, 1 / 1.05, 1.05)[scale])
         assert tracker._moved(found, Patches(scene.frame(1)), 1.0).cx == pytest.approx(
-            tracker.started.center.cx + 2 * tracker._cell * found.zoom, abs=0.1 * tracker._cell
+            tracker.started.center.cx + 2 * tracker.searcher.cell(tracker.started) * found.zoom, abs=0.1 * tracker._cell
         )
 
 

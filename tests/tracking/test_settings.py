@@ -75,7 +75,7 @@ def test_a_group_and_single_values():
     own = AdaptationSettings(interval=30, delay=0)
     assert TrackerSettings(adaptation=own).adaptation == own
     assert TrackerSettings(update_delay=5, adaptation=own).adaptation == AdaptationSettings(interval=30, delay=5)
-    changed = replace(TrackerSettings(adaptation=own, window=0.3), update_interval=40)
+    changed = replace(TrackerSettings(adaptation=own, window=0.3), update_interval=40)  # type: ignore[call-arg]
     assert changed == TrackerSettings(update_interval=40, update_delay=0, window=0.3)
 
 
@@ -84,9 +84,9 @@ def test_settings_cannot_be_changed_and_can_be_copied():
     for same in (copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):
         assert same == settings and hash(same) == hash(settings)
     with pytest.raises(FrozenInstanceError):
-        settings.search = SearchSettings()
+        settings.search = SearchSettings()  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
-        settings.search.window = 0.1
+        settings.search.window = 0.1  # type: ignore[misc]
 
 
 def test_numbers_of_numpy_and_json_are_numbers():
@@ -140,4 +140,4 @@ def test_groups_check_themselves():
     with pytest.raises(ValueError, match="window 2 must lie in 0..1"):
         SearchSettings(window=2)
     with pytest.raises(ValueError, match="interval '30' must be a whole number"):
-        AdaptationSettings(interval="30")
+        AdaptationSettings(interval="30")  # type: ignore[arg-type]

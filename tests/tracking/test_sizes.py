@@ -30,7 +30,7 @@ def test_a_target_that_is_half_outside_keeps_its_size_and_comes_in(dx, dy):
         left, top = (int(v) for v in (edge - i * 1.5 * np.array([dx, dy])).clip(0))
         frame, box = window(scene, 0, left, top)
         if i == 0:
-            tracker.init(frame, box)
+            tracker.init(frame, box.tolist())
             continue
         found.append((tracker.update(frame).box, box))
     assert min(float(iou(*pair)) for pair in found) > 0.5

@@ -81,7 +81,7 @@ class TestColor:
 
     def test_all_templates_of_a_pair_get_the_same_colours(self, scene):
         patches = PLAIN.template(scene, (1.0, 1.0), np.random.default_rng(5))
-        assert np.array_equal(*patches)
+        assert np.array_equal(patches[0], patches[1])
         assert patches[0].flags.writeable  # torch shares their memory
 
 

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
+from metatrack.model.box import BoxNetwork  # noqa: E402
 from metatrack.training.loading import SampleSet, moved  # noqa: E402
 from metatrack.training.matching import MatchingConfig, MatchingTraining, box_head_losses, train_matching  # noqa: E402
 from metatrack.training.meta import Episode, MetaConfig, train_meta  # noqa: E402
@@ -65,11 +66,11 @@ def test_the_whole_trunk_is_trained_where_asked(data, tmp_path):
     float32 = Precision("float32", "as asked")
     usual = MatchingTraining(config(data, tmp_path), float32)
     whole = MatchingTraining(config(data, tmp_path, whole_trunk=True), float32)
-    assert not usual.network.trunk.stem.weight.requires_grad
+    assert not usual.network.get_parameter("trunk.stem.weight").requires_grad
     assert all(p.requires_grad for p in whole.network.parameters())
     held = {id(p) for group in whole.optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in whole.network.parameters()}
-    assert id(whole.network.trunk.stem.weight) in {id(p) for p in whole.optimizer.param_groups[1]["params"]}
+    assert id(whole.network.get_parameter("trunk.stem.weight")) in {id(p) for p in whole.optimizer.param_groups[1]["params"]}
     with pytest.raises(ValueError, match="set one of them"):
         MatchingTraining(config(data, tmp_path, whole_trunk=True, freeze_trunk=True), float32)
 
@@ -83,6 +84,7 @@ def test_a_card_finds_the_processors_losses(data):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     for device in ("cpu", "cuda"):
         network = new_network("lite", 96, True, None, Path("lite")).eval().to(device)
+        assert isinstance(network, BoxNetwork)
         losses = box_head_losses(network, moved(batch, device), settings, Precision("float32", "", device))
         found.append({name: value.item() for name, value in losses.items()})
     assert all(math.isclose(found[1][name], value, rel_tol=2e-3) for name, value in found[0].items()), found
@@ -94,7 +96,7 @@ def test_both_trainings_run_on_a_card_and_leave_files_for_any_machine(data, tmp_
     assert not train_matching(two, lambda: True).finished
     assert train_matching(two).finished
     few = dict(iterations=4, batch=2, validate_every=2, val_clips=1, workers=0, clips=4, contexts=6, device="cuda")
-    meta = MetaConfig(matching=tmp_path / "matching" / "last.pt", mix=data / "val.json", out=tmp_path / "meta", **few)
+    meta = MetaConfig(matching=tmp_path / "matching" / "last.pt", mix=data / "val.json", out=tmp_path / "meta", **few)  # type: ignore[arg-type]
     assert train_meta(meta).finished
     for run, part in (("matching", "network"), ("meta", "learner")):
         content = torch.load(tmp_path / run / "last.pt", weights_only=True)

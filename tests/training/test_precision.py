@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from metatrack.model.processor import onednn_takes  # noqa: E402
 from metatrack.runtime.processor import multiplies_bfloat16  # noqa: E402
 from metatrack.training import precision  # noqa: E402
-from metatrack.training.precision import choose_precision  # noqa: E402
+from metatrack.training.precision import PrecisionName, choose_precision  # noqa: E402
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 AVX512 = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}  # takes bfloat16, and works it out in float32
@@ -94,7 +94,8 @@ def test_decisions(monkeypatch, can, fast, asked, began, name, why):
 
 def test_autocast_rounds_or_leaves_alone():
     a = torch.randn(4, 4)
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    names: tuple[PrecisionName, ...] = ("float32", "bfloat16")
+    for name, dtype in zip(names, (torch.float32, torch.bfloat16), strict=True):
         if name == "bfloat16" and not onednn_takes(torch.bfloat16):
             continue
         with choose_precision(name).autocast():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_matching_resumes_bit_for_bit(runs):
         assert equal(read(whole.out, name)["network"], read(parts.out, name)["network"])
 
 
+def test_a_run_that_ends_within_its_schedule_leaves_its_weights_and_can_go_on(data, runs, tmp_path):
+    whole, _ = runs
+    early = matching_config(data, tmp_path, until=3)
+    outcome = train_matching(early)
+    assert (outcome.step, outcome.finished) == (3, True)
+    assert read(tmp_path, "last.pt")["step"] == 3
+    assert train_matching(matching_config(data, tmp_path)).step == 4
+    a, b = ({**state_of(folder), "best": None} for folder in (whole.out, tmp_path))  # batch 3 was validated, too
+    assert equal(a, b)
+    assert equal(read(whole.out, "last.pt")["network"], read(tmp_path, "last.pt")["network"])
+
+
 def test_a_run_that_is_finished_is_left_as_it_is(runs):
     whole, _ = runs
     before = (whole.out / "log.jsonl").read_text()
@@ -158,7 +171,7 @@ def test_sigterm_to_the_whole_group_ends_after_the_batch_in_hand(data, tmp_path)
     mixes = ["--mix", str(data / "train.json"), "--val-mix", str(data / "val.json")]
     size = "--trunk paper --iterations 100000 --batch 2 --validate-every 100000 --val-clips 1 --workers 2 --threads 1".split()
     command = [sys.executable, "-m", "metatrack", "train", "matching", *mixes, *size, "--out", str(tmp_path)]
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, start_new_session=True, **piped) as process:
         try:
             while not (tmp_path / "log.jsonl").exists() and process.poll() is None:  # the first row, of 25 batches
@@ -187,7 +200,7 @@ def test_meta_resumes_bit_for_bit(data, runs, tmp_path):
     whole, _ = runs
     few = dict(clips=2, contexts=4, patches=4, support=2)
     common = dict(iterations=4, batch=2, val_clips=1, validate_every=2, workers=0, **few)
-    config = MetaConfig(matching=whole.out / "best.pt", mix=data / "val.json", out=tmp_path / "whole", **common)
+    config = MetaConfig(matching=whole.out / "best.pt", mix=data / "val.json", out=tmp_path / "whole", **common)  # type: ignore[arg-type]
     parts = MetaConfig(**{**config.__dict__, "out": tmp_path / "parts"})
     assert train_meta(config).finished
     with pytest.raises(KeyboardInterrupt):  # while the clips are embedded, nothing is there to keep

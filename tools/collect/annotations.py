@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET  # noqa: S405 - expat of today refuses what could grow without end
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,12 +25,9 @@ class Annotation(NamedTuple):
 
     box: Box
     name: str
-    polygons: list[Float64] | None = None
-    """(k, 2) corners each."""
-    mask: UInt8 | None = None
-    """In the image's size, where the shape is known so."""
-    shares: bool = False
-    """Whether box and polygons are in shares of the image's sides (YOLO), not in pixels."""
+    polygons: list[Float64] | None = None  # (k, 2) corners each
+    mask: UInt8 | None = None  # in the image's size, where the shape is known so
+    shares: bool = False  # whether box and polygons are in shares of the image's sides (YOLO), not in pixels
 
     def in_pixels(self, height: int, width: int) -> Annotation:
         """The same in pixels of an image."""
@@ -40,8 +38,7 @@ class Annotation(NamedTuple):
         return Annotation(Box(*(np.array(self.box) * np.tile(size, 2)).tolist()), self.name, polygons)
 
 
-Annotated = tuple[str, list[Annotation]]
-"""Name or path of an image, and what is in it."""
+Annotated = tuple[str, list[Annotation]]  # name or path of an image, and what is in it
 
 
 def coco(data: bytes) -> Iterator[Annotated]:
@@ -65,15 +62,10 @@ def coco(data: bytes) -> Iterator[Annotated]:
 
 
 def voc(data: bytes, strict: bool = False) -> Annotated:
-    """The image of an XML file of Pascal VOC's form.
+    """The image of an XML file of Pascal VOC's form; a ``ParseError`` where it is no XML.
 
-    Args:
-        data: the file's contents.
-        strict: as the benchmark means it, pixels count from 1, and objects marked as difficult or truncated are left out;
-            else numbers are taken as they stand, and so are all objects.
-
-    Raises:
-        ParseError: it is no XML.
+    As the benchmark means it (``strict``), pixels count from 1, and objects marked as difficult or truncated are left out; else
+    numbers are taken as they stand, and so are all objects.
     """
     root, first, found = ET.fromstring(data), int(strict), []  # noqa: S314 - see above
     for node in root.iter("object"):
@@ -89,30 +81,20 @@ def voc(data: bytes, strict: bool = False) -> Annotated:
 
 
 def yolo(data: bytes, names: list[str]) -> list[Annotation]:
-    """The objects of a text file of YOLO's form: rows of a class and a box or a polygon.
-
-    Raises:
-        ValueError: a row holds something else than numbers.
-    """
+    """The objects of a text file of YOLO's form, rows of a class and a box or a polygon; a ValueError where a row is none."""
     found = []
     for words in filter(None, map(str.split, data.decode("utf8", "replace").splitlines())):
         number, values = int(float(words[0])), np.array(words[1:], float)
         values = values[:4] if len(values) == 5 else values  # a confidence, or the number of a track
-        if len(values) < 4 or values.min() < -0.05 or values.max() > 1.05:
+        if len(values) < 4 or len(values) % 2 or values.min() < -0.05 or values.max() > 1.05:
             continue
         name = names[number] if 0 <= number < len(names) else f"class{number}"
-        if len(values) == 4:
-            x, y, w, h = values.tolist()
-            found.append(Annotation(Box(x - w / 2, y - h / 2, w, h), name, shares=True))
-        elif len(values) % 2 == 0:
-            corners = values.reshape(-1, 2)
+        corners = values.reshape(-1, 2)
+        if len(corners) == 2:
+            found.append(Annotation(Box(*(corners[0] - corners[1] / 2).tolist(), *corners[1].tolist()), name, shares=True))
+        else:
             found.append(Annotation(Box(*corners.min(0).tolist(), *np.ptp(corners, 0).tolist()), name, [corners], shares=True))
     return found
-
-
-def stem(path: str) -> str:
-    """A file's name without folder and suffix."""
-    return os.path.splitext(os.path.basename(path))[0]
 
 
 def shared_folders(a: str, b: str) -> int:
@@ -126,12 +108,13 @@ class Images:
     def __init__(self, paths: Iterable[str]) -> None:
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for path in paths:
-            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
-                self.by_stem[stem(path)].append(path)
+            stem, suffix = os.path.splitext(os.path.basename(path))
+            if suffix.lower() in IMAGE_SUFFIXES:
+                self.by_stem[stem].append(path)
 
     def find(self, name: str, beside: str) -> str | None:
         """The image of a name, for an annotation at the path ``beside``."""
-        named = self.by_stem.get(stem(name), [])
+        named = self.by_stem.get(os.path.splitext(os.path.basename(name))[0], [])
         fitting = [path for path in named if not re.search(r"mask|segm|label", path, re.IGNORECASE)] or named
         return max(fitting, key=lambda path: (shared_folders(path, beside), -len(path)), default=None)
 
@@ -139,10 +122,10 @@ class Images:
 def annotated(repository: Repository, kind: str) -> Iterator[Annotated]:
     """Images of a repository that files of one form say something of; what is in other files is passed over."""
     images = Images(path for path, size in repository.files.items() if size >= 0)
+    names = cache(partial(class_names, repository))
     suffix, longest = {"coco": (".json", 300e6), "voc": (".xml", 1e6), "yolo": (".txt", 200e3)}[kind]
-    names: dict[str, list[str]] = {}  # of classes, by folder
     for path, size in repository.files.items():
-        if not path.lower().endswith(suffix) or not 8 < size < longest:
+        if not path.lower().endswith(suffix) or not 8 < size < longest or (kind == "yolo" and not images.find(path, path)):
             continue
         try:
             if kind == "coco":
@@ -150,13 +133,8 @@ def annotated(repository: Repository, kind: str) -> Iterator[Annotated]:
             elif kind == "voc":
                 name, objects = voc(repository.read(path), strict=True)
                 found = [(path if images.find(path, path) else name, objects)]
-            elif images.find(path, path):
-                folder = os.path.dirname(path)
-                if folder not in names:
-                    names[folder] = class_names(repository, path)
-                found = [(path, yolo(repository.read(path), names[folder]))]
             else:
-                continue
+                found = [(path, yolo(repository.read(path), names(os.path.dirname(path))))]
         except (ValueError, ET.ParseError):
             continue
         for name, objects in found:
@@ -164,10 +142,10 @@ def annotated(repository: Repository, kind: str) -> Iterator[Annotated]:
                 yield there, objects
 
 
-def class_names(repository: Repository, beside: str) -> list[str]:
-    """Names of YOLO's classes: ``names`` in the nearest ``.yaml``, or the nearest ``classes.txt`` or ``.names``."""
+def class_names(repository: Repository, folder: str) -> list[str]:
+    """Names of YOLO's classes: ``names`` in the ``.yaml`` nearest to a folder, or the nearest ``classes.txt`` or ``.names``."""
     tables = [p for p, size in repository.files.items() if re.search(r"(\.ya?ml|classes\.txt|\.names)$", p) and 0 < size < 50e3]
-    for path in sorted(tables, key=lambda path: (-shared_folders(path, beside), "data" not in path, len(path))):
+    for path in sorted(tables, key=lambda path: (-shared_folders(path, f"{folder}/"), "data" not in path, len(path))):
         data = repository.read(path)
         if not path.endswith(("yaml", "yml")):
             return [line.strip() for line in data.decode("utf8", "replace").splitlines() if line.strip()]

@@ -46,10 +46,9 @@ def main(options: CollectOptions) -> int:
 
 
 def unpack(repository: Repository, folder: str, out: Path, needs: str) -> Path:
-    """Writes the files of models below a folder of the repository; with ``needs``, of folders that hold such a file alone.
+    """Writes the files of models below a folder of the repository, a ``FileNotFoundError`` where there is none.
 
-    Raises:
-        FileNotFoundError: the repository has no such folder.
+    With ``needs``, of folders that hold such a file alone.
     """
     wanted = [path for path, size in repository.files.items() if path.startswith(f"{folder}/") and size >= 0]
     if not wanted:

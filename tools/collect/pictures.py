@@ -1,19 +1,24 @@
-"""What is made of an image: crops, cut-outs, photographs. Images are ``(H, W, 3)`` uint8 RGB, masks ``(H, W)`` of 0 and 255."""
+"""What is made of images: crops, cut-outs, photographs, trajectories. Images are ``(H, W, 3)`` uint8 RGB, masks of 0 and 255."""
 
 from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from metatrack import geometry
-from metatrack.arrays import Bools, Float64, UInt8
-from metatrack.geometry import EXEMPLAR_SIZE, Box, context_side, mean_color, to_center
-from metatrack.images import resize
+from metatrack.arrays import Bools, Float32, Float64, UInt8
+from metatrack.files import write_atomically
+from metatrack.geometry import EXEMPLAR_SIZE, Box, Image, context_side, mean_color, to_center
+from metatrack.images import read_image, resize, write_image
+from metatrack.video.overlay import draw, filmstrip
 
-SIZE = 330
-"""Side of a crop in pixels, in which the target's context has 127."""
-NEAR_BITS = 7
-"""Fingerprints that differ in so many of 64 bits or fewer are of one object."""
+SIZE = 330  # side of a crop in pixels, in which the target's context has 127
+NEAR_BITS = 7  # fingerprints that differ in so many of 64 bits or fewer are of one object
+Crops = list[tuple[Image, Box]]  # a trajectory: crops, and the box in each
 
 
 def crop(image: UInt8, box: Box) -> tuple[UInt8, Box]:
@@ -56,11 +61,9 @@ class Seen:
 
 
 def parts(mask: UInt8, size: tuple[int, int]) -> list[tuple[Box, UInt8]]:
-    """Boxes and masks of the connected parts of a mask's image, without those below a fifth of the whole.
+    """Boxes and masks of the connected parts of a mask's image ``(H, W, 3)``, without those below a fifth of the whole.
 
-    Args:
-        mask: ``(H, W, 3)``; what is brighter than mid grey in any channel is object.
-        size: height and width of the image that it belongs to.
+    What is brighter than mid grey in any channel is object; ``size`` is height and width of the image that it belongs to.
     """
     object_ = (mask.max(2) > 127).astype(np.uint8)
     if object_.shape != size:
@@ -105,3 +108,31 @@ def photo(image: UInt8) -> UInt8 | None:
         return None
     scale = min(1.0, 800 / max(height, width))
     return resize(image, (round(width * scale), round(height * scale)))
+
+
+def appearance(patch: UInt8, box: Box) -> Float32:
+    """The target in grey, 32 x 32, of mean 0 and deviation 1."""
+    x, y, w, h = map(round, box)
+    part = cv2.resize(patch[max(0, y) : y + h, max(0, x) : x + w], (32, 32), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray((grey - grey.mean()) / (grey.std() + 1e-3), np.float32)
+
+
+def write_trajectory(folder: Path, crops: Crops, quality: int) -> None:
+    """Writes a trajectory in GOT-10k's layout, in place of what is in the folder; ``quality`` is JPEG's."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for k, (patch, _) in enumerate(crops, 1):
+        write_image(folder / f"{k:08d}.jpg", patch, quality=quality)
+    rows = (",".join(f"{value:.3f}" for value in box) for _, box in crops)
+    write_atomically(folder / "groundtruth.txt", "".join(f"{row}\n" for row in rows))
+
+
+def sheet(folders: Sequence[Path]) -> Image:
+    """A contact sheet: a row of eight frames for each trajectory, with the boxes."""
+    shown, captions = [], []
+    for folder in folders:
+        boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",", ndmin=2)
+        for k in np.linspace(0, len(boxes) - 1, 8).astype(int):
+            shown.append(draw(read_image(folder / f"{k + 1:08d}.jpg"), boxes[k])[50 : SIZE - 50, 50 : SIZE - 50])
+            captions.append(f"{folder.name[-26:]} {k}")
+    return filmstrip(shown, columns=8, captions=captions, height=150)

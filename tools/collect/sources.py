@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 import shutil
 import subprocess  # noqa: S404 - git is a program; no shell is involved
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from metatrack.files import write_atomically
+from metatrack.files import csv_text, write_atomically
 from metatrack.frames import as_rgb
 from metatrack.geometry import Image
 from metatrack.images import ImageError, decode_image
@@ -35,11 +35,7 @@ class CollectOptions:
 
 
 def read_sources(path: Path, kind: type[T], only: Sequence[str] = ()) -> dict[str, T]:
-    """The sources of a table by name, each a ``kind``; with ``only``, those of these names.
-
-    Raises:
-        ValueError: the file is no TOML, an entry has another form, or there is no source of a name.
-    """
+    """The sources of a table by name, each a ``kind``, or those named; a ``ValueError`` where one is none, or it is no TOML."""
     try:
         sources = msgspec.toml.decode(path.read_bytes(), type=dict[str, kind])  # type: ignore[valid-type]
     except msgspec.DecodeError as error:
@@ -64,10 +60,8 @@ def make_all(sources: Mapping[str, T], make: Callable[[str, T], str]) -> int:
 
 def replace_rows(table: Path, columns: list[str], rows: list[list[str]], ours: Callable[[list[str]], bool]) -> None:
     """Writes the rows of one source into a CSV file in place of those that are ``ours``, its older ones."""
-    there = list(csv.reader(io.StringIO(table.read_text(encoding="utf-8"))))[1:] if table.exists() else []
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *(row for row in there if not ours(row)), *rows])
-    write_atomically(table, text.getvalue())
+    there = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))[1:] if table.exists() else []
+    write_atomically(table, csv_text([columns, *(row for row in there if not ours(row)), *rows]))
 
 
 class Repository:
@@ -88,9 +82,9 @@ class Repository:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is missing: mirror https://github.com/{name} there (git clone --mirror)")
         self._git = [shutil.which("git") or "git", f"--git-dir={folder / '.git' if (folder / '.git').is_dir() else folder}"]
-        self.commit = self._ask("rev-parse", "HEAD").decode().strip()
-        if not self.commit.startswith(commit):
-            print(f"{name}: the mirror is at {self.commit[:12]}, the table at {commit}", file=sys.stderr)
+        head = self._ask("rev-parse", "HEAD").decode().strip()
+        if not head.startswith(commit):
+            print(f"{name}: the mirror is at {head[:12]}, the table at {commit}", file=sys.stderr)
         self._blobs: dict[str, str] = {}
         self.files: dict[str, int] = {}
         """Sizes in bytes, by path; files whose contents were left out of the mirror have -1."""
@@ -112,3 +106,9 @@ class Repository:
             return as_rgb(decode_image(self.read(path), path, upright=upright))
         except (ImageError, TypeError):
             return None
+
+    def pairs(self, pattern: str, other: str) -> Iterator[tuple[re.Match[str], str]]:
+        """Paths that are of a pattern, as matches, each with the file that the template ``other`` names, if there is one."""
+        for path in self.files:
+            if (match := re.fullmatch(pattern, path)) and (beside := match.expand(other)) in self.files:
+                yield match, beside

@@ -4,32 +4,29 @@
 
 - ``still/<source>_<number>.jpg`` and ``still/boxes.csv``: 330 x 330 px, the context's side sqrt((w + c) (h + c)) at 127 px;
 - ``cutouts/<source>_<number>.png``: objects with transparency, where there are masks or polygons;
-- ``photos/<source>_<number>.jpg``: whole photographs;
-- ``sources.json`` and ``SOURCES-stills.md``: what came of each.
+- ``photos/<source>_<number>.jpg``: whole photographs.
 
-Chance is seeded by a source's name, so that a repeated run gives the same files. A source that is made again replaces its files.
+It prints how many of each, as SOURCES-stills.md states them. Chance is seeded by a source's name: a repeated run gives
+the same files. A source that is made again replaces its files.
 """
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import tyro
 
 from metatrack.arrays import UInt8
-from metatrack.files import write_atomically
 from metatrack.geometry import Box
 from metatrack.images import write_image
 from tools.collect import pictures
@@ -37,15 +34,16 @@ from tools.collect.annotations import Annotation, annotated
 from tools.collect.sources import CollectOptions, Repository, make_all, read_sources, replace_rows
 
 TABLE = Path(__file__).with_name("stills.toml")
-FOLDERS = {"crops": "still", "cutouts": "cutouts", "photos": "photos"}
-"""Where each kind of picture goes."""
+KINDS: dict[str, tuple[str, str, dict[str, int]]] = {
+    "crops": ("still", ".jpg", {"quality": 88}),
+    "cutouts": ("cutouts", ".png", {}),
+    "photos": ("photos", ".jpg", {"quality": 85}),
+}
+"""Of each kind of picture its folder, and the format of its files."""
 COLUMNS = ["file", "x", "y", "w", "h", "class", "source"]
-MIN_SIDE, MAX_ASPECT = 24, 6.0
-"""Of a box, in pixels and as the ratio of its sides."""
-PER_IMAGE = 6
-"""Crops of an image, at most."""
-LEAST_IMAGE = 0.25
-"""Share of a crop that must lie in its image."""
+MIN_SIDE, MAX_ASPECT = 24, 6.0  # of a box, in pixels and as the ratio of its sides
+PER_IMAGE = 6  # crops of an image, at most
+LEAST_IMAGE = 0.25  # share of a crop that must lie in its image
 
 
 class MaskFiles(msgspec.Struct, forbid_unknown_fields=True, rename={"name": "class"}):
@@ -65,7 +63,7 @@ class StillSource(msgspec.Struct, forbid_unknown_fields=True):
     licence: str
     formats: list[Literal["coco", "voc", "yolo"]] = []
     masks: MaskFiles | None = None
-    limit: int = 2000
+    crops: int = 2000
     per_class: int = 400
     cutouts: int = 0
     photos: int = 0
@@ -86,12 +84,12 @@ class Collection:
 
     def wants(self, kind: str) -> bool:
         """Whether more of a kind is wanted."""
-        limits = {"crops": self.source.limit, "cutouts": self.source.cutouts, "photos": self.source.photos}
-        return self.made[kind] < limits[kind]
+        return self.made[kind] < int(getattr(self.source, kind))
 
-    def _keep(self, kind: str, picture: UInt8, suffix: str, **options: Any) -> str:
+    def _keep(self, kind: str, picture: UInt8) -> str:
+        folder, suffix, options = KINDS[kind]
         file = f"{self.name}_{self.made[kind]:05d}{suffix}"
-        write_image(self.out / FOLDERS[kind] / file, picture, **options)
+        write_image(self.out / folder / file, picture, **options)
         self.made[kind] += 1
         return file
 
@@ -113,14 +111,14 @@ class Collection:
             if cut == 0 and self.wants("cutouts"):
                 mask = pictures.filled(each.polygons, (height, width)) if each.polygons else each.mask
                 if mask is not None and (made := pictures.cutout(image, mask)) is not None:
-                    self._keep("cutouts", made, ".png")
+                    self._keep("cutouts", made)
 
     def _add_crop(self, image: UInt8, box: Box, label: str) -> bool:
         made, place = pictures.crop(image, box)
         mostly_filler = pictures.share_of_image(box, image.shape) < LEAST_IMAGE
         if mostly_filler or made.std() <= 12 or self.seen.near(made):
             return False
-        file = self._keep("crops", made, ".jpg", quality=88)
+        file = self._keep("crops", made)
         self.rows.append([file, *(f"{value:.2f}" for value in place), label, self.name])
         self.per_class[label] += 1
         return True
@@ -128,7 +126,7 @@ class Collection:
     def add_photo(self, image: UInt8) -> None:
         """Takes the whole image, if it will do and one is wanted."""
         if self.wants("photos") and (made := pictures.photo(image)) is not None:
-            self._keep("photos", made, ".jpg", quality=85)
+            self._keep("photos", made)
 
     def add_all(self, repository: Repository) -> None:
         """Takes what is wanted of the source's repository, in an order of chance."""
@@ -138,7 +136,7 @@ class Collection:
         chance.shuffle(order)
         order, augmented = without_copies(order)
         for path in order:
-            if not any(map(self.wants, FOLDERS)):
+            if not any(map(self.wants, KINDS)):
                 break
             image = repository.image(path, upright=False)
             if image is not None and min(image.shape[:2]) >= 64:
@@ -147,9 +145,8 @@ class Collection:
                 self.add(image, there)
                 if not augmented:
                     self.add_photo(image)
-        plain = sorted(
-            path for path in repository.files if self.source.plain_photos and re.search(self.source.plain_photos, path)
-        )
+        pattern = self.source.plain_photos
+        plain = sorted(path for path in repository.files if pattern and re.search(pattern, path))
         chance.shuffle(plain)
         for path in plain:
             if self.wants("photos") and (image := repository.image(path, upright=False)) is not None:
@@ -160,9 +157,8 @@ def objects(repository: Repository, source: StillSource) -> dict[str, Callable[[
     """Paths of images, and for each what gives the objects in it by its height and width."""
     known: dict[str, Callable[[int, int], list[Annotation]]] = {}
     if source.masks is not None:
-        for path in repository.files:
-            if (match := re.match(source.masks.images, path)) and (mask := match.expand(source.masks.mask)) in repository.files:
-                known[path] = partial(_in_mask, repository, mask, source.masks.name)
+        for match, mask in repository.pairs(source.masks.images, source.masks.mask):
+            known[match.string] = partial(_in_mask, repository, mask, source.masks.name)
     for kind in source.formats:
         for path, found in annotated(repository, kind):
             known.setdefault(path, partial(_in_pixels, found))  # the first that says something of an image counts
@@ -181,10 +177,7 @@ def _in_pixels(found: list[Annotation], height: int, width: int) -> list[Annotat
 def without_copies(order: list[str]) -> tuple[list[str], bool]:
     """Of exports by Roboflow, where ``<base>.rf.<hash>`` are copies of one photograph that may be augmented, one copy each.
 
-    Of an augmented export the valid and test splits alone are taken, if they are large enough: they are not augmented.
-
-    Returns:
-        the paths, and whether the export is augmented.
+    Of an augmented export (the second answer) the valid and test splits alone are taken, if they are large enough: they are not.
     """
     base = {path: os.path.basename(path).split(".rf.")[0] for path in order}
     held_out = {path: bool(re.search(r"(^|/)(valid|val|test)/", path)) for path in order}
@@ -199,46 +192,22 @@ def without_copies(order: list[str]) -> tuple[list[str], bool]:
     return list(first.values()), augmented
 
 
-def overview(sources: Mapping[str, StillSource], counts: Mapping[str, dict[str, Any]]) -> str:
-    """``SOURCES-stills.md``."""
-    head = ["source", "repository", "commit", "what", "licence as stated there", "crops", "classes", "cut-outs", "photos"]
-    lines = ["# Still images collected by tools/collect/stills.py", ""]
-    lines += ["Counts after the rules (size, truncation, filler, near duplicates, caps).", ""]
-    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    made = [(name, source, counts[name]) for name, source in sources.items() if name in counts]
-    for name, source, count in made:
-        numbers = [str(count[key]) for key in ("crops", "classes", "cutouts", "photos")]
-        facts = [name, source.repository, count["commit"][:12], source.what, source.licence, *numbers]
-        lines.append(f"| {' | '.join(facts)} |")
-    crops, cutouts, photos = (sum(count[kind] for *_, count in made) for kind in FOLDERS)
-    return "\n".join([*lines, "", f"Total: {crops} crops, {cutouts} cut-outs, {photos} photographs.", ""])
-
-
 def main(options: CollectOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
     everything = read_sources(TABLE, StillSource)
-    facts = options.out / "sources.json"
-    counts: dict[str, dict[str, Any]] = json.loads(facts.read_bytes()) if facts.exists() else {}
 
     def make(name: str, source: StillSource) -> str:
-        for folder in FOLDERS.values():
-            for old in (options.out / folder).glob(f"{glob.escape(name)}_[0-9]*"):
-                old.unlink()
         repository = Repository(options.mirror, source.repository, source.commit)
+        for folder, *_ in KINDS.values():
+            for old in (options.out / folder).glob(f"{name}_[0-9]*"):
+                old.unlink()
         made = Collection(name, source, options.out)
         made.add_all(repository)
         rows = options.out / "still" / "boxes.csv"
         replace_rows(rows, COLUMNS, made.rows, lambda row: row[-1] == name or row[-1] not in everything)
-        numbers = {kind: made.made[kind] for kind in FOLDERS}
-        counts[name] = {"commit": repository.commit, **numbers, "classes": len(made.per_class)}
-        write_atomically(facts, json.dumps(counts, indent=1))
-        return (
-            f"{numbers['crops']} crops, {len(made.per_class)} classes, {numbers['cutouts']} cut-outs, {numbers['photos']} photos"
-        )
+        return f"{', '.join(f'{made.made[kind]} {kind}' for kind in KINDS)}, {len(made.per_class)} classes"
 
-    status = make_all(read_sources(TABLE, StillSource, options.only), make)
-    write_atomically(options.out / "SOURCES-stills.md", overview(everything, counts))
-    return status
+    return make_all(read_sources(TABLE, StillSource, options.only), make)
 
 
 if __name__ == "__main__":

@@ -13,26 +13,19 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tyro
 
-from metatrack.arrays import Float32, UInt8
-from metatrack.files import write_atomically
-from metatrack.geometry import Box, Image, iou
-from metatrack.images import read_image, write_image
-from metatrack.video.overlay import draw, filmstrip
-from tools.collect.pictures import covered, crop, share_of_image
+from metatrack.arrays import Float32
+from metatrack.geometry import Box, iou
+from metatrack.images import write_image
+from tools.collect.pictures import Crops, appearance, covered, crop, share_of_image, sheet, write_trajectory
 from tools.collect.sources import CollectOptions, Repository, make_all, read_sources, replace_rows
 from tools.collect.videos import Frame, Step, VideoSource, link, videos
 
 TABLE = Path(__file__).with_name("video.toml")
-SHORTEST, LONGEST = 8, 24
-"""Frames of a trajectory."""
+SHORTEST, LONGEST = 8, 24  # frames of a trajectory
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence"]
-
-Crops = list[tuple[Image, Box]]
-"""A trajectory: crops, and the box in each."""
 
 
 @dataclass(frozen=True)
@@ -43,37 +36,28 @@ class VideoOptions(CollectOptions):
     """Folder of contact sheets, on which one sees what a source is worth."""
 
 
-def appearance(patch: UInt8, box: Box) -> Float32:
-    """The target in grey, 32 x 32, of mean 0 and deviation 1."""
-    x, y, w, h = map(round, box)
-    part = cv2.resize(patch[max(0, y) : y + h, max(0, x) : x + w], (32, 32), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.asarray((grey - grey.mean()) / (grey.std() + 1e-3), np.float32)
-
-
-def pick(video: list[Frame], track: list[Step], stride: int) -> list[Step]:
+def pick(track: list[Step], stride: int) -> list[Step]:
     """Steps of a track that are worth a crop: large enough, of a usual shape, and not behind another object; 24 at most."""
     picked: list[Step] = []
     for step in track:
-        number, _, objects = video[step.frame]
         short, long = sorted(step.box[2:])
         hidden = any(
             covered(step.box, other.box) > 0.4 and iou(step.box, other.box) < 0.95 and covered(other.box, step.box) < 0.95
-            for other in objects
+            for other in step.frame.objects
         )
-        late = not picked or number - video[picked[-1].frame].number >= stride
+        late = not picked or step.frame.number - picked[-1].frame.number >= stride
         if short >= 16 and long / short <= 6 and not hidden and late:
             picked.append(step)
     if len(picked) <= LONGEST:
         return picked
-    if video[picked[-1].frame].number - video[picked[0].frame].number > LONGEST * 30:
+    if picked[-1].frame.number - picked[0].frame.number > LONGEST * 30:
         return picked[:LONGEST]
     return [picked[int(k)] for k in np.linspace(0, len(picked) - 1, LONGEST)]
 
 
-def trajectory(video: list[Frame], track: list[Step], source: VideoSource) -> Crops:
+def trajectory(track: list[Step], source: VideoSource) -> Crops:
     """The first run of at least eight crops of a track whose target moves and stays like itself; else nothing."""
-    steps = pick(video, track, source.stride)
+    steps = pick(track, source.stride)
     if len(steps) < SHORTEST:
         return []
     boxes = np.array([step.box for step in steps])
@@ -83,7 +67,7 @@ def trajectory(video: list[Frame], track: list[Step], source: VideoSource) -> Cr
     crops: Crops = []
     previous: Float32 | None = None
     for step in steps:
-        image = video[step.frame].read()
+        image = step.frame.read()
         if image is None:
             continue
         whole = Box(0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
@@ -110,15 +94,10 @@ def pieces(video: list[Frame], source: VideoSource, label: str) -> list[list[Ste
     return [long[int(k)] for k in order]
 
 
-def collect(name: str, source: VideoSource, mirror: Path, out: Path) -> list[list[str]]:
-    """Makes one source: the rows of its trajectories.
-
-    Raises:
-        OSError: it is not mirrored, or a file cannot be written.
-    """
+def collect(name: str, source: VideoSource, repositories: list[Repository], out: Path) -> list[list[str]]:
+    """Makes one source: the rows of its trajectories."""
     for old in out.glob(f"{name}_*"):
         shutil.rmtree(old)
-    repositories = [Repository(mirror, *each) for each in zip(source.repositories, source.commits, strict=True)]
     rows: list[list[str]] = []
     for title, video in videos(source, repositories):
         label = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")
@@ -126,41 +105,25 @@ def collect(name: str, source: VideoSource, mirror: Path, out: Path) -> list[lis
         for piece in pieces(video, source, label):
             if len(rows) >= source.cap or count >= source.per:
                 break
-            crops = trajectory(video, piece, source)
+            crops = trajectory(piece, source)
             if crops and count not in source.refused.get(label, ()):
-                _write(out / f"{name}_{label}_{count}", crops)
+                write_trajectory(out / f"{name}_{label}_{count}", crops, quality=88)
                 origin, size = " + ".join(source.repositories), str(len(crops))
                 rows.append([f"{name}_{label}_{count}", origin, f"{name}_{label}", piece[0].name, size, source.licence])
             count += bool(crops)
     return rows
 
 
-def _write(folder: Path, crops: Crops) -> None:
-    for k, (patch, _) in enumerate(crops, 1):
-        write_image(folder / f"{k:08d}.jpg", patch, quality=88)
-    rows = (",".join(f"{value:.3f}" for value in box) for _, box in crops)
-    write_atomically(folder / "groundtruth.txt", "".join(f"{row}\n" for row in rows))
-
-
-def sheet(folders: list[Path]) -> Image:
-    """A contact sheet of up to 16 trajectories, six frames each, with the boxes."""
-    shown, captions = [], []
-    for folder in (folders[k] for k in sorted(np.random.default_rng(0).permutation(len(folders))[:16])):
-        boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",", ndmin=2)
-        for k in np.linspace(0, len(boxes) - 1, 6).astype(int):
-            shown.append(draw(read_image(folder / f"{k + 1:08d}.jpg"), boxes[k])[65:265, 65:265])
-            captions.append(f"{folder.name} {k}")
-    return filmstrip(shown, columns=12, captions=captions)
-
-
 def main(options: VideoOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
 
     def make(name: str, source: VideoSource) -> str:
-        rows = collect(name, source, options.mirror, options.out / "train")
+        repositories = [Repository(options.mirror, *each) for each in zip(source.repositories, source.commits, strict=True)]
+        rows = collect(name, source, repositories, options.out / "train")
         replace_rows(options.out / "meta.csv", COLUMNS, rows, lambda row: row[0].startswith(f"{name}_"))
         if rows and options.sheets is not None:
-            write_image(options.sheets / f"{name}.png", sheet([options.out / "train" / row[0] for row in rows]))
+            shown = np.random.default_rng(0).permutation(len(rows))[:16]
+            write_image(options.sheets / f"{name}.png", sheet([options.out / "train" / rows[k][0] for k in sorted(shown)]))
         return f"{len(rows)} trajectories, {sum(int(row[4]) for row in rows)} frames"
 
     return make_all(read_sources(TABLE, VideoSource, options.only), make)

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET  # noqa: S405 - for its error
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -23,8 +24,7 @@ from metatrack.geometry import Box, Image, iou
 from tools.collect.annotations import Annotation, voc, yolo
 from tools.collect.sources import Repository
 
-MOST_FRAMES = 600
-"""Frames of a video file that are read, at most."""
+MOST_FRAMES = 600  # of a video file that are read
 
 
 class VideoSource(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,8 +60,7 @@ class Frame(NamedTuple):
 class Step(NamedTuple):
     """A target in one frame."""
 
-    frame: int
-    """Index of the frame in its video."""
+    frame: Frame
     name: str
     box: Box
 
@@ -73,22 +72,18 @@ def videos(source: VideoSource, repositories: list[Repository]) -> Iterator[tupl
         return
     (repository,) = repositories
     found: dict[str, list[tuple[int, str, str]]] = {}  # number, frame and label of each frame of a video
-    for path in repository.files:
-        match = re.fullmatch(source.frames, path)
-        if match and ((label := match.expand(source.labels)) in repository.files or source.kind == "blobs"):
-            number = int(match.groupdict().get("n") or 0)
-            found.setdefault(match.expand(source.title), []).append((number, path, label))
+    for match, label in repository.pairs(source.frames, source.labels or r"\g<0>"):
+        number = int(match.groupdict().get("n") or 0)
+        found.setdefault(match.expand(source.title), []).append((number, match.string, label))
     for video, rows in sorted(found.items()):
         if source.kind == "blobs":
             yield video, blobs(images(repository, [path for _, path, _ in sorted(rows)]), *source.blobs[video])
             continue
         frames = []
         for number, path, label in sorted(rows):
-            try:
+            with suppress(ET.ParseError, OSError, ValueError, IndexError):
                 objects = objects_in(source.kind, repository, path, label, number)
-            except (ET.ParseError, OSError, ValueError, IndexError):
-                continue
-            frames.append(Frame(number, partial(repository.image, path), objects))
+                frames.append(Frame(number, partial(repository.image, path), objects))
         yield video, frames
 
 
@@ -119,13 +114,7 @@ def decoded(data: bytes) -> list[Image]:
 
 
 def blobs(frames: list[Image], least: int, most: int, animals: int) -> list[Frame]:
-    """Animals in an empty arena under a still camera: what differs from the median of the clip, a clean blob each.
-
-    Args:
-        frames: all of the clip.
-        least, most: pixels of a blob.
-        animals: how many there are at most; the largest blobs count.
-    """
+    """Animals in an empty arena under a still camera: what differs from the median, blobs of so many pixels, the largest ones."""
     greys = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in frames]
     background = np.median(np.stack(greys[:: max(1, len(greys) // 40)]), axis=0).astype(np.uint8)
     found = []
@@ -146,11 +135,12 @@ def blobs(frames: list[Image], least: int, most: int, animals: int) -> list[Fram
 def jhmdb(clips: Repository, boxes: Repository) -> Iterator[tuple[str, list[Frame]]]:
     """JHMDB's clips (film and web clips of 21 actions) with the boxes of the person that YOWO's evaluation carries."""
     archive = zipfile.ZipFile(io.BytesIO(boxes.read("evaluation_ucf24_jhmdb/groundtruths_jhmdb.zip")))
-    known: dict[str, dict[int, Box]] = {}
+    known: dict[str, dict[int, list[Annotation]]] = {}  # by clip and frame
     for file in archive.namelist():
         if match := re.fullmatch(r"groundtruths_jhmdb/(.*)_(\d{5})\.txt", file):
             left, top, right, bottom = map(float, archive.read(file).decode().split()[1:5])
-            known.setdefault(match[1], {})[int(match[2])] = Box(left, top, right - left, bottom - top)
+            person = Annotation(Box(left, top, right - left, bottom - top), "person")
+            known.setdefault(match[1], {})[int(match[2])] = [person]
     of_film: Counter[str] = Counter()
     for path in sorted(clips.files):
         match = re.fullmatch(r"data/(.*)/(.*)\.avi", path)
@@ -159,57 +149,44 @@ def jhmdb(clips: Repository, boxes: Repository) -> Iterator[tuple[str, list[Fram
         film = re.sub(r"_[a-z]_[a-z]{2}_np\d_.*", "", match[2])
         of_film[film] += 1
         if of_film[film] <= 2:  # two clips of a film
-            frames = enumerate(decoded(clips.read(path)), 1)
-            yield (
-                title,
-                [
-                    Frame(number, partial(np.asarray, image), [Annotation(known[title][number], "person")])
-                    for number, image in frames
-                    if number in known[title]
-                ],
-            )
+            there, images = known[title], enumerate(decoded(clips.read(path)), 1)
+            yield title, [Frame(n, partial(np.asarray, image), there[n]) for n, image in images if n in there]
 
 
 def link(video: list[Frame], gap: int, least: float) -> list[list[Step]]:
     """Tracks of objects of one class: best mutual overlap, from where constant velocity puts the box, or where it was.
 
-    A track that ends is better than one that swaps: where two boxes are nearly as good, it ends.
-
-    Args:
-        video: frames by number.
-        gap: longest distance of two frames of a track.
-        least: overlap of two boxes of a track, at least.
+    A track that ends is better than one that swaps: where two boxes are nearly as good, it ends, and so it does after ``gap``
+    frames, or where boxes overlap less than ``least``.
     """
     live: list[list[Step]] = []
     done: list[list[Step]] = []
-    for i, frame in enumerate(video):
-        done += [track for track in live if frame.number - video[track[-1].frame].number > gap]
-        live = [track for track in live if frame.number - video[track[-1].frame].number <= gap]
-        scores = np.zeros((len(live), len(frame.objects)))
-        for row, track in enumerate(live):
-            scores[row] = _scores(video, track, i)
+    for frame in video:
+        done += [track for track in live if frame.number - track[-1].frame.number > gap]
+        live = [track for track in live if frame.number - track[-1].frame.number <= gap]
+        steps = [Step(frame, each.name, each.box) for each in frame.objects]
+        scores = np.array([_scores(track, steps) for track in live]).reshape(len(live), len(steps))
         used: set[int] = set()
         for row, track in enumerate(live):
-            if frame.objects and (best := _clear_winner(scores, row, least)) is not None and best not in used:
+            if steps and (best := _clear_winner(scores, row, least)) is not None and best not in used:
                 used.add(best)
-                track.append(Step(i, frame.objects[best].name, frame.objects[best].box))
-        fresh = [each for k, each in enumerate(frame.objects) if k not in used and min(each.box[2:]) > 0]
-        live += [[Step(i, each.name, each.box)] for each in fresh]
+                track.append(steps[best])
+        live += [[step] for k, step in enumerate(steps) if k not in used and min(step.box[2:]) > 0]
     return done + live
 
 
-def _scores(video: list[Frame], track: list[Step], i: int) -> Floats:
-    """How well each box of frame ``i`` goes on with a track; 0 for another class, or for another size."""
-    last, objects = track[-1], video[i].objects
-    boxes = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
+def _scores(track: list[Step], steps: list[Step]) -> Floats:
+    """How well each of the steps to a frame goes on with a track; 0 for another class, or for another size."""
+    last = track[-1]
+    boxes = np.array([step.box for step in steps], np.float64).reshape(-1, 4)
     expected = np.array(last.box)
-    if len(track) > 1:
+    if len(track) > 1 and steps:
         before = track[-2]
-        now, then, earlier = (video[k].number for k in (i, last.frame, before.frame))
+        now, then, earlier = (step.frame.number for step in (steps[0], last, before))
         middles = [np.array(step.box[:2]) + np.array(step.box[2:]) / 2 for step in (before, last)]
         expected[:2] += (now - then) / max(1, then - earlier) * (middles[1] - middles[0])
     growth = boxes[:, 2:].prod(1) / (last.box.w * last.box.h + 1e-9)
-    possible = [each.name == last.name and min(each.box[2:]) > 0 for each in objects]
+    possible = [step.name == last.name and min(step.box[2:]) > 0 for step in steps]
     fitting = np.array(possible, bool) & (growth > 0.5) & (growth < 2)
     return np.where(fitting, np.maximum(iou(expected, boxes), iou(last.box, boxes)), 0.0)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 
+from metatrack.files import replacing
 from metatrack.model.matching import label_map, project
 from metatrack.model.meta import Support, loss_gradient
 from metatrack.model.shifts import gather, products
@@ -166,12 +166,12 @@ def _shard(embedder: Embedder, maker: ViewMaker, targets: list[Item], path: Path
             rows.append(embedder.row(views, rng))
             names.append(item.name)
     if rows:
-        part = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         for name in MAPPED:
-            np.save(mapped(path, name), arrays.pop(name))
-        np.savez(part, name=np.array(names), **arrays)
-        os.replace(part, path)  # last: a shard whose file is there is whole
+            with replacing(mapped(path, name)) as part:
+                np.save(part, arrays.pop(name))
+        with replacing(path) as part:  # last: a shard whose file is there is whole
+            np.savez(part, name=np.array(names), **arrays)
     print(f"{path.name}: {len(rows)} targets", flush=True)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from metatrack.arrays import Float32, Float64
 from metatrack.geometry import Box, Image
 from metatrack.images import read_image
-from tools.collect.pictures import crop, share_of_image
-from tools.collect.video import appearance
+from tools.collect.pictures import Crops, appearance, crop, share_of_image
 from tools.pseudo.material import thumbnail
 
 SAME = 0.98
@@ -27,8 +26,6 @@ LEAST_LIKENESS = 0.1
 STILL, CHANGED, FIXED = 0.25, 0.6, 0.05
 """A target that goes less far, in its own sizes, must at least look so different, as correlation with its first look; one that
 goes less far than the last is written over the picture."""
-
-Crops = list[tuple[Image, Box]]
 
 
 class Held:

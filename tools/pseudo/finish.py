@@ -13,18 +13,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from metatrack.files import write_atomically
-from metatrack.images import read_image, write_image
-from metatrack.video.overlay import draw, filmstrip
+from metatrack.images import write_image
+from tools.collect.pictures import sheet
 from tools.collect.sources import read_sources, replace_rows
 from tools.pseudo.material import TABLE, Source
 
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence", "clean"]
-SHOWN, ROWS = 8, 14
-"""Frames of a trajectory, and trajectories of a sheet."""
+ROWS = 14
+"""Trajectories of a sheet."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,7 @@ def sheets(folders: list[Path], out: Path, name: str) -> None:
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     for n in range(0, len(folders), ROWS):
-        shown, captions = [], []
-        for folder in folders[n : n + ROWS]:
-            boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",", ndmin=2)
-            for k in np.linspace(0, len(boxes) - 1, SHOWN).astype(int):
-                shown.append(draw(read_image(folder / f"{k + 1:08d}.jpg"), boxes[k])[50:280, 50:280])
-                captions.append(f"{folder.name[-26:]} {k}")
-        write_image(out / f"{name}-{n // ROWS}.png", filmstrip(shown, columns=SHOWN, captions=captions, height=150))
+        write_image(out / f"{name}-{n // ROWS}.png", sheet(folders[n : n + ROWS]))
 
 
 def main(options: FinishOptions) -> None:

@@ -7,7 +7,6 @@ of a source to make it anew. ``python -m tools.pseudo.finish --out DIR`` comes a
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from metatrack.arrays import Float64
 from metatrack.compared.opencv import Nano
 from metatrack.files import write_atomically
 from metatrack.geometry import Box, iou
-from metatrack.images import write_image
+from tools.collect.pictures import Crops, write_trajectory
 from tools.collect.sources import Repository, make_all, read_sources
 from tools.pseudo.agree import Own, Pair, followed
-from tools.pseudo.checks import SAME, Crops, Held, trajectory
+from tools.pseudo.checks import SAME, Held, trajectory
 from tools.pseudo.material import TABLE, Scene, Source, clips, label, scenes
 from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
@@ -106,15 +105,6 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
     return bool(len(own)) and float(iou(own, theirs).max()) > 0.5
 
 
-def write(folder: Path, crops: Crops) -> None:
-    """Writes a trajectory."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for k, (patch, _) in enumerate(crops, 1):
-        write_image(folder / f"{k:08d}.jpg", patch, quality=90)
-    rows = (",".join(f"{value:.3f}" for value in box) for _, box in crops)
-    write_atomically(folder / "groundtruth.txt", "".join(f"{row}\n" for row in rows))
-
-
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
     rows: list[dict[str, Any]] = []
@@ -131,7 +121,7 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
         for facts, crops in labelled(tools, scene, [Box(*each) for each in found], source.most):
             if crops:
                 facts["name"] = f"{name}_{scene.clip}_{len(rows)}"  # a name stays where others are refused
-                write(out / "all" / facts["name"], crops)
+                write_trajectory(out / "all" / facts["name"], crops, quality=90)
             rows.append(facts)
     pictures.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(pictures, json.dumps(known))

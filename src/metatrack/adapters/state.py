@@ -94,11 +94,7 @@ def pack(tracker: Tracker) -> str:
 
 
 def unpack(text: str, tracker: Tracker) -> None:
-    """Lets a tracker go on from a state that :func:`pack` made of one with the same model.
-
-    Raises:
-        ValueError: it is no such state.
-    """
+    """Lets a tracker go on from a state that :func:`pack` made of one with the same model; a ``ValueError`` if it is none."""
     if len(text) > MOST:
         raise ValueError(f"the state has {len(text)} characters; at most {MOST} are read")
     stated = parse_json(text.encode(), _State, "the state")

@@ -40,13 +40,10 @@ def _numbers(word: str) -> list[str]:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Four numbers, separated by commas or blanks.
+    """Four numbers, separated by commas or blanks; a :class:`Problem` where they are not.
 
     >>> parse_box("10,20, 30 40")
     (10.0, 20.0, 30.0, 40.0)
-
-    Raises:
-        Problem: they are not four numbers.
     """
     box = parse_numbers(text)
     if box is None:
@@ -64,11 +61,7 @@ def parse_numbers(text: str) -> tuple[float, float, float, float] | None:
 
 
 def first_box(given: Sequence[float] | None, frame: int, name: str, size: tuple[int, int]) -> Box:
-    """The box of a person for frame number ``frame``, of ``(width, height)`` pixels, of the source ``name``.
-
-    Raises:
-        Problem: there is none, or it is no box in that frame.
-    """
+    """The box of a person for a frame of ``(width, height)`` pixels of a source; a :class:`Problem` where none is in it."""
     width, height = size
     if given is None:
         example = ",".join(str(round(v)) for v in (0.4 * width, 0.4 * height, 0.2 * width, 0.2 * height))

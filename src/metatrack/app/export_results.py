@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from metatrack.app.import_results import SHOWN, check_first_pixel
+from metatrack.app.outputs import require_new
 from metatrack.app.problem import INCOMPLETE, needs_extra, user_input
 from metatrack.app.report import chosen_trackers
 from metatrack.claims import alone
@@ -43,8 +44,7 @@ def run(options: ExportResultsOptions) -> int:
     with user_input():
         store = Store.open(options.folder)
         trackers, sequences = chosen_trackers(store, options.trackers), store.sequences()
-        if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-            raise ValueError(f"--out {options.out} is not an empty folder; name a new one")
+        require_new(options.out, "--out")
     lock = options.out.absolute().with_name(f".{options.out.absolute().name}.lock")
     with user_input(), needs_extra("eval", "writing .mat files"), alone(lock, options.out):
         for done in export_results(store, trackers, sequences, options.format, options.out, options.first_pixel):

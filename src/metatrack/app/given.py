@@ -20,13 +20,10 @@ CORRECTION = re.compile(r"(?P<frame>\d{1,9}):(?:(?P<target>[^:,]+):)?(?P<box>[^:
 
 
 def parse_correction(text: str) -> tuple[int, Target | None, tuple[float, float, float, float]]:
-    """``FRAME:x,y,w,h`` or ``FRAME:ID:x,y,w,h``.
+    """``FRAME:x,y,w,h`` or ``FRAME:ID:x,y,w,h``; a :class:`Problem` where it is neither.
 
     >>> parse_correction("30:dog:1,2,3,4")
     (30, 'dog', (1.0, 2.0, 3.0, 4.0))
-
-    Raises:
-        Problem: it is neither.
     """
     found = CORRECTION.fullmatch(text.strip())
     box = parse_numbers(found["box"]) if found else None
@@ -101,11 +98,7 @@ def _target(text: str, stated: Target | None, known: Mapping[Target, int]) -> Ta
 
 
 def read_given(path: Path, video: Video) -> Tracks:
-    """Reads the file of ``--boxes-from``.
-
-    Raises:
-        Problem: it cannot be read, is in no known format, or holds no box.
-    """
+    """Reads the file of ``--boxes-from``; a :class:`Problem` where it cannot be read, is in no known format, or holds no box."""
     with user_input(ModuleNotFoundError):
         tracks = read_tracks(path, None, video)
     if not any(track.visible for track in tracks.targets):

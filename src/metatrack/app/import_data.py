@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from metatrack.app.convert import sequence_name
+from metatrack.app.outputs import require_new
 from metatrack.app.problem import INCOMPLETE, USAGE, Problem, user_input
 from metatrack.app.products import TrainingData
 from metatrack.convert.formats import FORMATS, read_tracks
@@ -62,8 +63,7 @@ def run(options: ImportDataOptions) -> int:
     """Runs the command; returns the exit code."""
     if options.every < 1:
         raise Problem(f"--every {options.every}: at least 1 is needed")
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise Problem(f"--out {options.out} is not an empty folder; name a new one")
+    require_new(options.out, "--out")
     names: list[str] = []
     faults: list[str] = []
     with user_input():

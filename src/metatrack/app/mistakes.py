@@ -40,11 +40,7 @@ def check_words(words: Sequence[str], options: Sequence[str]) -> None:
 
 
 def check_source(source: str) -> None:
-    """Checks a source that is a file before it is opened.
-
-    Raises:
-        Problem: it is a single image, whatever its name says.
-    """
+    """Raises a :class:`Problem`, before it is opened, for a source that is a single image, whatever its name says."""
     if scheme_of(source) is not None:
         return
     path = local_path(source)

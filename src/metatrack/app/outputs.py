@@ -61,6 +61,12 @@ def _apart_from(path: Path, source: str | Path) -> None:
             raise Problem(f"{path} is an image of the source {source}; name another file for the result")
 
 
+def require_new(folder: Path, option: str) -> None:
+    """Raises a :class:`Problem` unless the folder that an option names is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Problem(f"{option} {folder} is not an empty folder; name a new one")
+
+
 def may_be_replaced(path: Path, ours: Callable[[Path], bool], what: str) -> None:
     """Raises a :class:`Problem` for a file that is not empty and not of metatrack: it was meant as something else."""
     if path.is_file() and path.stat().st_size and not ours(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metatrack.app.convert import check_new, save
 from metatrack.app.given import Given, Target
-from metatrack.app.outputs import check_outputs
+from metatrack.app.outputs import check_outputs, require_new
 from metatrack.app.problem import Problem, user_input
 from metatrack.app.products import FollowingVideos, HidingVideo, Product, TrainingData, following_paths
 from metatrack.convert.formats import format_named
@@ -16,6 +16,7 @@ from metatrack.convert.table import read_csv
 from metatrack.convert.tracks import Track, Tracks, Video
 from metatrack.files import same_file
 from metatrack.video import FrameSource
+from metatrack.video.sink import rate_to_play
 
 
 @dataclass
@@ -59,8 +60,8 @@ class Plan:
             raise Problem(f"{what}; it is csv, not {self.format}")
         if self.format != "csv" and self.boxes is None:
             raise Problem(f"--format {self.format} needs a file: --boxes boxes{(chosen.suffixes or ('',))[0]}")
-        if self.dataset is not None and self.dataset.exists() and (not self.dataset.is_dir() or any(self.dataset.iterdir())):
-            raise Problem(f"--dataset {self.dataset} is not an empty folder; name a new one")
+        if self.dataset is not None:
+            require_new(self.dataset, "--dataset")
         csv = self.boxes if self.format == "csv" else None
         check_outputs(source, csv, self.video, self.crop_video, self.blur)
         if self.boxes is not None and self.format != "csv":
@@ -81,7 +82,7 @@ class Plan:
         targets = Tracks(
             tuple(Track(target, ()) for target in dict.fromkeys(t for n in sorted(given) for t in given[n]))
         ).numbers()
-        rate = source.fps if source.fps and 1 <= source.fps <= 240 else None
+        rate = rate_to_play(source.fps)
         made: list[Product] = []
         if self.crop_video is not None:
             self._clips = following_paths(self.crop_video, targets)
@@ -97,11 +98,7 @@ class Plan:
         return made
 
     def finish(self, video: Video, given: Set[tuple[int, Target]]) -> None:
-        """Makes the file of boxes of the table, where its format is another.
-
-        Raises:
-            Problem: it cannot be written; the table stays.
-        """
+        """Makes the file of boxes of the table, where its format is another; after a :class:`Problem` the table stays."""
         if self.boxes is None or self.table is None or self.format == "csv":
             return
         part = Path(self.table)

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 SMALLEST, LARGEST = 128, 1080  # sides of a clip that follows a target, in pixels
 SURE = 0.5  # score from which the target is where its box is
-MARGIN = 0.15
-"""Share of a hidden target's size around it that is hidden too; another half of what its score lacks is added."""
+MARGIN = 0.15  # share of a hidden target's size around it that is hidden too; another half of what its score lacks is added
 SPREAD, MOST_SPREAD = 0.1, 1.5
 """Share of its size by which the last sure place grows with each frame that is not sure, and by how much at most."""
 QUALITY = 95  # of the JPEG images for training

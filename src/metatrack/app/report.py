@@ -113,13 +113,10 @@ def chosen(store: Store, sequences: list[Sequence], trackers: list[str], options
 
 
 def parse_frames(text: str) -> int | list[int]:
-    """How many frames, or their numbers.
+    """How many frames, or their numbers; a :class:`Problem` where it is neither.
 
     >>> parse_frames("6"), parse_frames("10,50")
     (6, [10, 50])
-
-    Raises:
-        Problem: neither.
     """
     try:
         numbers = [int(word) for word in text.split(",") if word.strip()]

@@ -127,11 +127,7 @@ def _evaluate(options: ReproduceOptions, able: dict[Entrant, TrackerSpec]) -> in
 def compare(
     options: ReproduceOptions, entrants: tuple[Entrant, ...], able: dict[Entrant, TrackerSpec], sequences: list[Sequence]
 ) -> Comparison:
-    """Reads what was evaluated and imported.
-
-    Raises:
-        ValueError: a result is damaged, or there is none.
-    """
+    """Reads what was evaluated and imported; a ``ValueError`` where a result is damaged, or there is none."""
     store = Store.open(options.out / "evaluation")
     there = store.trackers()
     titles = {spec.name: each.title for each, spec in able.items() if spec.name in there}

@@ -34,6 +34,7 @@ from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Result
 from metatrack.video import BoxWriter, FrameSource, SourceError, VideoWriter, draw, open_source
 from metatrack.video.overlay import draw_targets
+from metatrack.video.sink import rate_to_play
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="NAME|DIR")]
 BoxText = Annotated[str | None, tyro.conf.arg(metavar="X,Y,W,H")]
@@ -196,12 +197,11 @@ def track(
     boxes_given: Given = given or {source.index + 1: dict(enumerate(first, 1))}
     several = {target for found in boxes_given.values() for target in found} != {1}
     summary, begin = Summary(), time.perf_counter()
-    rate = source.fps if source.fps and 1 <= source.fps <= 240 else None  # a container's wild guess is no speed to play at
     quiet = quiet or (boxes == "-" and sys.stdout.isatty())
     with ExitStack() as stack:
         with user_input():
             table = stack.enter_context(BoxWriter(boxes, several, times))
-            film = stack.enter_context(VideoWriter(video, rate, source.pixel_aspect))
+            film = stack.enter_context(VideoWriter(video, rate_to_play(source.fps), source.pixel_aspect))
             for product in products:
                 stack.enter_context(product)
         progress = stack.enter_context(TrackingProgress(source.name, source.frame_count, quiet))

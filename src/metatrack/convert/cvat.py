@@ -18,8 +18,7 @@ from metatrack.files import require_size, write_atomically
 from metatrack.geometry import Box
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
-ATTRIBUTES = ("score", "lost", "given")
-"""Ours: ``given`` says that a person drew the box."""
+ATTRIBUTES = ("score", "lost", "given")  # ours: ``given`` says that a person drew the box
 
 
 class _CvatReader:
@@ -44,11 +43,7 @@ class _CvatReader:
         return f"{self.path}, line {self.parser.CurrentLineNumber}"
 
     def read(self) -> None:
-        """Reads the file.
-
-        Raises:
-            ValueError: it is not XML, or not of this kind.
-        """
+        """Reads the file; a ``ValueError`` where it is not XML, or not of this kind."""
         try:
             with self.path.open("rb") as file:
                 self.parser.ParseFile(file)

@@ -105,11 +105,7 @@ def read_fiftyone(path: Path, video: Video) -> Tracks:
 
 
 def write_fiftyone(path: Path, tracks: Tracks) -> None:
-    """Writes the labels; names of targets and flags are attributes.
-
-    Raises:
-        ValueError: the frame's size is not known.
-    """
+    """Writes the labels; names of targets and flags are attributes. A ``ValueError`` where the frame's size is not known."""
     (width, height), numbers, video = tracks.video.pixels(path), tracks.numbers(), tracks.video
     frames: dict[str, Any] = {}
     for frame, marks in tracks.by_frame().items():

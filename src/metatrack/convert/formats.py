@@ -19,16 +19,11 @@ class Format(NamedTuple):
     """One file format."""
 
     title: str
-    suffixes: tuple[str, ...]
-    """Of its files, the usual one first; none: it is a folder."""
-    holds: frozenset[str]
-    """Of :data:`ALL`."""
-    read: Callable[[Path, Video], Tracks]
-    """Reads a file; the video is what is known of it from elsewhere."""
-    write: Callable[[Path, Tracks], None]
-    """Writes a file, in one step, or a folder that is new or empty."""
-    single: bool = False
-    """A file is of one target: a name without suffix is a folder of a file for each."""
+    suffixes: tuple[str, ...]  # of its files, the usual one first; none: it is a folder
+    holds: frozenset[str]  # of ALL
+    read: Callable[[Path, Video], Tracks]  # reads a file; the video is what is known of it from elsewhere
+    write: Callable[[Path, Tracks], None]  # writes a file, in one step, or a folder that is new or empty
+    single: bool = False  # a file is of one target: a name without suffix is a folder of a file for each
 
     @property
     def folder(self) -> bool:
@@ -70,16 +65,11 @@ FORMATS: dict[str, Format] = {
     "vot": Format("results of VOT's toolkit", (), _holds("score beyond"), single.read_vot, single.write_vot),
 }
 """By name."""
-SCORED = frozenset(("csv", "mot", "yolo"))
-"""Formats in which every box has a score."""
+SCORED = frozenset(("csv", "mot", "yolo"))  # formats in which every box has a score
 
 
 def format_named(name: str) -> Format:
-    """A format by its name.
-
-    Raises:
-        ValueError: there is none; the nearest is suggested.
-    """
+    """A format by its name; a ``ValueError`` that suggests the nearest where there is none."""
     if name not in FORMATS:
         raise ValueError(f"no format {name!r}; {hint(name, FORMATS, 'there are')}")
     return FORMATS[name]

@@ -5,17 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-BEGIN = 4096
-"""Bytes that are looked at."""
+BEGIN = 4096  # bytes that are looked at
 
 
 def guess(path: Path) -> str:
-    """The name of a file's format.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is none that is known.
-    """
+    """The name of a file's format; a ``ValueError`` where it is none that is known, an ``OSError`` where it cannot be read."""
     suffix = path.suffix.lower()
     plain = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".xml": "cvat", ".mat": "otb"}
     plain |= {".parquet": "arrow", ".arrow": "arrow", ".feather": "arrow"}

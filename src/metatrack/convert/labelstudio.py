@@ -133,7 +133,9 @@ def write_labelstudio(path: Path, tracks: Tracks) -> None:
         if sequence:
             value = {"framesCount": count, "duration": count / fps, "sequence": sequence, "labels": [track.label]}
             names = {"from_name": "box", "to_name": "video", "type": "videorectangle", "origin": "prediction"}
-            regions.append({"id": str(track.target), **names, "value": value, "score": _score(track)})
+            scores = [mark.score for mark in track.visible if mark.score is not None]
+            score = round(sum(scores) / len(scores), 4) if scores else None
+            regions.append({"id": str(track.target), **names, "value": value, "score": score})
     prediction = {"model_version": "metatrack", "result": regions}
     task = {"data": {"video": tracks.video.name}, "predictions": [prediction], "meta": {"size": list(size)}}
     write_atomically(path, json.dumps([task], allow_nan=False))
@@ -155,8 +157,3 @@ def steps_of(track: Track, video: Video, fps: float, count: int) -> list[dict[st
         step = {"frame": mark.frame + 1, **place, "rotation": 0, "time": round(mark.frame / fps, 6)}
         result.append(step | {"enabled": after == mark.frame + 1 < count} | ({} if mark.keyframe else {"auto": True}))
     return result
-
-
-def _score(track: Track) -> float | None:
-    scores = [mark.score for mark in track.visible if mark.score is not None]
-    return round(sum(scores) / len(scores), 4) if scores else None

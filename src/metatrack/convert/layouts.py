@@ -12,6 +12,7 @@ mot           MOTChallenge: ``<video>/img1/000001.jpg``, ``<video>/gt/gt.txt``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree  # noqa: S405 - see _objects
@@ -31,16 +32,14 @@ class LayoutClip(NamedTuple):
     """One video of a data set; what is wrong with it is raised where ``read`` is called."""
 
     name: str
-    read: Callable[[], tuple[list[Path], Tracks]]
-    """Its frames, in order, and its targets; frame 0 is the first image."""
-    video: Path | None = None
-    """Where its frames are, if they are no images."""
+    read: Callable[[], tuple[list[Path], Tracks]]  # its frames, in order, and its targets; frame 0 is the first image
+    video: Path | None = None  # where its frames are, if they are no images
 
 
 def trackingnet(root: Path) -> Iterator[LayoutClip]:
     """Clips of TrackingNet."""
     for truth in sorted(root.glob("**/anno/*.txt")):
-        yield LayoutClip(truth.stem, lambda truth=truth: _trackingnet(truth))  # type: ignore[misc]
+        yield LayoutClip(truth.stem, partial(_trackingnet, truth))
 
 
 def _trackingnet(truth: Path) -> tuple[list[Path], Tracks]:
@@ -57,7 +56,7 @@ def vid(root: Path) -> Iterator[LayoutClip]:
     notes = root / "Annotations" / "VID"
     for folder in sorted({file.parent for file in notes.glob("**/*.xml")}):
         images = root / "Data" / "VID" / folder.relative_to(notes)
-        yield LayoutClip(folder.name, lambda folder=folder, images=images: _vid(folder, images))  # type: ignore[misc]
+        yield LayoutClip(folder.name, partial(_vid, folder, images))
 
 
 def _vid(folder: Path, images: Path) -> tuple[list[Path], Tracks]:
@@ -92,7 +91,7 @@ def masks(root: Path) -> Iterator[LayoutClip]:
     notes = root / "Annotations"
     for folder in sorted({file.parent for file in notes.glob("**/*.png")}):
         images = root / "JPEGImages" / folder.relative_to(notes)
-        yield LayoutClip(folder.name, lambda folder=folder, images=images: _masks(folder, images))  # type: ignore[misc]
+        yield LayoutClip(folder.name, partial(_masks, folder, images))
 
 
 def _masks(folder: Path, images: Path) -> tuple[list[Path], Tracks]:
@@ -131,8 +130,11 @@ def boxes_of(mask: Any) -> dict[int, Box]:
 def mot(root: Path) -> Iterator[LayoutClip]:
     """Clips of MOTChallenge."""
     for truth in sorted(root.glob("**/gt/gt.txt")):
-        folder = truth.parent.parent
-        yield LayoutClip(folder.name, lambda truth=truth, folder=folder: (_frames(folder / "img1"), read_mot(truth, Video())))  # type: ignore[misc]
+        yield LayoutClip(truth.parent.parent.name, partial(_mot, truth))
+
+
+def _mot(truth: Path) -> tuple[list[Path], Tracks]:
+    return _frames(truth.parent.parent / "img1"), read_mot(truth, Video())
 
 
 def _frames(folder: Path) -> list[Path]:

@@ -19,8 +19,7 @@ CLASSES = (
     *("occluder", "occluder on the ground", "occluder full", "reflection", "crowd"),
 )
 """Of ground truth: class 1, class 2 ..."""
-HIDDEN = 0.5
-"""A ground truth whose visible share is below this is occluded."""
+HIDDEN = 0.5  # a ground truth whose visible share is below this is occluded
 
 
 def read_mot(path: Path, video: Video) -> Tracks:

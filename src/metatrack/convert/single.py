@@ -20,8 +20,7 @@ from metatrack.evaluation.score.records import Trajectory
 from metatrack.files import natural_order, require_size, write_atomically
 from metatrack.geometry import Box
 
-TRACKER = "metatrack"
-"""The tracker's name in folders that have one."""
+TRACKER = "metatrack"  # the tracker's name in folders that have one
 FIRST_OTB = np.array([FIRST_PIXEL["otb"], FIRST_PIXEL["otb"], 0, 0])
 FIRST_LASOT = np.array([FIRST_PIXEL["lasot"], FIRST_PIXEL["lasot"], 0, 0])
 
@@ -84,11 +83,7 @@ def write_got(path: Path, tracks: Tracks) -> None:
 
 
 def read_got(path: Path, video: Video) -> Tracks:
-    """Reads the first run of each sequence, ``<sequence>_001.txt``, as a target.
-
-    Raises:
-        OSError, ValueError: there is none, or it cannot be read.
-    """
+    """Reads the first run of each sequence, ``<sequence>_001.txt``; an ``OSError`` or ``ValueError`` if it cannot be read."""
     return collect(path, _rows(_found(path, "*_001.txt"), np.zeros(4)), video)
 
 
@@ -99,11 +94,7 @@ def write_lasot_results(path: Path, tracks: Tracks) -> None:
 
 
 def read_lasot_results(path: Path, video: Video) -> Tracks:
-    """Reads each sequence as a target.
-
-    Raises:
-        OSError, ValueError: there is none, or it cannot be read.
-    """
+    """Reads each sequence as a target; an ``OSError`` or ``ValueError`` where there is none, or it cannot be read."""
     return collect(path, _rows(_found(path, "*.txt"), FIRST_LASOT), video)
 
 

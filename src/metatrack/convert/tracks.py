@@ -13,8 +13,7 @@ LABEL = "target"
 """Label of a target that has none."""
 MOST_FRAMES = 1_000_000
 """Frames of a video, at most: eleven hours. A file of a few bytes may name any number, and others are filled up to it."""
-MOST_FILLED = 2_000_000
-"""Boxes that are filled in between the key frames of one file, at most."""
+MOST_FILLED = 2_000_000  # boxes that are filled in between the key frames of one file, at most
 MOST_BYTES = 256 << 20
 """A larger file of boxes is none."""
 
@@ -22,20 +21,13 @@ MOST_BYTES = 256 << 20
 class Mark(NamedTuple):
     """A target in one frame."""
 
-    frame: int
-    """0-based number of the frame."""
-    box: Box
-    """``x, y, w, h`` in pixels, 0-based, float."""
-    score: float | None = None
-    """Confidence in [0, 1]; None where nobody states one."""
-    lost: bool = False
-    """The tracker says that it does not see the target; the box is its guess."""
-    outside: bool = False
-    """A person or a file says that the target is not to be seen here; the box means nothing."""
-    occluded: bool = False
-    """Part of the target is hidden."""
-    keyframe: bool = False
-    """The box was given by a person, not tracked or interpolated."""
+    frame: int  # 0-based number of the frame
+    box: Box  # ``x, y, w, h`` in pixels, 0-based, float
+    score: float | None = None  # confidence in [0, 1]; None where nobody states one
+    lost: bool = False  # the tracker says that it does not see the target; the box is its guess
+    outside: bool = False  # a person or a file says that the target is not to be seen here; the box means nothing
+    occluded: bool = False  # part of the target is hidden
+    keyframe: bool = False  # the box was given by a person, not tracked or interpolated
 
 
 FLAGS = ("lost", "outside", "occluded", "keyframe")
@@ -46,12 +38,9 @@ FLAGS = ("lost", "outside", "occluded", "keyframe")
 class Track:
     """One target through the video."""
 
-    target: int | str
-    """Its id."""
-    marks: tuple[Mark, ...]
-    """By frame, none twice. In a frame without a mark nothing is known."""
-    label: str = LABEL
-    """What kind of thing it is."""
+    target: int | str  # its id
+    marks: tuple[Mark, ...]  # by frame, none twice. In a frame without a mark nothing is known.
+    label: str = LABEL  # what kind of thing it is
 
     @property
     def visible(self) -> list[Mark]:
@@ -62,20 +51,13 @@ class Track:
 class Video(NamedTuple):
     """What is known of the video."""
 
-    size: tuple[int, int] | None = None
-    """Width and height in pixels."""
+    size: tuple[int, int] | None = None  # width and height in pixels
     fps: float | None = None
-    frames: int | None = None
-    """How many there are."""
-    name: str = "video"
-    """What files and sequences are named after: letters, digits and ``_ . + -``."""
+    frames: int | None = None  # how many there are
+    name: str = "video"  # what files and sequences are named after: letters, digits and ``_ . + -``.
 
     def pixels(self, path: object) -> tuple[int, int]:
-        """The size, for a file that states boxes in shares of it.
-
-        Raises:
-            ValueError: it is not known.
-        """
+        """The size, for a file that states boxes in shares of it; a ``ValueError`` where it is not known."""
         if self.size is None:
             raise ValueError(
                 f"{path}: boxes are in shares of a frame whose size is not known; name the video, or its size (--size 640x360)"
@@ -93,8 +75,7 @@ class Tracks:
 
     targets: tuple[Track, ...]
     video: Video = Video()
-    notes: tuple[str, ...] = ()
-    """What a person should know about how the file was read."""
+    notes: tuple[str, ...] = ()  # what a person should know about how the file was read
 
     @property
     def count(self) -> int:

@@ -13,6 +13,7 @@ import csv
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,19 +24,16 @@ from metatrack.geometry import Box
 from metatrack.video.seek import Seekable, open_seekable
 
 COLUMNS = "youtube_id,timestamp_ms,class_id,class_name,object_id,object_presence,xmin,xmax,ymin,ymax"
-MOST_APART = 0.5
-"""Seconds between a row and the nearest frame, at most; else the video is another, or cut."""
+MOST_APART = 0.5  # seconds between a row and the nearest frame, at most; else the video is another, or cut
 
 
 class LabelledMoment(NamedTuple):
     """A row in which the object is present."""
 
-    object: str
-    """Its class and its number among the video's of that class."""
+    object: str  # its class and its number among the video's of that class
     label: str
     seconds: float
-    corners: tuple[float, float, float, float]
-    """xmin, xmax, ymin, ymax, as shares of the frame."""
+    corners: tuple[float, float, float, float]  # xmin, xmax, ymin, ymax, as shares of the frame
 
 
 def youtube_bb(table: Path, folder: Path) -> tuple[list[LayoutClip], int]:
@@ -55,9 +53,7 @@ def youtube_bb(table: Path, folder: Path) -> tuple[list[LayoutClip], int]:
             moments.setdefault((video, moment.object), []).append(moment)
     clips = []
     for (video, thing), found in moments.items():
-        path = files[video]
-        name = f"{video}-{thing}"
-        clips.append(LayoutClip(name, lambda path=path, found=found: ([], _tracks(path, found)), path))  # type: ignore[misc]
+        clips.append(LayoutClip(f"{video}-{thing}", partial(_read, files[video], found), files[video]))
     return clips, len(absent)
 
 
@@ -81,8 +77,8 @@ def _rows(table: Path) -> Iterator[tuple[str, LabelledMoment | None]]:
             yield video, LabelledMoment(f"{kind}-{thing}", label, seconds, (left, right, top, bottom))
 
 
-def _tracks(path: Path, moments: list[LabelledMoment]) -> Tracks:
-    """Boxes in pixels, in the frames that are nearest to their times.
+def _read(path: Path, moments: list[LabelledMoment]) -> tuple[list[Path], Tracks]:
+    """No images, and boxes in pixels, in the frames that are nearest to their times.
 
     Raises:
         ValueError: no frame is near to one of them.
@@ -100,7 +96,7 @@ def _tracks(path: Path, moments: list[LabelledMoment]) -> Tracks:
             raise ValueError(f"{path} has no frame near {seconds:g} s; it ends at {times[-1]:.1f} s: is it the whole video?")
         box = Box(left * width, top * height, (right - left) * width, (bottom - top) * height)
         rows.append((name, label, Mark(frame, box)))
-    return collect(path, rows, Video((width, height), video.fps, video.count, path.stem))
+    return [], collect(path, rows, Video((width, height), video.fps, video.count, path.stem))
 
 
 def _times(video: Seekable) -> list[float]:

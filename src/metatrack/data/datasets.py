@@ -36,13 +36,12 @@ ALIASES = {"tc128": "tcolor128", "templecolor128": "tcolor128", "needforspeed": 
 
 
 def data_set(name: str) -> str:
-    """The name in :data:`DATA_SETS` that is meant; case, blanks, dots and hyphens are not minded.
+    """The name in :data:`DATA_SETS` that is meant, or a ``ValueError`` that suggests the nearest.
+
+    Case, blanks, dots and hyphens are not minded.
 
     >>> data_set("GOT-10k")
     'got10k'
-
-    Raises:
-        ValueError: there is none; the message suggests the nearest.
     """
     plain_name = re.sub(r"[^a-z0-9]", "", name.lower())
     known = ALIASES.get(plain_name, plain_name)

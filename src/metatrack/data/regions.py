@@ -10,8 +10,7 @@ import numpy.typing as npt
 from metatrack.arrays import Float64
 from metatrack.data.numbers import MOST, whole_number
 
-MAX_MASK = 10**8
-"""Pixels of a mask that is read, at most: ten times a frame of 4K, so that a damaged file cannot fill memory."""
+MAX_MASK = 10**8  # pixels of a mask that is read, at most: ten times a frame of 4K, so that a damaged file cannot fill memory
 
 
 def polygons_to_boxes(polygons: npt.ArrayLike) -> Float64:

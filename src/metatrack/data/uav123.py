@@ -27,13 +27,10 @@ SOURCE = "UAV123: https://cemse.kaust.edu.sa/ivul/uav123"
 
 
 def uav123_targets(subset: Subset = "UAV123") -> dict[str, tuple[str, int, int]]:
-    """Targets of one list: name to folder of the frames, first and last frame number; no local copy is needed.
+    """Targets of one list: name to folder of the frames, first and last frame number; a ``ValueError`` for an unknown list.
 
     >>> uav123_targets()["bird1_2"]
     ('bird1', 775, 1477)
-
-    Raises:
-        ValueError: there is no such list.
     """
     check_subset(subset, SUBSETS, "UAV123")
     return {name: (folder, start, end) for name, (folder, start, end) in table("uav123")[subset].items()}

@@ -118,12 +118,7 @@ def film(strip: Strip, focus: str) -> str:
 
 
 def legend(keys: dict[str, str], truth: bool) -> str:
-    """Trackers and their lines.
-
-    Args:
-        keys: HTML of each tracker's line (:attr:`metatrack.report.style.LineStyle.key`), by name.
-        truth: whether there are pictures with the true box.
-    """
+    """Trackers and their lines (``LineStyle.key``, by name), and the truth's, if there are pictures with it."""
     named = "".join(f"<span>{key}{escape(name)}</span>" for name, key in keys.items())
     true = '<span><i class="truth"></i>truth</span>' if truth else ""
     return f'<div class="legend">{named}{true}</div>'

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-REAL_TIME = 25.0
-"""Frames per second of the line in the plot of speeds: PAL's, which most videos of the benchmarks have at least."""
+REAL_TIME = 25.0  # frames per second of the line in the plot of speeds: PAL's, which most videos of the benchmarks have at least
 PART_COLORS = {"lost": "#332288", "position": "#44AA99", "scale": "#DDCC77", "aspect": "#CC6677", "absent": "#BBBBBB"}
 """Of P. Tol's muted scheme; none of the trackers' colours, so that nobody takes a part for a tracker."""
 _STYLE: dict[str, Any] = {

@@ -84,8 +84,7 @@ def overall(findings: Findings) -> ReportTable:
             cells.append(Cell(number(table.mean(metric)), marks[metric][i], span))
         stated = "*" if entry.imported and not math.isnan(table.fps) else ""
         cells.append(Cell(number(table.fps, 1) + stated, speeds[i]))
-        count = f"{len(table.rows)} of {len(group.sequences)}" if not complete[i] else str(len(table.rows))
-        rows.append((*cells, Cell(count)))
+        rows.append((*cells, Cell(entry.count(group) or str(len(table.rows)))))
     head = ("tracker", *(METRIC_TITLES[metric] for metric in metrics), "fps", "sequences")
     note = "Means, and 95 % bootstrap intervals over sequences."
     if not all(complete):
@@ -259,11 +258,7 @@ def tex(text: str) -> str:
 
 
 def to_html(grid: ReportTable, colors: dict[str, str] | None = None) -> str:
-    """A table that scrolls sideways inside its frame.
-
-    Args:
-        colors: HTML put before the names of trackers, by name: their colours.
-    """
+    """A table that scrolls sideways inside its frame; ``colors`` is HTML to stand before the names of trackers."""
     keys = colors or {}
 
     def name(text: str) -> str:

@@ -27,8 +27,8 @@ from metatrack.training.processes import ALONE, ProcessGroup, processes, split
 from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
 
-MACHINE = ("out", "device", "workers", "threads", "tensorboard")
-"""Settings that say where a run is and how it is watched; it may be resumed with others."""
+MACHINE = ("out", "until", "device", "workers", "threads", "tensorboard")
+"""Settings that say where a run is, how far it goes and how it is watched; it may be resumed with others."""
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 LOCK = ".lock"  # file of a run's folder that is locked while a training has it
 MAX_GRADIENT = 5.0  # norm to which longer gradients are cut
@@ -44,6 +44,9 @@ class RunConfig:
     """Batches."""
     batch: int
     """Samples per batch."""
+    until: int = 0
+    """Batch behind which the run ends, in the middle of its schedule: it is validated, and its weights are last.pt. 0 is the end
+    of the schedule; with a later one the same command goes on."""
     weight_decay: float = 1e-4
     """Decoupled weight decay (AdamW)."""
     scale_weight: float
@@ -171,6 +174,7 @@ class Run(Generic[C]):
         if self.processes.rank == 0:
             print(f"precision {self.precision}", flush=True)
         self.config = replace(config, precision=self.precision.name)
+        self.last = min(config.until or config.iterations, config.iterations)
         if began is not None:
             refuse_other_settings(self.checkpoint, began, self.config)
         keep_freed_memory()
@@ -178,7 +182,7 @@ class Run(Generic[C]):
             torch.set_num_threads(config.threads)
 
     def train(self, training: Training, stop: Stop = never) -> Outcome:
-        """Trains until ``config.iterations``, from the checkpoint if there is one.
+        """Trains until ``config.until`` or the end of the schedule, from the checkpoint if there is one.
 
         Args:
             training: what is trained.
@@ -192,14 +196,14 @@ class Run(Generic[C]):
                 training.optimizer.load_state_dict(self.found["optimizer"])
                 self.found = None  # as large as the networks and the optimizer together
             meter, stopped = Meter(training.unit, config.batch), False
-            while self.step < config.iterations and not stopped:
+            while self.step < self.last and not stopped:
                 factor = learning_rate(self.step, training.warmup, config.iterations)
                 highest = [factor * rate for rate in rates]
                 meter.add(take_step(training, next(batches), config, highest, self.processes))
                 training.stepped(self.step)
                 self.step += 1
                 stopped = self.processes.any(stop())
-                validated = self.step == config.iterations or self.step % config.validate_every == 0
+                validated = self.step == self.last or self.step % config.validate_every == 0
                 if self.processes.rank > 0 or not (validated or stopped or self.step % training.report_every == 0):
                     continue
                 row = {"step": self.step, **meter.read()}
@@ -210,7 +214,7 @@ class Run(Generic[C]):
                     save_atomically({**training.state(), "optimizer": training.optimizer.state_dict(), **facts}, self.checkpoint)
                 log.write(row)
                 meter = Meter(training.unit, config.batch)
-        return Outcome(self.best_file, self.step, self.step == config.iterations)
+        return Outcome(self.best_file, self.step, self.step >= self.last)
 
     def _validate(self, training: Training) -> dict[str, float]:
         """Measures, and keeps the weights if they are the best or the last."""
@@ -219,7 +223,7 @@ class Run(Generic[C]):
         if measured["overlap"] > self.best:
             self.best = measured["overlap"]
             save_atomically({**training.weights(), **facts}, self.best_file)
-        if self.step == self.config.iterations:
+        if self.step == self.last:
             save_atomically({**training.weights(), **facts}, self.config.out / "last.pt")
         return measured
 

@@ -28,8 +28,7 @@ STREAMS = (*CONTAINERS, "hls", "dash", "rtsp", "rtp", "mpjpeg", "live_flv", "sdp
 """Formats behind addresses; what these name in turn must be behind an address, too."""
 SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "srt", "udp", "tcp")
 """Protocols of addresses. None of them can read a file of this machine."""
-NEEDED = ("tcp", "udp", "tls", "httpproxy", "crypto", "rtp", "rtmp", "http", "https")
-"""Protocols that those are made of."""
+NEEDED = ("tcp", "udp", "tls", "httpproxy", "crypto", "rtp", "rtmp", "http", "https")  # protocols that those are made of
 
 
 def open_input(

@@ -279,11 +279,7 @@ class Upright:
         self._known: dict[int, tuple[bool, int, int]] = {}
 
     def __call__(self, frame: VideoFrame, width: int = 0) -> Image:
-        """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory.
-
-        Args:
-            width: make it smaller where it would be wider than that; 0 leaves its size.
-        """
+        """The frame as ``(H, W, 3)`` uint8 RGB, C-contiguous and its own memory; not wider than ``width`` (0: as it is)."""
         if frame.rotation not in self._known:
             self._known[frame.rotation] = _orientation(frame)
         turned, across, down = self._known[frame.rotation]

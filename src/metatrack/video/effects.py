@@ -24,10 +24,8 @@ def grown(box: Box, share: float) -> Box:
 def hide(frame: Image, boxes: Iterable[Box]) -> Image:
     """A copy of a frame in which what lies in the boxes cannot be made out: at most ``CELLS x CELLS`` colours of it are left.
 
-    A blur could be undone in part; means over large cells hold no more than they show.
-
-    Args:
-        boxes: ``x, y, w, h`` in pixels; what lies outside the frame is not seen.
+    A blur could be undone in part; means over large cells hold no more than they show. What of a box lies outside the frame is
+    not seen.
     """
     result = np.array(frame, order="C")
     height, width = frame.shape[:2]

@@ -69,11 +69,7 @@ class Seekable(Protocol):
 
 
 def open_seekable(path: str | Path) -> Seekable:
-    """Opens a video file or a folder of images.
-
-    Raises:
-        SourceError: it is missing, is no video, or holds no frame.
-    """
+    """Opens a video file or a folder of images; a :class:`SourceError` where it is missing, is no video, or holds no frame."""
     path = Path(path)
     if path.is_dir():
         return SeekableFolder(path)
@@ -118,11 +114,7 @@ class _Key(NamedTuple):
 
 
 class SeekableVideo:
-    """A video file.
-
-    Raises:
-        SourceError: it cannot be opened, or holds no frame that can be decoded.
-    """
+    """A video file; a :class:`SourceError` where it cannot be opened, or holds no frame that can be decoded."""
 
     def __init__(self, path: Path) -> None:
         self.label = path.name

@@ -27,8 +27,7 @@ from metatrack.geometry import Box
 from metatrack.video._av import open_input
 
 DEFAULT_FPS = 25.0  # frames per second of a video made of frames that have none, such as a folder's
-TICKS = Fraction(90_000)
-"""Units of time in a second of the videos that are written: every usual rate is a whole number of them."""
+TICKS = Fraction(90_000)  # units of time in a second of the videos that are written: every usual rate is a whole number of them
 MARK = "boxes drawn by metatrack"
 """Comment of every video that is written: it may be replaced by the next run's, and no other video may."""
 BT709, LIMITED = 1, 1  # FFmpeg's numbers for the colours of high definition, and for their usual range
@@ -158,6 +157,11 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def rate_to_play(fps: float | None) -> float | None:
+    """A source's rate, for a video of its frames; None where it is a container's wild guess, which is no speed to play at."""
+    return fps if fps and 1 <= fps <= 240 else None
 
 
 def is_ours(path: Path) -> bool:

@@ -8,8 +8,7 @@ import msgspec
 
 from metatrack.confined import ConfinedProcess
 
-PATIENCE = 120.0
-"""Seconds of silence after which a child is given up: so many that a busy machine does not matter."""
+PATIENCE = 120.0  # seconds of silence after which a child is given up: so many that a busy machine does not matter
 
 
 class Opened(msgspec.Struct, tag=True, frozen=True):
@@ -20,8 +19,7 @@ class Opened(msgspec.Struct, tag=True, frozen=True):
     height: int
     fps: float | None = None
     seconds: float | None = None
-    reach: int = 1
-    """Frames that must be decoded for one of them, at most."""
+    reach: int = 1  # frames that must be decoded for one of them, at most
 
 
 class Picture(msgspec.Struct, tag=True, frozen=True):
@@ -54,8 +52,7 @@ class Ended(msgspec.Struct, tag=True, frozen=True):
     """The work is over; ``problem`` says why, if not because all of it was done."""
 
     problem: str | None = None
-    refused: bool = False
-    """The input is at fault."""
+    refused: bool = False  # the input is at fault
 
 
 Said = Opened | Picture | TrackedFrame | Ended
@@ -85,22 +82,14 @@ class WorkerProcess(ConfinedProcess):
         super().__init__(["-m", "metatrack.web.worker", role, str(memory)])
 
     def tell(self, message: Any) -> None:
-        """Sends a message.
-
-        Raises:
-            ChildError: it has ended.
-        """
+        """Sends a message; a :class:`ChildError` where it has ended."""
         try:
             self.say(message)
         except (OSError, ValueError) as error:
             raise ChildError(self._how_it_ended()) from error
 
     def hear(self) -> tuple[Said, bytes]:
-        """Waits for the next message.
-
-        Raises:
-            ChildError: it has ended, was silent for too long, or said what makes no sense.
-        """
+        """Waits for the next message; a :class:`ChildError` if it has ended, is silent for too long, or makes no sense."""
         try:
             return self.wait_for(Said, PATIENCE)  # type: ignore[arg-type] # a union is no type to mypy
         except (OSError, EOFError, ValueError) as error:

@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-MOST_WAITING = 64
-"""Events that wait for a page; when there are more, all of them are dropped, and the page reloads what it shows."""
-BEAT = 10.0
-"""Seconds without an event after which a comment is sent, so that a page that is gone is noticed."""
+MOST_WAITING = 64  # events that wait for a page; when there are more, all of them are dropped, and the page reloads what it shows
+BEAT = 10.0  # seconds without an event after which a comment is sent, so that a page that is gone is noticed
 
 
 class Listener:

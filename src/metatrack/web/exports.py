@@ -49,11 +49,7 @@ def _mark(row: StoredBox) -> Mark:
 
 
 def export(name: str, store: ProjectStore, project: Project) -> bytes:
-    """A project's boxes in a format.
-
-    Raises:
-        Refused: the format cannot hold them, or needs a package that is not there.
-    """
+    """A project's boxes in a format; :class:`Refused` where it cannot hold them, or needs a package that is not there."""
     tracks = tracks_of(store, project)
     if not any(track.marks for track in tracks.targets):
         raise Refused("there are no boxes yet; draw one first")

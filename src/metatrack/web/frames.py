@@ -10,18 +10,12 @@ from metatrack.web.child import ChildError, Ended, Opened, Picture, WorkerProces
 from metatrack.web.settings import Limits
 from metatrack.web.worker import Ask, Open
 
-MOST_CACHED = 96 << 20
-"""Bytes of JPEGs that are kept."""
-MOST_READERS = 2
-"""Videos that are open at a time; a further one takes the place of the one that was asked longest ago."""
+MOST_CACHED = 96 << 20  # bytes of JPEGs that are kept
+MOST_READERS = 2  # videos that are open at a time; a further one takes the place of the one that was asked longest ago
 
 
 class FrameReader:
-    """A video in a process of its own.
-
-    Raises:
-        ChildError: it cannot be opened, or is larger than the limits allow.
-    """
+    """A video in a process of its own; a :class:`ChildError` where it cannot be opened, or is larger than the limits allow."""
 
     def __init__(self, source: Path, limits: Limits) -> None:
         self._child = WorkerProcess("read", limits.memory << 20)
@@ -37,11 +31,7 @@ class FrameReader:
         self.opened = said
 
     def jpeg(self, frame: int, width: int) -> bytes:
-        """A frame, not wider than ``width`` (0: as it is).
-
-        Raises:
-            ChildError: it cannot be read.
-        """
+        """A frame, not wider than ``width`` (0: as it is); a :class:`ChildError` where it cannot be read."""
         self._child.tell(Ask(frame, width))
         said, data = self._child.hear()
         if isinstance(said, Ended):
@@ -87,11 +77,7 @@ class Frames:
             return data
 
     def jpeg(self, project: str, source: Path, frame: int, width: int) -> bytes:
-        """A frame of a project.
-
-        Raises:
-            ChildError: it cannot be read.
-        """
+        """A frame of a project; a :class:`ChildError` where it cannot be read."""
         data = self.cached(project, frame, width)
         if data is None:
             reader = self._reader(project, source)
@@ -101,11 +87,7 @@ class Frames:
         return data
 
     def reach(self, project: str, source: Path) -> int:
-        """Frames of a project that must be decoded for one of them, at most.
-
-        Raises:
-            ChildError: the video cannot be opened.
-        """
+        """Frames that must be decoded for one of a project, at most; a :class:`ChildError` where the video cannot be opened."""
         return self._reader(project, source).opened.reach
 
     def _reader(self, project: str, source: Path) -> FrameReader:

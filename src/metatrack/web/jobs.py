@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metatrack.web.child import ChildError, Ended, Opened, Said, SentBox, TrackedFrame, WorkerProcess
+from metatrack.web.child import ChildError, Ended, Opened, SentBox, TrackedFrame, WorkerProcess
 from metatrack.web.events import Hub
 from metatrack.web.frames import Frames
 from metatrack.web.settings import Limits
 from metatrack.web.store import ABSENT, KEY, TRACKED, Project, ProjectStore, Refused, StoredBox, new_id
 from metatrack.web.worker import Film, GivenBox, Live, TargetToTrack, TrackingOrder
 
-FLUSH_EVERY = 0.05
-"""Seconds for which results are gathered before they are kept and told."""
+FLUSH_EVERY = 0.05  # seconds for which results are gathered before they are kept and told
 PREVIEW = -1
 """Stands for a width: the picture that a tracking showed."""
 
@@ -29,15 +28,11 @@ class TrackingJob:
 
     id: str
     project: str
-    kind: str
-    """``forwards``, ``backwards``, ``video`` or ``camera``."""
-    total: int
-    """Frames to do; 0 where that is not known."""
-    state: str = "running"
-    """Then ``done``, ``paused`` or ``failed``."""
+    kind: str  # ``forwards``, ``backwards``, ``video`` or ``camera``
+    total: int  # frames to do; 0 where that is not known
+    state: str = "running"  # then ``done``, ``paused`` or ``failed``
     done: int = 0
-    frame: int = -1
-    """The last one that was done."""
+    frame: int = -1  # the last one that was done
     message: str | None = None
     child: WorkerProcess | None = field(default=None, repr=False)
     thread: threading.Thread | None = field(default=None, repr=False)
@@ -127,11 +122,7 @@ class Jobs:
         return TargetToTrack(target, box, key, keys.get(key, box), ahead, absent)
 
     def film(self, project: Project, done: Path) -> TrackingJob:
-        """Writes the video again with the boxes of all visible targets, to a file that takes its place when it is whole.
-
-        Raises:
-            Refused: enough jobs run.
-        """
+        """Writes the video again with the boxes of visible targets, in one step; :class:`Refused` where enough jobs run."""
         boxes = []
         for target in self._store.targets(project.id):
             rows = [row for row in self._store.rows(project.id, target.id) if row.kind != ABSENT]
@@ -144,11 +135,7 @@ class Jobs:
         return job
 
     def camera(self, project: Project, camera: int | str, ended: Callable[[], None]) -> TrackingJob:
-        """Shows a camera and records it into the project's video.
-
-        Raises:
-            Refused: enough jobs run.
-        """
+        """Shows a camera and records it into the project's video; :class:`Refused` where enough jobs run."""
         job = TrackingJob(new_id(), project.id, "camera", 0)
         action = self._store.begin_tracking(project.id, "track at the camera")
 
@@ -168,11 +155,7 @@ class Jobs:
                 job.child.tell(GivenBox(target, box))
 
     def pause(self, project: str, job: str) -> TrackingJob:
-        """Asks a job to end after the frame in hand.
-
-        Raises:
-            Refused: there is no such job.
-        """
+        """Asks a job to end after the frame in hand; :class:`Refused` where there is no such job."""
         with self._lock:
             found = self._jobs.get(job)
         if found is None or found.project != project:
@@ -274,8 +257,10 @@ class Jobs:
 
         try:
             for said, data in self._messages(job):
-                self._opened(job, said)
-                if isinstance(said, TrackedFrame):
+                if isinstance(said, Opened) and job.kind == "camera":
+                    self._store.update_project(job.project, width=said.width, height=said.height, fps=said.fps)
+                    self._hub.tell(job.project, {"type": "reload"})
+                elif isinstance(said, TrackedFrame):
                     self._note(job, said)
                     rows += [_kept(row) for row in said.rows]
                     shown = (said.frame, data) if data else shown
@@ -283,11 +268,6 @@ class Jobs:
                         flush()
         finally:
             flush()
-
-    def _opened(self, job: TrackingJob, said: Said) -> None:
-        if isinstance(said, Opened) and job.kind == "camera":
-            self._store.update_project(job.project, width=said.width, height=said.height, fps=said.fps)
-            self._hub.tell(job.project, {"type": "reload"})
 
     def _keep_nothing(self, job: TrackingJob) -> None:
         flushed = 0.0

@@ -61,11 +61,7 @@ class Studio:
     # --- projects
 
     def room_for(self, size: int | None) -> None:
-        """Whether a further video may come.
-
-        Raises:
-            Refused: there are too many projects, it is too large, or the disk is full.
-        """
+        """Raises :class:`Refused` where no further video may come: too many projects, too large a video, or a full disk."""
         most, megabytes = self.limits.projects, self.limits.upload
         if len(self.store.projects()) >= most:
             raise Refused(f"there are {most} projects already; delete one, or start metatrack app with a larger --projects")
@@ -79,11 +75,7 @@ class Studio:
             raise Refused(f"the disk is full: {free >> 20} megabytes are left in the folder of projects; make room first")
 
     def add(self, source: Path, name: str, uploaded: bool) -> Project:
-        """A new project of a video, which is looked through first.
-
-        Raises:
-            ChildError: it is no video, damaged, or too large.
-        """
+        """A new project of a video, looked through first; a :class:`ChildError` where it is none, damaged, or too large."""
         with self._opening:
             try:
                 reader = FrameReader(source, self.limits)
@@ -97,11 +89,7 @@ class Studio:
         return project
 
     def add_path(self, path: Path) -> Project:
-        """The project of a video of this machine: the one that there is, or a new one. For the command line alone.
-
-        Raises:
-            SourceError: it cannot be opened.
-        """
+        """The project of a video of this machine, an old or a new one, for the command line; a ``SourceError`` if it is none."""
         path = path.resolve()
         for project in self.store.projects():
             if project.source == str(path):
@@ -125,11 +113,7 @@ class Studio:
         return self.store.uploads / f"{project}.film.mp4"
 
     def video(self, project: Project) -> Path:
-        """Where a project's video is.
-
-        Raises:
-            Refused: it is gone.
-        """
+        """Where a project's video is; :class:`Refused` where it is gone."""
         path = Path(project.source)
         if not path.exists():
             raise Refused(f"the video of this project, {path}, is no longer there; put it back, or delete the project")
@@ -198,11 +182,7 @@ class Studio:
     # --- edits
 
     def key(self, project: Project, frame: int, box: tuple[float, float, float, float], target: int = 0) -> StoredBox:
-        """A key frame, checked.
-
-        Raises:
-            Refused: there is no such frame, or the box is none in it.
-        """
+        """A key frame; :class:`Refused` where there is no such frame, or the box is none in it."""
         live = any(job.kind == "camera" for job in self.jobs.running(project.id))
         if not live:
             project.require_frame(frame)
@@ -213,11 +193,7 @@ class Studio:
         return StoredBox(target, frame, KEY, *checked, 1.0, 0)
 
     def not_while_tracking(self, project: str) -> None:
-        """Whether the past may be changed now.
-
-        Raises:
-            Refused: a tracking runs.
-        """
+        """Raises :class:`Refused` where a tracking runs: the past may not be changed then."""
         if any(job.kind != "video" for job in self.jobs.running(project)):
             raise Refused("tracking runs; pause it first")
 

@@ -11,8 +11,7 @@ import msgspec
 from metatrack.web.store import SESSION_SECONDS, ProjectStore
 
 COOKIE = "metatrack"
-MOST_BODY = 1 << 20
-"""Bytes of a request, but for an uploaded video, whose route counts itself."""
+MOST_BODY = 1 << 20  # bytes of a request, but for an uploaded video, whose route counts itself
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

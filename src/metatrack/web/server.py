@@ -26,8 +26,7 @@ from metatrack.web.projects import Studio, clean_name
 from metatrack.web.store import ABSENT, Missing, Refused, StoredBox, StoredTarget, new_id
 
 PAGE = Path(__file__).parent / "page"
-WIDTHS = (0, 320, 640, 960, 1440)
-"""Widths of frames that a page may ask for; few, so that they are found in the cache."""
+WIDTHS = (0, 320, 640, 960, 1440)  # widths of frames that a page may ask for; few, so that they are found in the cache
 UPLOAD = "/api/projects"
 SENTENCE: dict[int | str, dict[str, Any]] = {
     code: {"model": bodies.ErrorBody} for code in (400, 401, 403, 404, 409, 413, 421, 422)
@@ -176,11 +175,7 @@ def thumbnail(studio: Room, project: Identifier, frame: FrameInPath) -> Response
 
 
 async def _receive(request: Request, path: Path, most: int) -> None:
-    """Writes a request's body to a file.
-
-    Raises:
-        Refused: it is too long, or empty.
-    """
+    """Writes a request's body to a file; :class:`Refused` where it is too long, or empty."""
     size = 0
     with path.open("xb") as file:
         async for chunk in request.stream():

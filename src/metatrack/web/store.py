@@ -22,8 +22,7 @@ from metatrack.video.overlay import COLORS
 
 TRACKED, KEY, ABSENT = 1, 2, 3
 """Kinds of rows; 0 is none."""
-MOST_ACTIONS = 100
-"""Of a project that can be undone."""
+MOST_ACTIONS = 100  # of a project that can be undone
 SESSION_SECONDS = 30 * 24 * 3600.0
 """For so long a browser that was let in stays in."""
 TOKEN_SECONDS = 24 * 3600.0
@@ -92,11 +91,7 @@ class Project:
     created: float
 
     def require_frame(self, number: int) -> None:
-        """Refuses a number that no frame of the video has.
-
-        Raises:
-            Refused: it is such a one.
-        """
+        """Raises :class:`Refused` for a number that no frame of the video has."""
         if number >= self.frames:
             raise Refused(f"there is no frame {number}; this video has frames 0 to {self.frames - 1}")
 
@@ -196,12 +191,11 @@ class ProjectStore:
                 return each
         raise Missing("there is no such target; it may have been deleted. Reload the page")
 
-    def rows(self, project: str, target: int | None = None, first: int = 0, last: int = 1 << 60) -> list[StoredBox]:
-        """The rows of one target or of all, by target and frame, within frames ``first`` to ``last``."""
-        query = f"SELECT {ROW} FROM boxes WHERE project = ? AND frame BETWEEN ? AND ?"  # noqa: S608 - names of ours
-        if target is None:
-            return [StoredBox(*row) for row in self._all(query + " ORDER BY target, frame", project, first, last)]  # type: ignore[arg-type]
-        return [StoredBox(*row) for row in self._all(query + " AND target = ? ORDER BY frame", project, first, last, target)]  # type: ignore[arg-type]
+    def rows(self, project: str, target: int | None = None) -> list[StoredBox]:
+        """The rows of one target or of all, by target and frame."""
+        one, values = ("", ()) if target is None else (" AND target = ?", (target,))
+        query = f"SELECT {ROW} FROM boxes WHERE project = ?{one} ORDER BY target, frame"  # noqa: S608 - names of ours
+        return [StoredBox(*row) for row in self._all(query, project, *values)]  # type: ignore[arg-type]
 
     def add_target(self, project: str, row: StoredBox, name: str | None, color: str | None) -> int:
         """A new target with its first key frame; ``row.target`` is not looked at. Returns its id."""

@@ -14,21 +14,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from metatrack.web.child import ChildError, Ended, Picture, WorkerProcess
+from metatrack.web.child import ChildError, Picture, WorkerProcess
 from metatrack.web.settings import Limits
 from metatrack.web.store import Project
 from metatrack.web.worker import Shrink
 
-WIDTHS = (640, 480, 320, 240, 160)
-"""Widths of thumbnails; the largest with which all of a video's fit is taken."""
-BYTES_PER_PIXEL = 0.13
-"""Of a thumbnail, for the choice of the width: measured on a picture with much texture."""
+WIDTHS = (640, 480, 320, 240, 160)  # widths of thumbnails; the largest with which all of a video's fit is taken
+BYTES_PER_PIXEL = 0.13  # of a thumbnail, for the choice of the width: measured on a picture with much texture
 SHARE = 4
 """A video's thumbnails take a quarter of the room for all."""
 WORTH = 50_000_000
 """Pixels that must be decoded for one frame, at most, of a video that needs thumbnails: about a tenth of a second's work."""
-TOLD_EVERY = 2.0
-"""Seconds between two words about how many there are."""
+TOLD_EVERY = 2.0  # seconds between two words about how many there are
 
 
 class ThumbnailFile:
@@ -61,11 +58,7 @@ class ThumbnailFile:
         return self._ends[-1]
 
     def append(self, data: bytes) -> None:
-        """Keeps the next frame's.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Keeps the next frame's; an ``OSError`` where the disk is full."""
         with self._lock:
             with self.path.open("r+b") as file:
                 file.seek(self._ends[-1])
@@ -196,7 +189,7 @@ class Thumbnails:
             child.tell(Shrink(str(source), len(file), project.frames - 1, thumbnail_width(project, room)))
             while len(file) < project.frames and file.size < room:
                 said, data = child.hear()
-                if isinstance(said, Ended) or not isinstance(said, Picture) or said.frame != len(file):
+                if not isinstance(said, Picture) or said.frame != len(file):
                     raise ValueError("the video ends, or is damaged")
                 while self._making == project.id and self._busy():
                     time.sleep(0.2)

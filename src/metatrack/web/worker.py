@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from fractions import Fraction
 from typing import IO, Any
 
 import msgspec
@@ -20,14 +19,11 @@ from metatrack.video.errors import SourceError
 from metatrack.video.seek import Seekable, open_seekable
 from metatrack.web.child import Ended, Opened, Picture, SentBox, TrackedFrame
 
-PREVIEW_EVERY = 0.1
-"""Seconds between two pictures that a tracking shows."""
-PREVIEW_WIDTH = 960
-"""Their width in pixels, at most."""
+PREVIEW_EVERY = 0.1  # seconds between two pictures that a tracking shows
+PREVIEW_WIDTH = 960  # their width in pixels, at most
 QUALITY, THUMBNAIL_QUALITY = 88, 50
 """Of JPEGs."""
-SECONDS = 120
-"""Of the processor's time, to open a video or to find a frame of it."""
+SECONDS = 120  # of the processor's time, to open a video or to find a frame of it
 
 BoxNumbers = tuple[float, float, float, float]
 
@@ -60,26 +56,19 @@ class TargetToTrack(msgspec.Struct):
     """A target, as a tracking begins with it."""
 
     id: int
-    box: BoxNumbers
-    """Where it is in the first frame of the tracking."""
-    key: int
-    """The frame from which its appearance is learnt: the nearest that a person drew it in."""
-    key_box: BoxNumbers
-    """Where it is there."""
-    keys: dict[int, BoxNumbers] = {}
-    """Boxes that a person drew further on: they stay, and tracking starts anew from each."""
-    absent: set[int] = set()
-    """Frames in which a person says that it is not visible: nothing is said about them."""
+    box: BoxNumbers  # where it is in the first frame of the tracking
+    key: int  # the frame from which its appearance is learnt: the nearest that a person drew it in
+    key_box: BoxNumbers  # where it is there
+    keys: dict[int, BoxNumbers] = {}  # boxes that a person drew further on: they stay, and tracking starts anew from each
+    absent: set[int] = set()  # frames in which a person says that it is not visible: nothing is said about them
 
 
 class TrackingOrder(msgspec.Struct):
     """To the tracker."""
 
     source: str
-    first: int
-    """The frame of the boxes."""
-    last: int
-    """The last frame to track; before ``first``: backwards."""
+    first: int  # the frame of the boxes
+    last: int  # the last frame to track; before ``first``: backwards
     targets: list[TargetToTrack]
     stop_when_lost: bool = False
 
@@ -105,8 +94,7 @@ class Film(msgspec.Struct):
     source: str
     out: str
     fps: float | None
-    boxes: list[tuple[str, tuple[int, int, int], list[SentBox]]]
-    """Of each target: its name, its colour, its rows."""
+    boxes: list[tuple[str, tuple[int, int, int], list[SentBox]]]  # of each target: its name, its colour, its rows
 
 
 def jpeg(image: Image, width: int) -> bytes:
@@ -153,11 +141,7 @@ def _length(video: Seekable) -> float | None:
 
 
 def check_size(order: Open, width: int, height: int, length: float | None) -> None:
-    """Refuses what is larger than was allowed.
-
-    Raises:
-        SourceError: it is.
-    """
+    """Raises a :class:`SourceError` for a video that is larger than was allowed."""
     if width * height > order.most_pixels:
         raise SourceError(
             f"the video has frames of {width}x{height} pixels; at most {order.most_pixels} are taken:"
@@ -270,6 +254,7 @@ def _marked(tracker: Any, image: Image, marks: list[GivenBox]) -> dict[int, BoxN
 def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     """Writes a video again, with boxes on it."""
     from metatrack.video import VideoWriter, draw
+    from metatrack.video.sink import rate_to_play
 
     restrict(memory, file_size=1 << 34)
     order, _ = receive(inbox, Film)
@@ -279,9 +264,8 @@ def film(inbox: IO[bytes], outbox: IO[bytes], memory: int) -> None:
     for name, color, rows in order.boxes:
         for row in rows:
             by_frame.setdefault(row.frame, []).append((name, color, row))
-    rate = video.fps if video.fps and 1 <= video.fps <= 240 else None
     send(outbox, Opened(video.count, 0, 0))
-    with VideoWriter(order.out, rate, Fraction(1)) as out:
+    with VideoWriter(order.out, rate_to_play(video.fps)) as out:
         for number, image in video.walk(0, video.count - 1):
             picture = image
             for name, color, row in by_frame.get(number, ()):

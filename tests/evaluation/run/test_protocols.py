@@ -15,7 +15,7 @@ from metatrack.geometry import Box
 
 def still(count, start_frame=1):
     boxes = np.tile([10.0, 20, 30, 40], (count, 1))
-    return Sequence("still", tuple(f"{k}.jpg" for k in range(count)), boxes, start_frame=start_frame)
+    return Sequence("still", tuple(Path(f"{k}.jpg") for k in range(count)), boxes, start_frame=start_frame)
 
 
 def test_ope_and_sre_start_in_the_first_frame():
@@ -81,7 +81,7 @@ def test_tre_starts_where_the_published_runs_of_siamfc_do(shared):
         name = match_target(Path(file).stem, list(targets))
         target = targets[name]
         rows = parse_rows((shared / "data" / "otb" / "meta" / "groundtruth" / f"{name}.txt").read_text(), name)[target.skip :]
-        sequence = Sequence(name, ("",) * len(rows), zero_based(rows), start_frame=target.frames[0])
+        sequence = Sequence(name, (Path(),) * len(rows), zero_based(rows), start_frame=target.frames[0])
         ours = first_frames("tre", sequence, target.omit)
         assert [run.start for run in parse_trajectories(data, file)] == [sequence.start_frame + i for i in ours], name
         seen += 1

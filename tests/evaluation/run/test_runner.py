@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from metatrack import Tracker
 from metatrack.data.sequence import Sequence
 from metatrack.evaluation.run import trackers
 from metatrack.evaluation.run.runner import run_sequence
@@ -28,7 +29,7 @@ def test_run_sequence(sequence):
 
 
 def test_a_tracker_sees_each_frame_once_in_order_and_the_truth_never_after_the_first(sequence):
-    calls = []
+    calls: list[tuple[object, ...]] = []
 
     class Spy(Still):
         def init(self, frame, box):
@@ -151,7 +152,8 @@ def test_compared_trackers_follow(name, scene):
 def test_identities_pin_what_decides_boxes(tmp_path):
     siamfc, plain = (trackers.tracker_spec(name).identity() for name in ("siamfc", "mlt-no-meta"))
     assert siamfc["sha256"] == plain["sha256"] and siamfc["tracking"]["scale_step"] == 1.0375
-    assert trackers.tracker_spec("siamfc").make().settings.search_wider is False
+    made = trackers.tracker_spec("siamfc").make()
+    assert isinstance(made, Tracker) and made.settings.search_wider is False
     assert set(trackers.tracker_spec("kcf").identity()) == {"metatrack", "factory"}
     assert set(trackers.tracker_spec("dsst").identity()) == {"metatrack", "opencv", "factory"}
     for name in ("nanotrack_backbone_sim.onnx", "nanotrack_head_sim.onnx"):

@@ -67,7 +67,7 @@ def test_shapes_that_do_not_fit_are_refused(function, shapes):
 
 
 def test_known():
-    rows = [[1, 1, 2, 2], [NAN, 1, 2, 2], [1, 1, 0, 2], [1, 1, 2, -1], [INF, 1, 2, 2]]
+    rows = np.array([[1, 1, 2, 2], [NAN, 1, 2, 2], [1, 1, 0, 2], [1, 1, 2, -1], [INF, 1, 2, 2]])
     assert m.known(rows).tolist() == [True, False, False, False, False]
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_frames_without_a_target(sequence):
 
 def test_got10k_cuts_boxes_to_the_frame():
     truth = np.tile([0.0, 0, 20, 20], (2, 1))
-    sequence = Sequence("edge", ("", ""), truth)
+    sequence = Sequence("edge", (Path(), Path()), truth)
     # beyond the right and lower edge of a frame of 20 x 20, so uncut 400 / 900
     row = score_runs(sequence, [(0, [[0, 0, 20, 20], [0, 0, 30, 30]])], Convention(clip=True), frame_size=(20, 20))
     assert row.ao == 1.0

@@ -78,11 +78,7 @@ class Renderer:
         return [*self.stock.paths, *self.stock.photo_paths]
 
     def recipe(self) -> dict[str, Any]:
-        """What the clips' bytes depend on, beside the files.
-
-        Raises:
-            NoOpenGLError: there is none that works without a display.
-        """
+        """What the clips' bytes depend on, beside the files; a :class:`NoOpenGLError` where none works without a display."""
         return {
             "subset": self.subset,
             "config": vars(self.config),
@@ -122,8 +118,7 @@ class Renderer:
         shadow = config.shadows > rng_light.random()
         tables = color_tables(rng_back, length, 0.7 * config.lighting, 0.6 * slower(length))
         finish = camera(rng_look, length, config.size, config.degrade)
-        surround = np.asarray(cv2.resize(canvas, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
-        self.stage.gl.surround(surround)
+        self.stage.gl.surround(np.asarray(cv2.resize(canvas, (128, 128), interpolation=cv2.INTER_AREA), np.uint8))
         frames: list[UInt8] = []
         numbers: list[UInt8] = []
         boxes, visible = np.empty((length, 4)), np.empty(length)

@@ -88,12 +88,7 @@ def write_model(path: Path, model: Mesh) -> None:
 
 
 def read_model(path: Path) -> Mesh:
-    """Reads what :func:`write_model` wrote.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not such a file.
-    """
+    """Reads what :func:`write_model` wrote; an ``OSError`` or ``ValueError`` where the file cannot be read, or is none."""
     try:
         with np.load(path, allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}

@@ -9,8 +9,7 @@ import numpy as np
 from metatrack.arrays import Float64, Rng
 from metatrack.data.synth.motion import walk
 
-TURNS = (1.5, 5.0, 12.0)
-"""Degrees per frame: slow, as most things that are filmed turn; fast; and as a thing in a hand turns."""
+TURNS = (1.5, 5.0, 12.0)  # degrees per frame: slow, as most things that are filmed turn; fast; and as a thing in a hand turns
 
 
 def about_x(angle: float) -> Float64:

@@ -32,8 +32,7 @@ LICENCES = {
 }
 """Of the parts of Debian's sweethome3d-furniture, as its copyright file states them."""
 MOST_FACES = 80_000
-FLATTEST = (0.12, 0.02)
-"""Least second and third extent of a model, relative to the first: poles and sheets are no targets."""
+FLATTEST = (0.12, 0.02)  # least second and third extent of a model, relative to the first: poles and sheets are no targets
 NO_OBJECTS = re.compile(
     r"wall|floor|stair|window|door(?!mat)|fence|railing|roof|beam|ceiling|curtain|blind|column|pillar|road|tile|grass|terrain|"
     r"ground$|plane$|collision|plank|carpet|rug|gate|hatch|skylight|shower|kitchenupper|puddle|path|water",
@@ -57,12 +56,7 @@ class ModelRow:
 
 
 def read_table(folder: Path) -> list[ModelRow]:
-    """The table of a folder of packed models.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged.
-    """
+    """The table of a folder of packed models; a ``FileNotFoundError`` where there is none, a ``ValueError`` if it is damaged."""
     path = folder / "models.json"
     if not path.is_file():
         raise FileNotFoundError(

@@ -92,11 +92,7 @@ class Stage:
 
     @property
     def gl(self) -> _Gl:
-        """The context.
-
-        Raises:
-            NoOpenGLError: there is none.
-        """
+        """The context; a :class:`NoOpenGLError` where there is none."""
         if self._gl is None:
             self._gl = _Gl()
         return self._gl

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 from metatrack.images import is_image_name
 
 Subset = Literal["train", "val", "all"]
-TRAIN_SHARE = 0.85
-"""Share of the objects, and of the backgrounds, that the subset ``train`` may use; ``val`` has the rest."""
+TRAIN_SHARE = 0.85  # share of the objects, and of the backgrounds, that the subset ``train`` may use; ``val`` has the rest
 
 
 def picture_key(path: Path) -> str:

@@ -34,11 +34,7 @@ PATIENCE = 60.0  # seconds without any CPU in the cluster after which an evaluat
 
 
 def check_address(address: str) -> None:
-    """Looks whether somebody listens there: Ray itself would try for many minutes.
-
-    Raises:
-        ValueError: the address has another form than ``host:port`` or ``auto``, or nobody does.
-    """
+    """Raises a ``ValueError`` unless it is ``auto``, or a ``host:port`` where somebody listens: Ray would try for minutes."""
     if address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")

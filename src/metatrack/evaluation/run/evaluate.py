@@ -50,10 +50,8 @@ class Workers(AbstractContextManager["Workers"]):
 def plan(store: Store, trackers: Seq[str], sequences: Seq[Sequence]) -> list[Unit]:
     """The units of an evaluation, tracker by tracker: each tracker on each sequence, as often as the protocol says.
 
-    On OTB, TRE starts no run in the frames that the benchmark leaves out (``OtbTarget.omit``).
-
-    Raises:
-        ValueError: two sequences have the same name.
+    On OTB, TRE starts no run in the frames that the benchmark leaves out (``OtbTarget.omit``). Two sequences of one name are a
+    ``ValueError``.
     """
     twice = [name for name, count in Counter(sequence.name for sequence in sequences).items() if count > 1]
     if twice:

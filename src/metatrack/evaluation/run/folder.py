@@ -39,8 +39,7 @@ class Failure(NamedTuple):
 class WorkFolder(ABC):
     """Claims, errors, and what the results were made with; what a result is, is a subclass' affair.
 
-    Args:
-        root: the folder; it is made when the first file is written.
+    The folder is made when the first file is written.
     """
 
     def __init__(self, root: Path) -> None:

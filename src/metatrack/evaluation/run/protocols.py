@@ -53,15 +53,12 @@ def first_box(protocol: Protocol, sequence: Sequence, run: int, start: int, fram
 
 
 def shifted(box: Box, shift: str, frame_size: tuple[int, int]) -> Box:
-    """A box as SRE disturbs it, rounded and cut at the right and lower edge of the frame as the toolkit does.
+    """A box as one of :data:`SRE_SHIFTS` (else a ``ValueError``) changes it, rounded and cut on two sides as the toolkit does.
 
     >>> shifted(Box(10, 20, 30, 40), "left", (100, 100))
     Box(x=7.0, y=20.0, w=30.0, h=40.0)
     >>> shifted(Box(10, 20, 30, 40), "scale_12", (100, 100))
     Box(x=7.0, y=16.0, w=36.0, h=48.0)
-
-    Raises:
-        ValueError: there is no such shift.
     """
     if shift not in SRE_SHIFTS:
         raise ValueError(f"unknown shift {shift!r}; known are {', '.join(SRE_SHIFTS)}")

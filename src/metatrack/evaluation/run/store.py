@@ -83,12 +83,7 @@ class Store(WorkFolder):
 
     @classmethod
     def open(cls, root: Path) -> Store:
-        """The evaluation that a folder holds.
-
-        Raises:
-            FileNotFoundError: it holds none.
-            ValueError: it was written by another version of this program, or is damaged.
-        """
+        """The evaluation that a folder holds: a ``FileNotFoundError`` where there is none, a ``ValueError`` if it is damaged."""
         path = Path(root) / "evaluation.json"
         if not path.is_file():
             raise FileNotFoundError(f"{root} is not the folder of an evaluation: it holds no evaluation.json; give its --out")

@@ -168,13 +168,11 @@ class TrackerSpec:
     cores a machine has, and processes do not get into each other's way.
     """
 
-    name: str
-    """Name in tables and folders."""
+    name: str  # name in tables and folders
     origin: str
     """One of :data:`NAMED` (with ``:FOLDER`` where files are needed), ``package.module:factory``, or path of a JSON file or of a
     bundle's folder."""
-    settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
-    """Settings that differ from its own, where it is ours."""
+    settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)  # settings that differ from its own, where it is ours
 
     def make(self) -> TrackerLike:
         """A new tracker, or whatever its factory raises. If it has a method ``close``, that is to be called in the end."""

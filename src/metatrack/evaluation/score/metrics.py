@@ -58,11 +58,7 @@ def hold_last(boxes: npt.ArrayLike) -> Float64:
 
 
 def overlaps(boxes: npt.ArrayLike, truth: npt.ArrayLike) -> Float64:
-    """Intersection over union frame by frame: two ``(n, 4)`` to ``(n,)``; NaN where the truth is unknown.
-
-    Raises:
-        ValueError: the shapes differ or are not ``(n, 4)``.
-    """
+    """Intersection over union frame by frame: two ``(n, 4)`` to ``(n,)``, or a ``ValueError``; NaN where the truth is unknown."""
     predicted, real = _pair(boxes, truth)
     return np.where(known(real), iou(predicted, real), np.nan)
 

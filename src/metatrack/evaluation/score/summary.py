@@ -77,11 +77,7 @@ def scored(store: Store, units: Seq[Unit], sequences: Seq[Sequence]) -> Iterator
 
 
 def frame_size(store: Store, sequence: Sequence) -> tuple[int, int] | None:
-    """Height and width of a sequence's frames, if the data set's scores need them; None if they do not.
-
-    Raises:
-        OSError: they are not known, and the first frame cannot be read.
-    """
+    """Height and width of a sequence's frames, or None where no score needs them; an ``OSError`` where they cannot be read."""
     if not CONVENTIONS.get(store.data_set, Convention()).clip:
         return None
     height, width = sequence.frame_size or sequence.frame(0).shape[:2]
@@ -153,11 +149,7 @@ def tracker_order(store: Store) -> list[str]:
 
 
 def format_summary(scored: Seq[Table], sequences: int) -> str:
-    """Trackers below each other, each with its means and, in the line below, their 95 % bootstrap intervals.
-
-    Args:
-        sequences: how many a complete tracker has.
-    """
+    """Trackers below each other, with means and 95 % bootstrap intervals; ``sequences`` is how many a complete one has."""
     name_width = max(len(table.tracker) for table in scored) + 2
     head = "".join(f"{title:>13}" for title in [*TITLES.values(), "fps"])
     lines = [f"{'':{name_width}}{head}  sequences"]

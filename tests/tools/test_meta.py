@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,7 @@ from metatrack.model.polynomial import PolynomialLearner  # noqa: E402
 from metatrack.runtime.bundle import open_bundle  # noqa: E402
 from metatrack.runtime.load import load_model  # noqa: E402
 from metatrack.runtime.torch_weights import read_networks  # noqa: E402
-
-from .conftest import Scene  # noqa: E402
+from tests.conftest import Scene  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +176,11 @@ def test_what_kernels_repair_and_break_is_counted(monkeypatch):
     def bank(delta):
         return torch.ones(1, 32, 1)
 
-    bank.balanced, bank.energy = True, 0.24
+    double: Any = bank
+    double.balanced, double.energy = True, 0.24
+    kept: Any = Kept()
     monkeypatch.setattr(learn, "response", told)
-    result = learn.measured(bank, Kept(), learn.Options(*[Path()] * 3))
+    result = learn.measured(double, kept, learn.Options(Path(), Path(), Path()))
     assert (result["fails_without"][0], result["fails_with"][0]) == (0.5, 0.5)
     assert (result["repaired"][0], result["broken"][0]) == (0.5, 0.5)
     assert result["level"][0] == pytest.approx((9 + 0 + 0 + 0) / 4)

@@ -23,8 +23,8 @@ from metatrack.training.validation import VIEW, ViewedClip  # noqa: E402
 def clips():
     """A disc over a background, and a background alone, where the disc cannot be."""
     scenes = [Scene(0, 24, (VIEW, VIEW)), Scene(1, 24, (VIEW, VIEW), hidden=range(24))]
-    frames = np.arange(24)
-    return [ViewedClip("made", [one.frame(i) for i in frames], np.array([one.box(i) for i in frames], float)) for one in scenes]
+    boxes = [np.array([one.box(i) for i in range(24)], np.float64) for one in scenes]
+    return [ViewedClip("made", [one.frame(i) for i in range(24)], own) for one, own in zip(scenes, boxes, strict=True)]
 
 
 def test_a_target_that_goes_away_is_flagged_and_found_again(clips):

@@ -69,7 +69,7 @@ def test_padding_changes_no_answer(name):
     place = Padded()
     assert list(padded.graphs) == (["embed", "search", "locate", "adapt"] if name == "lite" else ["embed", "search", "match"])
     for graph in padded.graphs.values():
-        graph.place = place
+        graph.place = place  # type: ignore[attr-defined]
     given = inputs(plain)
     expected = answers(plain, given)
     for _ in range(2):  # the second time, the rows behind hold old values
@@ -117,7 +117,7 @@ class OnCpu(Gpu):
 
     def slot(self, function, shapes, dtypes):
         made = super().slot(function, shapes, dtypes)
-        made.graph.slot = made
+        made.graph.slot = made  # type: ignore[attr-defined]
         self.captures += 1
         return made
 
@@ -137,8 +137,8 @@ def no_cuda(monkeypatch):
     original = torch.empty
     stream = SimpleNamespace(synchronize=lambda: None)
     cuda = SimpleNamespace(CUDAGraph=Recorded, graph=graph, device=nullcontext, stream=nullcontext, current_stream=lambda: stream)
-    monkeypatch.setattr(torch_graph.torch, "cuda", cuda)
-    monkeypatch.setattr(torch_graph.torch, "empty", empty)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(torch, "empty", empty)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self.clone())
     # On one device, .to() would hand out the pinned buffer itself.
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *a, **o: original_to(self, *a, **o).clone())
@@ -161,4 +161,6 @@ def test_captured_graphs_get_their_inputs_and_give_their_outputs(no_cuda):
     # whole patches of the target; contexts of two sizes; the head, kernels or not; the meta-learner
     assert place.captures == 5
     agree(model.search(patches(6, 255)), theirs.search(patches(6, 255)))
-    assert place.captures == 6 and {shapes[0][0] for shapes in graphs["search"].slots} == {2, 4}
+    searched = graphs["search"]
+    assert isinstance(searched, TorchGraph) and {shapes[0][0] for shapes in searched.slots} == {2, 4}
+    assert place.captures == 6
