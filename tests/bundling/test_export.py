@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="export needs the train extra")
 
 from metatrack.bundling.export import CardInfo, export_bundle  # noqa: E402
 from metatrack.model.matching import MatchingNetwork  # noqa: E402
-from metatrack.model.meta import MetaLearner, adapted_response, loss_gradient  # noqa: E402
+from metatrack.model.meta import MetaLearner, Support, adapted_response, loss_gradient  # noqa: E402
 from tests.bundling.rounding import round_to_half  # noqa: E402
 
 INFO = CardInfo("test", "random weights", "none", [], {})
@@ -51,7 +51,7 @@ def test_torch_and_onnxruntime_agree(exported):
         tz = network.trunk.search(torch.from_numpy(z).permute(0, 3, 1, 2).float())
         y = torch.where(torch.rand(4, 17, 17) > 0.9, 1.0, -1.0)
         support = torch.cat([tz, tz[:1]])
-        w_target = learner(loss_gradient(tx[:1], support[None], y[None], readout))[0]
+        w_target = learner(loss_gradient(tx[:1], Support(support[None], y[None]), readout))[0]
         kernels = model.adapt(template[:1], np.concatenate([search, search[:1]]), y.numpy())
         assert np.abs(kernels - w_target.numpy()).max() <= 1e-4
         for added in (kernels * 20, kernels[:0]):  # equations (4) and (1)

@@ -157,8 +157,8 @@ def test_gradient_in_closed_form_is_autograds(k):
     weight, bias = torch.randn(96, 128, **double), torch.randn(96, **double)
     readout = Readout(weight, bias, torch.tensor(8.0, **double), torch.tensor(-3.0, **double))
     y = torch.stack([label_map(torch.rand(4, 2, **double) * 6 - 3) for _ in range(3)]).double()
-    delta = meta.loss_gradient(template, support, y, readout)
-    expected = meta.loss_gradient_by_autograd(template, support, y, readout)
+    delta = meta.loss_gradient(template, meta.Support(support, y), readout)
+    expected = meta.loss_gradient_by_autograd(template, meta.Support(support, y), readout)
     assert delta.shape == expected.shape == (3, 96, 128)
     for found, right in zip(delta, expected, strict=True):
         assert (found - right).abs().max() <= 1e-5 * right.abs().max()
@@ -175,7 +175,7 @@ def test_a_step_along_delta_lowers_the_loss():
         response = meta.adapted_response(template, support[0], moved, torch.zeros(0, 128))[:, 0]
         return meta.adapted_loss(response, y)
 
-    delta = meta.loss_gradient(template, support, y[None], readout)[0]
+    delta = meta.loss_gradient(template, meta.Support(support, y[None]), readout)[0]
     step = 1e-2 / delta.norm() ** 2
     assert loss(readout.weight) - loss(readout.weight + step * delta) == pytest.approx(1e-2, rel=0.1)
 

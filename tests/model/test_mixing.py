@@ -8,14 +8,13 @@ torch = pytest.importorskip("torch", reason="the networks need the train extra")
 
 from metatrack.model.learners import (  # noqa: E402
     FORMS,
-    bounded,
     facts_of,
     make_learner,
     target_kernels,
     within_energy,
 )  # noqa: E402
 from metatrack.model.matching import Readout, project  # noqa: E402
-from metatrack.model.meta import MetaLearner, loss_gradient, loss_gradient_by_autograd  # noqa: E402
+from metatrack.model.meta import MetaLearner, Support, loss_gradient, loss_gradient_by_autograd  # noqa: E402
 from metatrack.model.mixing import SHARE, MixingLearner  # noqa: E402
 from metatrack.model.polynomial import PolynomialLearner  # noqa: E402
 
@@ -43,9 +42,9 @@ def test_without_a_gradient_the_constant_is_left(learner):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_new_kernels_take_their_share_of_the_template_and_no_more(readout, scale):
+def test_new_kernels_take_their_share_of_the_template_and_no_more(readout, scale, learner):
     template = torch.randn(4, 128, 7, 7)
-    kernels = bounded(torch.randn(4, 32, 128) * scale, template, readout)
+    kernels = within_energy(learner, torch.randn(4, 32, 128) * scale, template, readout)
     new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))
     old = project(template, readout.weight, readout.bias).square().sum((1, 2, 3))
     assert torch.allclose(new / (new + old), torch.full((4,), SHARE), atol=1e-4)
@@ -75,19 +74,19 @@ def test_the_polynomial_knows_a_gradient_by_its_direction(readout):
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_the_gradient_of_either_loss_is_that_of_autograd(readout, balanced):
-    template, support = torch.randn(2, 128, 8, 8), torch.randn(2, 4, 128, 24, 24)
-    labels = torch.where(torch.rand(2, 4, 17, 17) > 0.9, 1.0, -1.0)
-    closed = loss_gradient(template, support, labels, readout, balanced)
-    assert torch.allclose(closed, loss_gradient_by_autograd(template, support, labels, readout, balanced), atol=1e-6)
-    assert not torch.allclose(closed, loss_gradient(template, support, labels, readout, not balanced), atol=1e-6)
+    template = torch.randn(2, 128, 8, 8)
+    support = Support(torch.randn(2, 4, 128, 24, 24), torch.where(torch.rand(2, 4, 17, 17) > 0.9, 1.0, -1.0))
+    closed = loss_gradient(template, support, readout, balanced)
+    assert torch.allclose(closed, loss_gradient_by_autograd(template, support, readout, balanced), atol=1e-6)
+    assert not torch.allclose(closed, loss_gradient(template, support, readout, not balanced), atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_learner_takes_the_gradient_of_its_own_loss(readout, form):
     """A plain and a balanced learner of the same weights make different kernels."""
     torch.manual_seed(0)
-    template, support = torch.randn(1, 128, 8, 8), torch.randn(1, 4, 128, 24, 24)
-    labels = torch.where(torch.rand(1, 4, 17, 17) > 0.9, 1.0, -1.0)
+    template = torch.randn(1, 128, 8, 8)
+    support = Support(torch.randn(1, 4, 128, 24, 24), torch.where(torch.rand(1, 4, 17, 17) > 0.9, 1.0, -1.0))
     plain, same = make_learner(form, 128, 96, balanced=False).eval(), make_learner(form, 128, 96).eval()
     weights = plain.state_dict()
     if form == "polynomial":
@@ -97,16 +96,16 @@ def test_a_learner_takes_the_gradient_of_its_own_loss(readout, form):
     for learner in (plain, same):
         learner.load_state_dict(weights)
     with torch.no_grad():
-        kernels = [target_kernels(learner, template, support, labels, readout) for learner in (plain, same)]
+        kernels = [target_kernels(learner, template, support, readout) for learner in (plain, same)]
     assert not torch.allclose(*kernels, rtol=1e-3)
     assert facts_of(plain) == {**facts_of(same), "balanced": False}
 
 
 def test_kernels_differ_from_target_to_target_and_are_finite(learner, readout):
-    template, support = torch.randn(2, 128, 7, 7), torch.randn(2, 4, 128, 29, 29)
-    labels = torch.where(torch.rand(2, 4, 23, 23) > 0.9, 1.0, -1.0)
+    template = torch.randn(2, 128, 7, 7)
+    support = Support(torch.randn(2, 4, 128, 29, 29), torch.where(torch.rand(2, 4, 23, 23) > 0.9, 1.0, -1.0))
     with torch.no_grad():
-        kernels = target_kernels(learner, template, support, labels, readout)
+        kernels = target_kernels(learner, template, support, readout)
     assert kernels.shape == (2, 32, 128)
     assert kernels.isfinite().all()
     assert not torch.allclose(kernels[0], kernels[1], atol=1e-2)

@@ -149,7 +149,7 @@ class TestSmallContexts:
 
     def test_leave_the_meta_learner_enough_whole_ones(self, scene):
         for interval, small in ((19, False), (20, True)):
-            tracker = Tracker("lite", settings={"update_interval": interval})
+            tracker = Tracker("lite", settings={"update_interval": interval, "update_span": 1})
             tracker.init(scene.frame(0), scene.box(0))
             tracker.started.frame, tracker.started.sighting.score = 1, 1.0
             assert isinstance(tracker.searcher, BoxSearch) and tracker.searcher.small_will_do(tracker.started) is small

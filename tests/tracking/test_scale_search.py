@@ -76,9 +76,8 @@ def test_a_growing_target_is_found_in_the_context_of_its_scale(scene):
         response[scale, 0, 8, 10] = 3.0
         found = tracker.searcher.find(tracker.started, response)
         assert (found.context, found.zoom) == (scale, (1, 1 / 1.05, 1.05)[scale])
-        assert tracker._moved(found, Patches(scene.frame(1)), 1.0).cx == pytest.approx(
-            tracker.started.center.cx + 2 * tracker._cell * found.zoom, abs=0.1 * tracker._cell
-        )
+        cell, moved = tracker.searcher.cell(tracker.started), tracker._moved(found, Patches(scene.frame(1)), 1.0)
+        assert moved.cx == pytest.approx(tracker.started.center.cx + 2 * cell * found.zoom, abs=0.1 * cell)
 
 
 class TestUpsampling:

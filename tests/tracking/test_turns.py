@@ -21,7 +21,7 @@ def test_a_second_thread_is_told_so() -> None:
         inside, told = threading.Event(), threading.Event()
 
         def hold(turns: Turns = each._turns, inside: threading.Event = inside, told: threading.Event = told) -> None:
-            with turns:
+            with turns.lock:
                 inside.set()
                 told.wait()
 
@@ -49,5 +49,5 @@ def test_an_error_ends_the_turn() -> None:
 
 def test_copies_have_turns_of_their_own() -> None:
     turns = Turns()
-    with turns, copy.deepcopy(turns), pickle.loads(pickle.dumps(turns)):  # noqa: S301 - made here
+    with turns.lock, copy.deepcopy(turns).lock, pickle.loads(pickle.dumps(turns)).lock:  # noqa: S301 - made here
         pass

@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
-from metatrack.model.processor import multiplies_bfloat16, onednn_takes  # noqa: E402
+from metatrack.model.processor import onednn_takes  # noqa: E402
+from metatrack.runtime.processor import multiplies_bfloat16  # noqa: E402
 from metatrack.training import precision  # noqa: E402
 from metatrack.training.precision import PrecisionName, choose_precision  # noqa: E402
 

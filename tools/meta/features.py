@@ -22,7 +22,7 @@ import tyro
 
 from metatrack.files import replacing
 from metatrack.model.matching import label_map, project
-from metatrack.model.meta import loss_gradient
+from metatrack.model.meta import Support, loss_gradient
 from metatrack.model.shifts import gather, products
 from metatrack.runtime.bundle import open_bundle
 from metatrack.runtime.load import load_model
@@ -111,8 +111,8 @@ class Embedder:
         n, late = views.early, features[views.early :]
         noise = np.where(rng.random((n, 1)) < SLIPPED, rng.uniform(-4, 4, (n, 2)), rng.normal(0, NOISE, (n, 2)))
         y = label_map(places[:n] + torch.from_numpy(noise).float(), cells=model.response_cells)
-        early = [(features[None, i : i + 1], y[None, i : i + 1]) for i in range(n)]
-        one = [loss_gradient(x[:1], *each, self.readout, self.balanced)[0] for each in early]
+        early = [Support(features[None, i : i + 1], y[None, i : i + 1]) for i in range(n)]
+        one = [loss_gradient(x[:1], each, self.readout, self.balanced)[0] for each in early]
         phi_x, phi_z = (project(a, self.readout.weight, self.readout.bias) for a in (x, late))
         energy = F.avg_pool2d(phi_z.square().sum(1, keepdim=True), x.shape[-1], stride=1)[:, 0] * x.shape[-1] ** 2
         correction = np.zeros((len(late), model.response_cells, model.response_cells), np.float32)

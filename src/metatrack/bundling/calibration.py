@@ -17,6 +17,7 @@ import numpy.typing as npt
 from metatrack.arrays import Bools, Float64, Floats
 from metatrack.geometry import Box, Image, iou, mean_color, warp
 from metatrack.runtime.model import Model
+from metatrack.tracking.search import sigmoid
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.validation import VIEW, ViewedClip
@@ -73,7 +74,7 @@ def fit_logistic(x: Float64, y: Bools, steps: int = 50) -> tuple[float, float]:
     theta = np.zeros(2)
     ridge = np.diag([1e-3, 1e-3])
     for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -60, 60)))
+        p = sigmoid(design @ theta)
         gradient = design.T @ (p - y) + ridge @ theta
         hessian = (design * (p * (1 - p))[:, None]).T @ design + ridge
         theta = theta - np.linalg.solve(hessian, gradient)
@@ -106,7 +107,7 @@ def calibrate(model: Model, clips: Seq[ViewedClip], adapt: bool) -> dict[str, An
     seen = observe(model, clips, adapt)
     half = seen.clip % 2 == 0
     slope, offset = fit_logistic(seen.peak[half], seen.right[half])
-    score = 1 / (1 + np.exp(-np.clip(slope * seen.peak + offset, -60, 60)))
+    score = sigmoid(slope * seen.peak + offset)
     test = ~half
     return {
         "slope": round(slope, 4),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from metatrack.arrays import Array, Float32
+from metatrack.arrays import Array
 from metatrack.bundling.quantise import FLOAT_CONVOLUTIONS, embed_graph, quantise_head, quantise_trunk
 from metatrack.bundling.replacing import replacing_bundle
 from metatrack.bundling.storage import store_bytes, store_half
@@ -28,7 +28,7 @@ from metatrack.model.learners import Learner
 from metatrack.model.matching import MatchingNetwork, Readout
 from metatrack.model.meta import SUPPORT, TARGET_KERNELS
 from metatrack.runtime.bundle import CARD, GRAPHS, file_facts
-from metatrack.runtime.model import SIGNATURES
+from metatrack.runtime.model import SIGNATURES, feeds
 from metatrack.runtime.torch_weights import architecture
 from metatrack.training.sampling import BoxPair
 
@@ -104,21 +104,16 @@ def _card(network: MatchingNetwork, learner: Learner | None, info: CardInfo, gra
     }
 
 
-def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Float32]:
+def _feed(network: BoxNetwork, pair: BoxPair[Array]) -> dict[str, Array]:
     """What the locate graph is given of one pair, before the first update."""
     images = [torch.from_numpy(image).permute(2, 0, 1)[None].float() for image in (pair.template, pair.search)]
     size = torch.from_numpy(pair.template_size)[None]
     with torch.no_grad():
         whole, context = (network.trunk.embed(image) for image in images)
         k = network.trunk.template_cells
-        inputs = {
-            "template": center_cells(whole, k),
-            "parts": parts(whole, size),
-            "search": center_cells(context, k + network.response_cells - 1),
-            "w_target": torch.zeros(1, 0, network.trunk.channels),
-            "size": size,
-        }
-    return {name: value.numpy() for name, value in inputs.items()}
+        search = center_cells(context, k + network.response_cells - 1)
+        inputs = center_cells(whole, k), parts(whole, size), search, torch.zeros(1, 0, network.trunk.channels), size
+    return feeds("locate", *(each.numpy() for each in inputs))
 
 
 class GraphSpec(NamedTuple):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from metatrack.arrays import Array
 from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
-from metatrack.model.features import LiteTrunk, Trunk, TrunkName
+from metatrack.model.features import LiteTrunk, Trunk, TrunkName, scale_and_shift
 from metatrack.model.graphs import EmbedGraph
+from metatrack.runtime.model import feeds
 from metatrack.training.sampling import BoxPair
 
 Feed = Mapping[str, Array]
@@ -38,14 +39,11 @@ class FoldedEmbedGraph(nn.Module):
     def __init__(self, trunk: LiteTrunk) -> None:
         super().__init__()
         self.trunk = trunk
-        norm, (_, joined) = trunk.join_norm, trunk.neck.weight.shape[:2]
-        if norm.running_mean is None or norm.running_var is None:
-            raise RuntimeError("the trunk's batch norm keeps no statistics")
         with torch.no_grad():
-            gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            weight = trunk.neck.weight * gain[:, None, None]
-            bias = trunk.neck.weight[:, :, 0, 0] @ (norm.bias - norm.running_mean * gain)
-        split = joined - trunk.BLOCKS[-1][1]
+            scale, shift = scale_and_shift(trunk.join_norm)
+            weight = trunk.neck.weight * scale[:, None, None]
+            bias = trunk.neck.weight[:, :, 0, 0] @ shift
+        split = weight.shape[1] - trunk.BLOCKS[-1][1]
         self.low = nn.Parameter(weight[:, :split].clone())
         self.high = nn.Parameter(weight[:, split:].clone())
         self.bias = nn.Parameter(bias)
@@ -86,7 +84,7 @@ def quantise_trunk(embed: Path, trunk: TrunkName, pairs: Sequence[BoxPair[Array]
             # What stands behind the neck would be rounded once more for nothing.
             end = [node.name for node in nodes].index(convolutions[-2])
             kept += [node.name for node in nodes[end:] if node.op_type == "Add"]
-        _quantise(ready, [{"crops": pair.search[None]} for pair in pairs], ["Conv", "Add", "Clip", "MaxPool"], kept, out)
+        _quantise(ready, [feeds("embed", pair.search[None]) for pair in pairs], ["Conv", "Add", "Clip", "MaxPool"], kept, out)
 
 
 def quantise_head(locate: Path, feeds: Sequence[Feed], out: Path) -> None:

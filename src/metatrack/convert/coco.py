@@ -63,7 +63,7 @@ class _Annotation:
 
 
 @dataclass(frozen=True)
-class _File:
+class _CocoFile:
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category] = field(default_factory=list)
@@ -76,7 +76,7 @@ def read_coco(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read, is no such file, has several videos, or no track ids.
     """
-    file = read_json(path, _File, open_keys=True, most=MOST_BYTES)
+    file = read_json(path, _CocoFile, open_keys=True, most=MOST_BYTES)
     if len(file.videos) > 1:
         names = ", ".join(each.name or str(each.id) for each in file.videos[:10])
         raise ValueError(f"{path} holds {len(file.videos)} videos ({names}); convert a file of one video")
@@ -99,7 +99,7 @@ def read_coco(path: Path, video: Video) -> Tracks:
     return collect(path, rows, _facts(file).or_else(video), notes)
 
 
-def _frames(path: Path, file: _File) -> tuple[dict[int, int], list[str]]:
+def _frames(path: Path, file: _CocoFile) -> tuple[dict[int, int], list[str]]:
     """The number of each image's frame."""
     stated = {each.id: each.frame_id if each.frame_id is not None else each.frame_index for each in file.images}
     if all(number is not None for number in stated.values()):
@@ -108,7 +108,7 @@ def _frames(path: Path, file: _File) -> tuple[dict[int, int], list[str]]:
     return {each.id: n for n, each in enumerate(ordered)}, ["frames are counted by the names of the images"]
 
 
-def _facts(file: _File) -> Video:
+def _facts(file: _CocoFile) -> Video:
     stated = file.videos[0] if file.videos else _Video(0)
     sizes = [(stated.width, stated.height), *((each.width, each.height) for each in file.images)]
     size = next(((width, height) for width, height in sizes if width and height), None)

@@ -21,7 +21,7 @@ CORNERS = ("xtl", "ytl", "xbr", "ybr")
 ATTRIBUTES = ("score", "lost", "given")  # ours: ``given`` says that a person drew the box
 
 
-class _Reader:
+class _CvatReader:
     """Gathers tracks from the events of expat; entities and document types, which can make a small file huge, are refused."""
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ def read_cvat(path: Path, video: Video) -> Tracks:
         OSError, ValueError: the file cannot be read, or is not of this kind; the message names the line.
     """
     require_size(path, MOST_BYTES, "file of boxes")
-    reader = _Reader(path)
+    reader = _CvatReader(path)
     reader.read()
     facts = reader.facts
     size = tuple(whole_number(facts[key], f"{path}: {key}", 1) for key in ("width", "height") if facts.get(key))

@@ -68,7 +68,7 @@ class _Metadata:
 
 
 @dataclass(frozen=True)
-class _File:
+class _FiftyoneFile:
     frames: dict[str, _Frame]
     metadata: _Metadata = _Metadata()
 
@@ -79,7 +79,7 @@ def read_fiftyone(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read or is no such file; no object has an index; or the frame's size is not known.
     """
-    file = read_json(path, _File, open_keys=True, most=MOST_BYTES)
+    file = read_json(path, _FiftyoneFile, open_keys=True, most=MOST_BYTES)
     about = file.metadata
     size = about.frame_size if about.frame_size and min(about.frame_size) > 0 else None
     known = Video(size, about.frame_rate or None, about.total_frame_count or None).or_else(video)

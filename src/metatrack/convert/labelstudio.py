@@ -63,7 +63,7 @@ class _Results:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _LabelStudioTask:
     annotations: list[_Results] = field(default_factory=list)
     predictions: list[_Results] = field(default_factory=list)
     meta: dict[str, Any] | None = None
@@ -75,7 +75,7 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     Raises:
         OSError, ValueError: the file cannot be read, is no such list of tasks or of several, or the frame's size is not known.
     """
-    tasks = read_json(path, list[_Task], open_keys=True, most=MOST_BYTES)
+    tasks = read_json(path, list[_LabelStudioTask], open_keys=True, most=MOST_BYTES)
     if len(tasks) != 1:
         raise ValueError(f"{path} holds {len(tasks)} tasks; convert a file of one, which is of one video")
     made = [*tasks[0].annotations, *tasks[0].predictions]

@@ -28,25 +28,24 @@ def unit_cells(phi: Tensor) -> Tensor:
     return phi * (phi.square().sum(1, keepdim=True) + EPSILON).rsqrt()
 
 
-def parts(features: Tensor, size: Tensor, stride: int = STRIDE) -> Tensor:
+def parts(features: Tensor, size: Tensor) -> Tensor:
     """Features of a target's parts: 7x7 points from edge to edge of its box, read bilinearly off its patch.
 
     The k x k window that the response is made with is square and has the patch's scale: of a person it holds half, and background
     on both sides. These points tell the head what the given box begins and ends with.
 
     Args:
-        features: ``(n, C, h, h)`` penultimate features of whole template patches.
+        features: ``(n, C, h, h)`` penultimate features of whole template patches; cell 0 lies on pixel 0.
         size: ``(n, 2)`` width and height of the target in its patch, in pixels.
-        stride: pixels per cell; cell 0 lies on pixel 0.
 
     Returns:
         ``(n, C, 7, 7)``.
     """
     n, _, h, w = features.shape
     line = torch.linspace(-0.5, 0.5, PARTS, dtype=size.dtype, device=size.device)
-    middle = (EXEMPLAR_SIZE - 1) / 2 / stride
-    x = (middle + line * size[:, :1] / stride) / (w - 1) * 2 - 1  # (n, 7), -1 and 1 are the first and the last cell
-    y = (middle + line * size[:, 1:] / stride) / (h - 1) * 2 - 1
+    middle = (EXEMPLAR_SIZE - 1) / 2 / STRIDE
+    x = (middle + line * size[:, :1] / STRIDE) / (w - 1) * 2 - 1  # (n, 7), -1 and 1 are the first and the last cell
+    y = (middle + line * size[:, 1:] / STRIDE) / (h - 1) * 2 - 1
     grid = torch.stack([x[:, None, :].expand(n, PARTS, PARTS), y[:, :, None].expand(n, PARTS, PARTS)], dim=-1)
     return F.grid_sample(features.float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=True)
 
@@ -110,15 +109,9 @@ def locate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Equation (4) for n targets, and the box head: template i in context i.
 
-    Args:
-        template: ``(n, C, k, k)`` penultimate features.
-        target: ``(n, C, 7, 7)`` of the target's :func:`parts`.
-        search: ``(n, C, h, w)`` penultimate features.
-        w_target: ``(n, 32, C)``, or ``(n, 0, C)`` before the first update, which is equation (1).
-        size: ``(n, 2)`` of the target in its template patch, in pixels.
-
-    Returns:
-        Response ``(n, r, r)`` and score ``(n, r, r)``, both logits; sides ``(n, 4, r, r)`` in pixels of the context patch.
+    Penultimate features ``(n, C, k, k)`` and ``(n, C, h, w)``, those of the target's :func:`parts`; w_target ``(n, 32, C)``, or
+    ``(n, 0, C)``, which is equation (1); sizes ``(n, 2)`` in pixels of the template patch -> response and score ``(n, r, r)``,
+    both logits, and sides ``(n, 4, r, r)`` in pixels of the context patch.
     """
     weight, bias, gain, offset = readout
     phi_x, phi_z = project(template, weight, bias), project(search, weight, bias)

@@ -80,6 +80,14 @@ class PaperTrunk(Trunk):
         return features
 
 
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch norm does in evaluation mode: each channel's factor, and what is added to it."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise RuntimeError("the batch norm keeps no statistics")
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
 class FrozenNormConv(nn.Module):
     """Convolution with "same" padding and a batch norm that stays in evaluation mode, folded into the weights, then ReLU6.
 

@@ -12,7 +12,7 @@ from metatrack.model.box import BoxHead, locate
 from metatrack.model.features import Trunk
 from metatrack.model.learners import Learner, target_kernels
 from metatrack.model.matching import Readout
-from metatrack.model.meta import adapted_response
+from metatrack.model.meta import Support, adapted_response
 
 
 class EmbedGraph(nn.Module):
@@ -68,4 +68,4 @@ class AdaptGraph(MatchGraph):
         self.learner = learner
 
     def forward(self, template: Tensor, support: Tensor, labels: Tensor) -> Tensor:
-        return target_kernels(self.learner, template, support[None], labels[None], self.readout)[0]
+        return target_kernels(self.learner, template, Support(support[None], labels[None]), self.readout)[0]

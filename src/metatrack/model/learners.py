@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metatrack.model.matching import Readout, project
-from metatrack.model.meta import MetaLearner, loss_gradient
+from metatrack.model.meta import MetaLearner, Support, loss_gradient
 from metatrack.model.mixing import SHARE, TINY, MixingLearner
 from metatrack.model.polynomial import PolynomialLearner
 
@@ -17,40 +17,22 @@ FORMS: dict[str, type[Learner]] = {"printed": MetaLearner, "mixing": MixingLearn
 """By name; 'printed' is the paper's."""
 
 
-def target_kernels(learner: Learner, template: Tensor, support: Tensor, y: Tensor, readout: Readout) -> Tensor:
-    """Equations (2) and (3): w_target ``(n, 32, C)`` of n targets.
-
-    Args:
-        learner: g_θ.
-        template: ``(n, C, k, k)`` penultimate features.
-        support: ``(n, M, C, h, w)`` penultimate features of the contexts z.
-        y: ``(n, M, r, r)`` labels in {-1, +1}.
-        readout: of the matching network.
-    """
-    return within_energy(learner, learner(loss_gradient(template, support, y, readout, learner.balanced)), template, readout)
+def target_kernels(learner: Learner, template: Tensor, support: Support, readout: Readout) -> Tensor:
+    """Equations (2) and (3): w_target ``(n, 32, C)`` of n targets, from their templates' features ``(n, C, k, k)``."""
+    return within_energy(learner, learner(loss_gradient(template, support, readout, learner.balanced)), template, readout)
 
 
 def within_energy(learner: Learner, kernels: Tensor, template: Tensor, readout: Readout) -> Tensor:
-    """A learner's kernels ``(n, 32, C)`` at the scale that it has them at: the printed form bounds it, the others fix it."""
+    """A learner's kernels ``(n, 32, C)`` at the scale where they take its share of the template's squared features.
+
+    So they cannot drown the old ones. Those of the printed form take its share at most.
+    """
     if learner.energy >= 1:
         return kernels
-    return bounded(kernels, template, readout, learner.energy, exactly=not isinstance(learner, MetaLearner))
-
-
-def bounded(kernels: Tensor, template: Tensor, readout: Readout, energy: float = SHARE, exactly: bool = True) -> Tensor:
-    """Kernels at the scale where they take a share of the template's squared features: they cannot drown the old ones.
-
-    Args:
-        kernels: ``(n, 32, C)``.
-        template: ``(n, C, k, k)`` penultimate features of the target patches.
-        readout: of the matching network.
-        energy: the share.
-        exactly: False: at most that share.
-    """
     old = project(template, readout.weight, readout.bias).square().sum((1, 2, 3))
     new = torch.matmul(kernels, template.flatten(2)).square().sum((1, 2))
-    scale = (energy / (1 - energy) * old / (new + TINY)).sqrt()
-    return kernels * (scale if exactly else scale.clamp(max=1.0))[:, None, None]
+    scale = (learner.energy / (1 - learner.energy) * old / (new + TINY)).sqrt()
+    return kernels * (scale.clamp(max=1.0) if isinstance(learner, MetaLearner) else scale)[:, None, None]
 
 
 def make_learner(form: str, channels: int, kernels: int, balanced: bool = True, energy: float = 1.0) -> Learner:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.features import RESPONSE_SIZE, TrunkName, make_trunk
+from metatrack.model.features import RESPONSE_SIZE, TrunkName, make_trunk, scale_and_shift
 
 EPSILON = 1e-6
 
@@ -41,13 +41,8 @@ class LastLayer(nn.Module):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Kernels ``(K, C)`` and bias ``(K,)`` of the layer in evaluation mode, batch norm folded in."""
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        if mean is None or variance is None:
-            raise RuntimeError("the last layer's batch norm keeps no statistics")
-        scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
-        weight = self.conv.weight[:, :, 0, 0] * scale[:, None]
-        bias = self.norm.bias - mean * scale
-        return weight, bias
+        scale, shift = scale_and_shift(self.norm)
+        return self.conv.weight[:, :, 0, 0] * scale[:, None], shift
 
 
 def project(a: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ CUT = 0.02  # singular values of W below this share of the largest are left out 
 class PolynomialLearner(nn.Module):
     """g_θ(δ) = V (p_1 S + p_2 S² + p_3 S³ + p_4 S⁴) B, where S is L (W⁺δ + (W⁺δ)ᵀ) Lᵀ at a norm of 2; without δ it is 0.
 
-    The kernels' scale is not g_θ's to say, see :func:`metatrack.model.learners.bounded`.
+    The kernels' scale is not g_θ's to say, see :func:`metatrack.model.learners.within_energy`.
 
     Args:
         channels: C of the penultimate features.
@@ -46,7 +46,7 @@ class PolynomialLearner(nn.Module):
 
     @torch.no_grad()
     def suit(self, weight: Tensor) -> None:
-        """Takes the kernels W ``(K, C)`` of another matching network: all that the learner knows of one."""
+        """Makes W⁺ of the kernels W ``(K, C)`` of another matching network; what was learnt stays."""
         self.inverse.copy_(torch.linalg.pinv(weight, rtol=CUT))
 
     @torch.no_grad()

@@ -149,11 +149,7 @@ def _read(path: Path, most: int, what: str) -> bytes:
 
 def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from metatrack.arrays import Float32, UInt8
 from metatrack.geometry import EXEMPLAR_SIZE, PARTS, SEARCH_SIZE
 from metatrack.runtime.bundle import Bundle, BundleError, read_card
-from metatrack.runtime.model import Graph, Model
+from metatrack.runtime.model import Graph, Model, feeds
 from metatrack.runtime.processor import Choice, Engine, Precision, check_engine, choose, usable_cores
 
 
@@ -114,12 +114,8 @@ def load_again(
     """What :meth:`metatrack.runtime.model.Model.__reduce__` has stored, in this process.
 
     Args:
-        digest: SHA-256 of its card.
-        threads: per graph, as they were asked for.
+        digest: SHA-256 of its card; a :class:`BundleError` where another has taken its place.
         precisions: that was asked for, and that was chosen: on another processor 'auto' may be another.
-
-    Raises:
-        BundleError: the bundle is not there, or has been replaced by another.
     """
     bundle = read_card(model)
     if bundle.digest != digest:
@@ -152,7 +148,7 @@ def _check_features(model: Model) -> None:
     if "search" not in model.graphs:  # else the trunk's answer is cut to what counts before it comes here
         cells = []
         for size in (EXEMPLAR_SIZE, SEARCH_SIZE):
-            features = model.graphs["embed"].run({"crops": _blank(size)})[0]
+            features = model.graphs["embed"].run(feeds("embed", _blank(size)))[0]
             _require("embed", features, (1, model.channels, features.shape[-1], features.shape[-1]))
             cells.append(features.shape[-1])
         apart = (cells[1] - cells[0]) * model.stride

@@ -56,6 +56,17 @@ SIGNATURES = {
 }
 """The graphs of a model by name. Of ``match`` and ``locate`` it has one; ``adapt`` may be missing; ``search`` is ``embed`` for
 contexts, where an engine can leave out the cells that do not count, and otherwise not there."""
+LACKS = {
+    "match": "has a box head; use locate()",
+    "locate": "has no box head; use match()",
+    "adapt": "has no meta-learner; use adapt=False",
+}
+"""What is said of a model without a graph."""
+
+
+def feeds(graph: str, *inputs: Array) -> dict[str, Array]:
+    """A graph's inputs, in the order of :data:`SIGNATURES`, by their names."""
+    return dict(zip(SIGNATURES[graph].inputs, inputs, strict=True))
 
 
 def with_rows(w_target: Float32, rows: int) -> Float32:
@@ -195,14 +206,14 @@ class Model:
 
     def template(self, crops: UInt8) -> Float32:
         """Target patches ``(m, 127, 127, 3)`` -> features ``(m, C, k, k)``."""
-        return _center(self._graph("embed").run({"crops": crops})[0], self.template_cells)
+        return _center(self._ask("embed", crops)[0], self.template_cells)
 
     def search(self, crops: UInt8) -> Float32:
         """Context patches ``(n, 255, 255, 3)`` -> features ``(n, C, k + r - 1, k + r - 1)``, r = ``response_cells``.
 
         With a box head, patches may be smaller by a multiple of 16, and r with them by 2 cells.
         """
-        features = self._graph("search" if "search" in self.graphs else "embed").run({"crops": crops})[0]
+        features = self._ask("search" if "search" in self.graphs else "embed", crops)[0]
         return _center(features, self.search_cells - (SEARCH_SIZE - crops.shape[1]) // self.stride)
 
     def appearance(self, crops: UInt8, size: Float32) -> tuple[Float32, Float32]:
@@ -211,7 +222,7 @@ class Model:
         Returns:
             :meth:`template` ``(m, C, k, k)``, and 7x7 parts of each target ``(m, C, 7, 7)``.
         """
-        features = self._graph("embed").run({"crops": crops})[0]
+        features = self._ask("embed", crops)[0]
         return _center(features, self.template_cells), _parts(features, size, self.stride)
 
     def match(self, template: Float32, search: Float32, w_target: Float32) -> Float32:
@@ -222,11 +233,10 @@ class Model:
         Raises:
             BundleError: the model has a box head.
         """
-        graph = self._graph("match", "has a box head; use locate()")
-        return graph.run({"template": template, "search": search, "w_target": self.kernels(w_target)})[0]
+        return self._ask("match", template, search, self.kernels(w_target))[0]
 
     def locate(self, template: Float32, target: Float32, search: Float32, w_target: Float32, size: Float32) -> Maps:
-        """A box head's answer for n targets at once, template i in context i.
+        """A box head's answer for n targets at once, template i in context i; or for one target in n contexts.
 
         Args:
             template: ``(n, C, k, k)``.
@@ -238,9 +248,9 @@ class Model:
         Raises:
             BundleError: the model has no box head.
         """
-        graph = self._graph("locate", "has no box head; use match()")
-        inputs = {"template": template, "parts": target, "search": search, "w_target": self.kernels(w_target), "size": size}
-        return Maps(*graph.run(inputs))
+        own = template, target, self.kernels(w_target), size
+        template, target, w_target, size = (a if len(a) == len(search) else np.repeat(a, len(search), axis=0) for a in own)
+        return Maps(*self._ask("locate", template, target, search, w_target, size))
 
     def adapt(self, template: Float32, support: Float32, labels: Float32) -> Float32:
         """Equations (2) and (3): template ``(1, C, k, k)``, M contexts, labels ``(M, r, r)`` -> w_target ``(32, C)``.
@@ -248,17 +258,16 @@ class Model:
         Raises:
             BundleError: the model has no meta-learner.
         """
-        graph = self._graph("adapt", "has no meta-learner; use adapt=False")
-        return graph.run({"template": template, "support": support, "labels": labels})[0]
+        return self._ask("adapt", template, support, labels)[0]
 
     def kernels(self, w_target: Float32) -> Float32:
         """Kernels ``(..., k, C)`` as the engine takes them: with ``same_rows``, zeros stand for those that a target lacks."""
         return with_rows(w_target, self.card["architecture"].get("target_kernels", 0)) if self.same_rows else w_target
 
-    def _graph(self, name: str, lack: str = "is incomplete") -> Graph:
-        if name not in self.graphs:
-            raise BundleError(f"model {self.name!r} {lack}")
-        return self.graphs[name]
+    def _ask(self, graph: str, *inputs: Array) -> Sequence[Float32]:
+        if graph not in self.graphs:
+            raise BundleError(f"model {self.name!r} {LACKS[graph]}")
+        return self.graphs[graph].run(feeds(graph, *inputs))
 
 
 def _center(features: Float32, cells: int) -> Float32:

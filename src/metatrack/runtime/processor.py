@@ -136,6 +136,11 @@ def instructions(onednn_limit: str = "") -> frozenset[str]:
     return found if allowed is None else found & set(allowed)
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16, and oneDNN may use them."""
+    return not instructions(os.environ.get("ONEDNN_MAX_CPU_ISA", "")).isdisjoint(BFLOAT16)
+
+
 @lru_cache(maxsize=1)
 def _instructions() -> frozenset[str]:
     if sys.platform == "darwin":

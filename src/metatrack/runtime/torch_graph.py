@@ -41,17 +41,10 @@ GPU_BATCH = 4 * BUCKETS[-1]  # contexts that a GPU is best given at once: a grap
 
 
 def torch_model(bundle: Bundle, threads: int, precision: Precision, device: str) -> Model:
-    """A bundle in torch; a GPU follows hundreds of targets in one batch.
+    """A bundle in torch, as :func:`metatrack.runtime.load.build_model` says; float32 convolutions are not done in TF32.
 
     Args:
-        bundle: an opened bundle.
         threads: of torch, for the whole process; 0 leaves them as they are.
-        precision: 'float32', 'float16', 'bfloat16' or 'auto'; float32 convolutions are not done in TF32.
-        device: 'auto', 'cuda' or 'cpu'.
-
-    Raises:
-        BundleError: the bundle's graphs lack parameters.
-        ValueError: device or precision is unknown, or torch sees no GPU.
     """
     if device not in get_args(Device):
         raise ValueError(f"unknown device {device!r}; there are {', '.join(get_args(Device))}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -73,42 +72,42 @@ class Adaptation:
     pending: Future[Float32] | Float32 | None = None  # the next w_target, while the meta-learner works in the background
     begun: int = 0  # number of the frame at which it was asked
 
-    def update(self, model: Model, template: Float32, scorer: Scorer, frame: int, settings: AdaptationSettings) -> None:
-        """Every T frames, asks the meta-learner for new kernels, which are used some frames later.
+    def ask(self, model: Model, template: Float32, scorer: Scorer, frame: int, settings: AdaptationSettings) -> None:
+        """Asks the meta-learner for new kernels, made of what is in the memory; the target goes on meanwhile.
 
         Args:
-            model: has the meta-learner.
             template: ``(1, C, k, k)``.
             scorer: of that template, to judge the kernels by.
             frame: number of the frame, 0 being the target's first.
-            settings: T, the delay, and whether kernels are judged.
-
-        Raises:
-            RuntimeError: the meta-learner failed; the message says at which frame it began, and its cause is the error itself.
         """
-        since = (frame + settings.count_from) % settings.interval
-        if since == 0 and self.memory.samples:
-            self.pending = model.background.submit(self._work(model, template, scorer, settings))
-            self.begun = frame
-            self.memory.keep_from(frame + 1 - max(0, settings.span - settings.interval))
-        if self.pending is not None and since >= min(settings.delay, settings.interval - 1):
-            pending, self.pending = self.pending, None
-            self.w_target = self._result(pending)
-
-    def forget(self, none: Float32) -> None:
-        """Goes back to no kernels ``(0, C)``, and drops what the next ones would be made of."""
-        self.w_target, self.pending = none, None
-        self.memory.clear()
-
-    def _work(self, model: Model, template: Float32, scorer: Scorer, settings: AdaptationSettings) -> partial[Float32]:
-        """What is to be done in the background, with all that it takes: the target goes on meanwhile."""
         given = [] if self.first is None else [self.first]
         first = given if settings.keep_first else []
         chosen = self.memory.choose(model.support - len(first))
         support = np.stack([sample.features for sample in first + chosen])
         y = labels(np.array([sample.displacement for sample in first + chosen]), model.response_cells, settings.radius)
         judged = given + self.memory.unchosen(len(chosen)) if settings.accept and given else []
-        return partial(_judged, model, template, support, y, self.w_target, scorer, judged)
+        last = self.w_target
+
+        def work() -> Float32:
+            kernels = model.adapt(template, support, y)
+            return accepted((kernels, last), model.no_kernels, scorer, judged) if judged else kernels
+
+        self.pending, self.begun = model.background.submit(work), frame
+        self.memory.keep_from(frame + 1 - max(0, settings.span - settings.interval))
+
+    def take(self, pending: Future[Float32] | Float32) -> None:
+        """Takes the kernels that were asked for, as soon as they are made.
+
+        Raises:
+            RuntimeError: the meta-learner failed; the message says at which frame it began, and its cause is the error itself.
+        """
+        self.pending = None
+        self.w_target = self._result(pending)
+
+    def forget(self, none: Float32) -> None:
+        """Goes back to no kernels ``(0, C)``, and drops what the next ones would be made of."""
+        self.w_target, self.pending = none, None
+        self.memory.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which cannot hold what is still being computed: waits for it."""
@@ -121,11 +120,3 @@ class Adaptation:
             return pending.result()
         except Exception as error:
             raise RuntimeError(f"adapting at frame {self.begun} failed: {type(error).__name__}: {error}") from error
-
-
-def _judged(
-    model: Model, template: Float32, support: Float32, y: Float32, last: Float32, scorer: Scorer, judged: list[Sample]
-) -> Float32:
-    """New kernels, or the last ones, or none: see :func:`accepted`; without samples to judge by, the new ones."""
-    kernels = model.adapt(template, support, y)
-    return accepted((kernels, last), model.no_kernels, scorer, judged) if judged else kernels

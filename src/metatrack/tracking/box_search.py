@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Center, context_side
 from metatrack.runtime.model import Maps, Model, with_rows
 from metatrack.tracking.acceptance import Scorer
 from metatrack.tracking.appearance import Appearance, BoxAppearance, known_of
-from metatrack.tracking.choice import Answers, ContextView, Prior, choose_box
+from metatrack.tracking.choice import BoxResponse, ContextView, Prior, choose_box
 from metatrack.tracking.lines import followed, line
 from metatrack.tracking.opinion import BESIDE, LEAST_AROUND, FirstLook, first_look, likeness
 from metatrack.tracking.patches import Patches
@@ -21,6 +21,7 @@ from metatrack.tracking.search import Candidate, Searcher, resized
 from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.target import TargetState
 
+BoxTarget: TypeAlias = TargetState[BoxAppearance]
 FIRST_ZOOMS = (1.0, 1.1, 1 / 1.1)
 """Sides of the contexts in which the head is asked for the first box, as factors of a whole one's."""
 EDGE = 0.03
@@ -31,7 +32,7 @@ class BoxSearch(Searcher):
     """Searches with equation (4) and a box head.
 
     What it keeps of a target is a :class:`BoxAppearance`; the response is the box head's
-    :class:`~metatrack.tracking.choice.Answers` to one context.
+    :class:`~metatrack.tracking.choice.BoxResponse` to one context.
     """
 
     def __init__(self, model: Model, settings: TrackerSettings, small_contexts: bool = True) -> None:
@@ -80,7 +81,7 @@ class BoxSearch(Searcher):
         growths = []
         for i, side in enumerate(sides):
             maps = self._locate(own, features[i : i + 1], self.model.no_kernels)
-            growths.append(self._choose(Answers(maps), own, center, side, Prior(), self.search.window).growth)
+            growths.append(self._choose(BoxResponse(maps), own, center, side, Prior(), self.search.window).growth)
         bias = np.exp(np.log(np.clip(growths, 0.5, 2.0)).mean(0) * self.settings.size_trust)
         # The head draws what it sees: a box that reaches beyond the frame says nothing of its habits.
         inside = [
@@ -89,21 +90,21 @@ class BoxSearch(Searcher):
         ]
         return float(bias[0]) if inside[0] else 1.0, float(bias[1]) if inside[1] else 1.0
 
-    def follow(self, target: TargetState[BoxAppearance], patches: Patches, score: float) -> None:
+    def follow(self, target: BoxTarget, patches: Patches, score: float) -> None:
         """Every few frames, lets the template follow the target's appearance, if it is surely seen."""
         settings = self.template_update
         if settings.share and target.frame % settings.interval == 0 and score >= settings.min_score:
             target.appearance.follow(self._seen(patches, target.center), settings)
 
-    def template(self, target: TargetState[BoxAppearance]) -> Float32:
+    def template(self, target: BoxTarget) -> Float32:
         return target.appearance.now.template
 
-    def contexts(self, target: TargetState[BoxAppearance], patches: Patches) -> UInt8:
+    def contexts(self, target: BoxTarget, patches: Patches) -> UInt8:
         """One, whole or small: ``(1, 255, 255, 3)``, or smaller (``small_size``)."""
         size = self.settings.small_size if self.small_will_do(target) else SEARCH_SIZE
         return patches.cut(target.center.cx, target.center.cy, target.side * size / SEARCH_SIZE, size)[None]
 
-    def small_will_do(self, target: TargetState[BoxAppearance]) -> bool:
+    def small_will_do(self, target: BoxTarget) -> bool:
         """Whether a small context will do for the next frame: the target is surely seen, slow, and without distractors."""
         settings, sighting = self.settings, target.sighting
         if not self.small_contexts or target.frame % settings.small_interval == 0:
@@ -112,13 +113,13 @@ class BoxSearch(Searcher):
         slow = sighting.motion < settings.small_motion * reach
         return slow and sighting.score >= settings.small_min_score and not target.disturbed
 
-    def respond(self, target: TargetState[BoxAppearance], features: Float32) -> Answers:
+    def respond(self, target: BoxTarget, features: Float32) -> BoxResponse:
         maps = self._locate(target.appearance, features, target.w_target)
         if self.role == "all" or len(target.w_target) == 0:
-            return Answers(maps)
-        return Answers(maps, self._locate(target.appearance, features, self.model.no_kernels).logits)
+            return BoxResponse(maps)
+        return BoxResponse(maps, self._locate(target.appearance, features, self.model.no_kernels).logits)
 
-    def respond_together(self, targets: Sequence[TargetState[BoxAppearance]], features: Float32) -> Sequence[Answers] | None:
+    def respond_together(self, targets: Sequence[BoxTarget], features: Float32) -> Sequence[BoxResponse] | None:
         """Where the engine likes to be asked for all at once.
 
         On a CPU, the small graphs behind the trunk are run for each target: they gain nothing by a batch, and answer to the bit
@@ -135,10 +136,10 @@ class BoxSearch(Searcher):
         if self.role != "all" and rows:
             plain = self.model.locate(template, parts, features, kernels[:, :0], size).logits
         own = [slice(i, i + 1) for i in range(len(targets))]
-        return [Answers(type(maps)(*(part[i] for part in maps)), None if plain is None else plain[i]) for i in own]
+        return [BoxResponse(type(maps)(*(part[i] for part in maps)), None if plain is None else plain[i]) for i in own]
 
-    def find(self, target: TargetState[BoxAppearance], response: Answers, place: tuple[float, float] | None = None) -> Candidate:
-        cell = target.side / SEARCH_SIZE * self.model.stride
+    def find(self, target: BoxTarget, response: BoxResponse, place: tuple[float, float] | None = None) -> Candidate:
+        cell = self.cell(target)
 
         def cells(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
             cx, cy = place or target.center[:2]
@@ -159,20 +160,20 @@ class BoxSearch(Searcher):
         )
         return self._choose(response, *view, prior, self.search.window)
 
-    def alike(self, target: TargetState[BoxAppearance], features: Float32, found: Candidate) -> float | None:
+    def alike(self, target: BoxTarget, features: Float32, found: Candidate) -> float | None:
         """See :func:`~metatrack.tracking.opinion.likeness`; nothing is said of a target that was cut in its first frame."""
         if target.appearance.look is None:
             return None
-        cell = target.side / SEARCH_SIZE * self.model.stride
+        cell = self.cell(target)
         w, h = (
             side / cell * (1 - found.rate + found.rate * factor)
             for side, factor in zip(target.center[2:], found.growth, strict=True)
         )
         return likeness(target.appearance.look, features[found.context], found.displacement, (w, h), self.model.stride)
 
-    def moved(self, target: TargetState[BoxAppearance], found: Candidate, patches: Patches, rate: float) -> Center:
+    def moved(self, target: BoxTarget, found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the box is, as far as it can be measured; see :func:`within` and :func:`measurable`."""
-        cell, old = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center
+        cell, old = self.cell(target) * found.zoom, target.center
         if target.appearance.line is not None:
             return followed(target.appearance.line, patches, old)
         rate *= measurable(target.first_size, context_side(*target.first_size) / EXEMPLAR_SIZE * self.model.stride)
@@ -184,26 +185,20 @@ class BoxSearch(Searcher):
         size = resized(target, growth, (rate, rate), self.search.size_limits)
         return Center(ends[0].middle(size[0]), ends[1].middle(size[1]), *size)
 
-    def scorer(self, target: TargetState[BoxAppearance]) -> Scorer:
+    def scorer(self, target: BoxTarget) -> Scorer:
         model, now, size = self.model, target.appearance.now, target.appearance.size
-
-        def logits(features: Float32, w_target: Float32) -> Float32:
-            inputs = (now.template, now.parts, w_target[None], size)
-            template, parts, kernels, sizes = (np.repeat(each, len(features), axis=0) for each in inputs)
-            return model.locate(template, parts, features, kernels, sizes).logits
-
-        return logits
+        return lambda features, w_target: model.locate(now.template, now.parts, features, w_target[None], size).logits
 
     def _locate(self, own: BoxAppearance, features: Float32, w_target: Float32) -> Maps:
         return self.model.locate(own.now.template, own.now.parts, features, w_target[None], own.size)
 
     def _choose(
-        self, answers: Answers, own: BoxAppearance, center: Center, side: float, prior: Prior, window: float
+        self, response: BoxResponse, own: BoxAppearance, center: Center, side: float, prior: Prior, window: float
     ) -> Candidate:
         """:func:`choose_box` in a context whose whole side is ``side`` image pixels."""
         zoom = SEARCH_SIZE / side
         view = ContextView((center.w * zoom, center.h * zoom), own.bias, self.model.stride, self.model.response_cells)
-        return choose_box(answers.maps, view, self.settings, window, prior, self.search.window_form, answers.plain)
+        return choose_box(response.maps, view, self.settings, window, prior, self.search.window_form, response.plain)
 
 
 class Extent(NamedTuple):

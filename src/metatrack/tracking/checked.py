@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,13 +88,8 @@ def check_value(name: str, value: Any, kind: Any) -> None:
     Raises:
         ValueError: the message names the field, the value and what it must be.
     """
-    limits: tuple[Any, ...] = ()
-    if get_origin(kind) is Annotated:
-        kind, *rest = get_args(kind)
-        limits = tuple(rest)
-    words = _expected(value, kind)
-    for limit in limits:
-        words = words or ("" if limit.holds(value) else limit.words)
+    kind, *limits = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    words = _expected(value, kind) or next((limit.words for limit in limits if not limit.holds(value)), "")
     if words:
         raise ValueError(f"{name} {value!r} {words}")
 
@@ -114,11 +109,5 @@ def _expected(value: Any, kind: Any) -> str:
         return "must be a number, not True or False"
     if kind is int:
         return "" if isinstance(value, Integral) else "must be a whole number"
-    return "" if isinstance(value, Real) and _is_finite(value) else "must be a finite number"
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
+    is_number = isinstance(value, Real)
+    return "" if is_number and abs(value) <= sys.float_info.max else "must be a finite number"

@@ -53,8 +53,8 @@ class ContextView(NamedTuple):
     whole: int  # positions per side of a whole context's response; the cosine window of a smaller one is its middle
 
 
-class Answers(NamedTuple):
-    """A box head's answer to one context."""
+class BoxResponse(NamedTuple):
+    """A box head's response to one context."""
 
     maps: Maps
     plain: Float32 | None = None  # (1, r, r): its scores without kernels, where those with kernels choose the place alone

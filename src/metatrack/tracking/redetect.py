@@ -57,8 +57,7 @@ def redetect(
     score = score_of(found.peak, model.card["calibration"], against(alike, opinion))
     if score < settings.min_score:
         return None
-    (cx, cy), (x, y) = places[best], found.displacement
-    cell = side / SEARCH_SIZE * model.stride
+    (cx, cy), (x, y), cell = places[best], found.displacement, searcher.cell(target)
     return patches.inside(center._replace(cx=cx + x * cell, cy=cy + y * cell)), score
 
 

@@ -60,6 +60,10 @@ class Searcher(Protocol):
 
     model: Model
 
+    def cell(self, target: TargetState[Any]) -> float:
+        """Side of a cell of a whole context, in image pixels."""
+        return target.side / SEARCH_SIZE * self.model.stride
+
     def appearance(self, patches: Patches, center: Center) -> Any:
         """What is kept of the target from its first frame."""
 
@@ -232,7 +236,7 @@ class ScaleSearch(Searcher):
 
     def moved(self, target: TargetState[Float32], found: Candidate, patches: Patches, rate: float) -> Center:
         """Where the peak is; both sides change alike."""
-        cell, (x, y) = target.side / SEARCH_SIZE * self.model.stride * found.zoom, target.center[:2]
+        cell, (x, y) = self.cell(target) * found.zoom, target.center[:2]
         dx, dy = found.displacement
         return Center(x + dx * cell, y + dy * cell, *resized(target, found.growth, (rate, rate), self.search.size_limits))
 

@@ -139,12 +139,10 @@ class Tracker:
         target.frame += 1  # t
         found, score, said = self._believed(features, self.searcher.find(target, response))  # the maximum under the window h
         self.remember_distractors(found, score)
-        state = self._moved(found, patches, score)
-        state, said = self._redetected(patches, score, said) or (state, said)
+        state, said = self._redetected(patches, score, said) or (self._moved(found, patches, score), said)
         self.remember(features, found, score)  # z[t] into the memory z_T
-        target.center = self._settled(state, said)  # s[t]
+        lost = self._settled(state, found, score, said)  # s[t]
         self.update_kernels()  # every T frames: M samples of minimum entropy (5), δ (2), w_target (3)
-        lost = self._lost(found, score, said)
         if not lost:
             self.searcher.follow(target, patches, max(score, said))
         return Result(from_center(target.center), said, lost)
@@ -175,7 +173,8 @@ class Tracker:
         score, said, alike = self._judged(features, found)
         if found.rival is not None and score < settings.distractors.min_score:
             rival = self._judged(features, found.rival)
-            place = (mid + step * self._cell for mid, step in zip(target.center[:2], found.rival.displacement, strict=True))
+            cell = self.searcher.cell(target)
+            place = (mid + step * cell for mid, step in zip(target.center[:2], found.rival.displacement, strict=True))
             if rival[1] >= settings.redetection.min_score and self._confirmed(*place):
                 found, (score, said, alike) = found.rival, rival
         target.alike.note(alike, score >= settings.template_update.min_score)
@@ -198,31 +197,25 @@ class Tracker:
         target.motion = Course()
         return True
 
-    def _settled(self, state: Center, score: float) -> Center:
-        """The new state, whose step the velocity takes in."""
+    def _settled(self, state: Center, found: Candidate, score: float, said: float) -> bool:
+        """Takes the new state, the velocity that led there, and how the target is seen: whether it is lost."""
         target, settings = self.started, self.settings
         step = (state.cx - target.center.cx, state.cy - target.center.cy)
         size = math.sqrt(target.center.w * target.center.h)
-        sure = score >= settings.template_update.min_score and math.hypot(*step) <= (settings.motion.explained or math.inf) * size
+        sure = said >= settings.template_update.min_score and math.hypot(*step) <= (settings.motion.explained or math.inf) * size
         target.motion.note(step, sure, settings.motion.memory)
-        return state
-
-    def _unseen(self, score: float) -> bool:
-        return score < self.settings.redetection.below
+        target.center = state
+        unseen, claimed = self._sought(max(score, said), said), target.motion.claims(target.frame)
+        return target.sighting.note(said, found.displacement, unseen, settings.judging, claimed)
 
     def _sought(self, score: float, said: float) -> bool:
         """Whether the target is to be looked for elsewhere: it is not seen, or was lost and is not recognised."""
-        return self._unseen(score) or (self.started.sighting.lost and said < self.settings.judging.recognised_from)
-
-    def _lost(self, found: Candidate, score: float, said: float) -> bool:
-        """Takes the frame in: whether the target is lost."""
-        target = self.started
-        unseen, claimed = self._sought(max(score, said), said), target.motion.claims(target.frame)
-        return target.sighting.note(said, found.displacement, unseen, self.settings.judging, claimed)
+        unseen = score < self.settings.redetection.below
+        return unseen or (self.started.sighting.lost and said < self.settings.judging.recognised_from)
 
     def remember_distractors(self, found: Candidate, score: float) -> None:
         """Notes where distractors are; once the target has long been unseen, most of them may be it, and are forgotten."""
-        target, cell = self.started, self._cell
+        target, cell = self.started, self.searcher.cell(self.started)
         now = [Distractor(target.center.cx + x * cell, target.center.cy + y * cell, target.frame) for x, y in found.distractors]
         reach = REACH * math.sqrt(target.center.w * target.center.h)
         certain = score >= self.settings.distractors.min_score
@@ -230,15 +223,10 @@ class Tracker:
         long = target.sighting.unseen_frames > TRUSTED
         target.distractors = [each for each in known if not long or each.certain(target.frame)]
 
-    @property
-    def _cell(self) -> float:
-        """Side of a cell of a whole context, in image pixels."""
-        return self.started.side / SEARCH_SIZE * self.model.stride
-
     def _moved(self, found: Candidate, patches: Patches, score: float) -> Center:
         """The new place, in the frame, and the damped, clamped new size."""
         # A size read off a response that does not see the target would only drift.
-        rate = 0.0 if self._unseen(score) else found.rate
+        rate = 0.0 if score < self.settings.redetection.below else found.rate
         return patches.inside(self.searcher.moved(self.started, found, patches, rate))
 
     def _redetected(self, patches: Patches, score: float, said: float) -> tuple[Center, float] | None:
@@ -255,17 +243,21 @@ class Tracker:
         """Offers the frame to the memory if the target is seen, alone of its look, in a whole context, as in training."""
         settings, target = self.settings, self.started
         unsure = target.disturbed and not settings.adaptation.with_distractors
-        absent = settings.redetection.enabled and self._unseen(score)
+        absent = settings.redetection.enabled and score < settings.redetection.below
         whole = features.shape[-1] == self.model.search_cells
         if self.adapt and whole and not (absent or unsure) and score >= settings.adaptation.min_score:
             target.adaptation.memory.add(features[found.context], found.displacement, found.response, target.frame)
 
     def update_kernels(self) -> None:
         """Every T frames, asks for new kernels; takes them some frames later."""
-        target, searcher = self.started, self.searcher
-        if self.adapt:
-            template, scorer = searcher.template(target), searcher.scorer(target)
-            target.adaptation.update(self.model, template, scorer, target.frame, self.settings.adaptation)
+        if not self.adapt:
+            return
+        target, settings = self.started, self.settings.adaptation
+        own, since = target.adaptation, (target.frame + settings.count_from) % settings.interval
+        if since == 0 and own.memory.samples:
+            own.ask(self.model, self.searcher.template(target), self.searcher.scorer(target), target.frame, settings)
+        if own.pending is not None and since >= min(settings.delay, settings.interval - 1):
+            own.take(own.pending)
 
 
 def _settings_of(model: Model) -> TrackerSettings:

@@ -11,35 +11,32 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Turns:
-    """To be entered around every call that changes a tracker; copies and pickles of it are new.
-
-    Raises:
-        RuntimeError: another thread is inside.
-    """
+    """A lock, held by whoever is inside a tracker; copies and pickles of it are new."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError(
-                "this tracker is at work in another thread; give each thread a tracker of its own (they may share a model),"
-                " or let one wait for the other"
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Turns, ()
 
 
 def in_turn(method: Method) -> Method:
-    """A method, of an object that has turns in ``_turns``, that one thread at a time may call."""
+    """A method, of an object that has turns in ``_turns``, that one thread at a time may call.
+
+    Raises:
+        RuntimeError: another thread is inside.
+    """
 
     @wraps(method)
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        with self._turns:
+        if not self._turns.lock.acquire(blocking=False):
+            raise RuntimeError(
+                "this tracker is at work in another thread; give each thread a tracker of its own (they may share a model),"
+                " or let one wait for the other"
+            )
+        try:
             return method(self, *args, **kwargs)
+        finally:
+            self._turns.lock.release()
 
     return cast("Method", call)

@@ -56,15 +56,16 @@ def load_batches(samples: SampleSet, batch: int, workers: int) -> Iterator[Any]:
     return iter(DataLoader(samples, batch, num_workers=workers, worker_init_fn=prepare_worker, **how))
 
 
-def moved(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on a device; on the processor it is the same batch."""
-    if device.type == "cpu":
-        return batch
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, list):
-        return [moved(part, device) for part in batch]
-    return type(batch)(*(moved(part, device) for part in batch)) if isinstance(batch, tuple) else batch
+def moved(content: Any, device: str) -> Any:
+    """A batch, or what a file is to hold, with its tensors on a device; those that are there are not copied."""
+    if isinstance(content, Tensor):
+        return content.to(device, non_blocking=device != "cpu")
+    if isinstance(content, dict):
+        return {key: moved(value, device) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        make = getattr(type(content), "_make", type(content))  # of a named tuple
+        return make(moved(part, device) for part in content)
+    return content
 
 
 def prepare_worker(_: int) -> None:

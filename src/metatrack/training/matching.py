@@ -23,7 +23,7 @@ from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import BoxPair, Pair, PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import bundle_at, freeze_norms, new_network, on_cpu, update_average
+from metatrack.training.weights import bundle_at, freeze_norms, new_network, update_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,7 @@ class MatchingTraining(Training):
         form = config.trunk, config.kernels, config.boxes
         if config.whole_trunk and config.freeze_trunk:
             raise ValueError("whole_trunk trains what freeze_trunk leaves as it is; set one of them")
-        self.device = torch.device(precision.device)
-        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(self.device)
+        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(precision.device)
         if config.whole_trunk:
             self.network.trunk.requires_grad_(True)
         self.average = deepcopy(self.network).eval()
@@ -114,7 +113,7 @@ class MatchingTraining(Training):
         update_average(self.average, self.network, self.config.ema, step)
 
     def validate(self) -> dict[str, float]:
-        model = model_of(on_cpu(self.average), None, self.precision.on_cpu())
+        model = model_of(self.average, None, self.precision)
         return {"overlap": float(track_clips(model, self.clips).mean())}
 
     def weights(self) -> dict[str, Any]:

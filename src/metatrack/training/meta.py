@@ -19,7 +19,7 @@ from torch import Tensor
 from metatrack.model.box import BoxNetwork
 from metatrack.model.learners import within_energy
 from metatrack.model.matching import MatchingNetwork, label_map
-from metatrack.model.meta import SUPPORT, MetaLearner, adapted_loss, adapted_response, loss_gradient
+from metatrack.model.meta import SUPPORT, MetaLearner, Support, adapted_loss, adapted_response, loss_gradient
 from metatrack.training.loading import SampleSet, Share, load_batches, moved, to_network
 from metatrack.training.losses import position_contrast, scale_contrast, stranger_loss
 from metatrack.training.mix import load_mix, split_sources
@@ -28,7 +28,7 @@ from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import channels_last, load_matching, on_cpu
+from metatrack.training.weights import channels_last, load_matching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def embed_clips(network: MatchingNetwork, clips: SampleSet, workers: int, precis
     made: list[Features] = []
     with torch.no_grad(), precision.autocast():
         for drawn in load_batches(clips, 2, workers):
-            clip = moved(drawn, torch.device(precision.device))
+            clip = moved(drawn, precision.device)
             n = len(clip.templates)
             x = network.trunk.template(to_network(clip.templates.flatten(0, 1))).half().contiguous()
             z = network.trunk.search(to_network(clip.searches.flatten(0, 1)), network.response_cells).half().contiguous()
@@ -123,7 +123,8 @@ def batch_losses(
             [label_map(d[:support] + e.noise, cells=cells) for d, e in zip(displacements, episodes, strict=True)]
         )
         own = torch.stack([t[0] for t in templates])
-        delta = loss_gradient(own, torch.stack([s[:support] for s in searches]), believed, readout, learner.balanced)
+        early = Support(torch.stack([s[:support] for s in searches]), believed)
+        delta = loss_gradient(own, early, readout, learner.balanced)
     terms: dict[str, list[Tensor]] = {"logistic": [], "scale": [], "position": [], "stranger": []}
     with precision.autocast():
         w_target = within_energy(learner, learner(delta).float(), own, readout)  # (n, 32, C)
@@ -162,10 +163,10 @@ def measure_delta(network: MatchingNetwork, features: Features, config: MetaConf
         for step in range(8):
             for episode in draw_episodes(features, config, step):
                 chosen = episode.chosen[: config.support]
-                support = features.searches[episode.clip, chosen].float()[None]
-                y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)[None]
+                y = label_map(features.displacements[episode.clip, chosen], cells=network.response_cells)
+                support = Support(features.searches[episode.clip, chosen].float()[None], y[None])
                 template = features.templates[episode.clip, :1].float()
-                delta = loss_gradient(template, support, y, readout, config.balanced)
+                delta = loss_gradient(template, support, readout, config.balanced)
                 squares.append(delta.square().mean())
     return torch.stack(squares).mean().sqrt()
 
@@ -179,7 +180,6 @@ class MetaTraining(Training):
 
     def __init__(self, network: MatchingNetwork, config: MetaConfig, precision: Precision, stop: Stop = never) -> None:
         self.network, self.config, self.precision = network, config, precision
-        self.device = torch.device(precision.device)
         train_sources, val_sources = split_sources(load_mix(config.mix), config.held_out)
         boxes = isinstance(network, BoxNetwork)
         draw = partial(PairSampler(train_sources, config.seed).clip, contexts=config.contexts, boxes=boxes)
@@ -188,11 +188,11 @@ class MetaTraining(Training):
         self.clips = simulate(val_sources, config.val_clips)
         torch.manual_seed(config.seed)
         size = network.trunk.channels, network.kernels
-        self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy).to(self.device)
+        self.trained = self.learner = MetaLearner(*size, balanced=config.balanced, energy=config.energy).to(precision.device)
         self.kept = {"learner": self.learner}
         self.learner.delta_scale.copy_(measure_delta(network, self.features, config))
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-        self.baseline = float(track_clips(model_of(on_cpu(network), None, precision.on_cpu()), self.clips).mean())
+        self.baseline = float(track_clips(model_of(network, None, precision), self.clips).mean())
         print(f"validation overlap without adaptation {self.baseline:.4f}", flush=True)
 
     def batches(self, start: int) -> Generator[list[Episode], None, None]:
@@ -206,7 +206,7 @@ class MetaTraining(Training):
         return batch_losses(self.learner, self.network, self.features, batch, self.config.support, self.precision)
 
     def validate(self) -> dict[str, float]:
-        model = model_of(on_cpu(self.network), on_cpu(self.learner.eval()), self.precision.on_cpu())
+        model = model_of(self.network, self.learner.eval(), self.precision)
         return {"overlap": float(track_clips(model, self.clips, adapt=True).mean()), "baseline": self.baseline}
 
     def weights(self) -> dict[str, Any]:
@@ -214,13 +214,13 @@ class MetaTraining(Training):
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "random": torch.get_rng_state()} | (
-            {"random on the card": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {}
+            {"random on the card": torch.cuda.get_rng_state()} if self.precision.device == "cuda" else {}
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         torch.set_rng_state(state["random"])  # dropout
-        if self.device.type == "cuda" and "random on the card" in state:
+        if self.precision.device == "cuda" and "random on the card" in state:
             torch.cuda.set_rng_state(state["random on the card"])
 
 

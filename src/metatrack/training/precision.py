@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from metatrack.model.processor import multiplies_bfloat16, onednn_takes
+from metatrack.model.processor import onednn_takes
+from metatrack.runtime.processor import multiplies_bfloat16
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -19,17 +20,11 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Precision:
-    """Precision of the matrix products and convolutions of a run; weights, losses and their sums are float32 always.
-
-    Attributes:
-        name: 'float32' or 'bfloat16'.
-        why: half a sentence for people.
-        device: where the networks are: 'cpu' or 'cuda'.
-    """
+    """Precision of the matrix products and convolutions of a run; weights, losses and their sums are float32 always."""
 
     name: Literal["float32", "bfloat16"]
-    why: str
-    device: str = "cpu"
+    why: str  # half a sentence for people
+    device: str = "cpu"  # where the networks are: 'cpu' or 'cuda'
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
@@ -43,7 +38,7 @@ class Precision:
         return self if self.device == "cpu" else Precision("float32", "validation tracks on the processor")
 
 
-def choose_device(asked: DeviceName) -> torch.device:
+def choose_device(asked: DeviceName) -> Literal["cpu", "cuda"]:
     """Decides where a run's networks are: 'auto' takes a graphics card where torch has one through CUDA.
 
     Raises:
@@ -52,7 +47,7 @@ def choose_device(asked: DeviceName) -> torch.device:
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise ValueError("torch finds no graphics card through CUDA here; use --device cpu, or auto, which takes what there is")
-    return torch.device("cuda" if there and asked != "cpu" else "cpu")
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def choose_precision(asked: PrecisionName, began: str | None = None, device: str = "cpu") -> Precision:
@@ -69,7 +64,8 @@ def choose_precision(asked: PrecisionName, began: str | None = None, device: str
     if device != "cpu":
         wanted = began if asked == "auto" else asked
         return Precision("float32" if wanted == "float32" else "bfloat16", f"on {device}", device)
-    can, fast = onednn_takes(torch.bfloat16), multiplies_bfloat16()
+    can = onednn_takes(torch.bfloat16)
+    fast = can and multiplies_bfloat16()
     if asked == "bfloat16":
         if not can:
             raise ValueError("the processor cannot train in bfloat16; use --precision float32, or auto, which takes what it can")

@@ -190,9 +190,7 @@ def _search(model: Model, target: _Target, w_target: Float32) -> tuple[float, fl
     features = target.queries.astype(np.float32)
     n, cells = len(features), model.response_cells
     if target.parts is not None:
-        own = (target.template, target.parts, w_target[None], target.template_size)
-        template, parts, w, size = (np.repeat(a, n, axis=0) for a in own)
-        response, logits, sides = model.locate(template, parts, features, w, size)
+        response, logits, sides = model.locate(target.template, target.parts, features, w_target[None], target.template_size)
     else:
         response = logits = model.match(target.template, features, w_target)[:, 0]
         sides = None

@@ -12,7 +12,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from metatrack.claims import alone
 from metatrack.training.loading import moved
-from metatrack.training.precision import DeviceName, PrecisionName, choose_device, choose_precision
+from metatrack.training.precision import DeviceName, Precision, PrecisionName, choose_device, choose_precision
 from metatrack.training.processes import ALONE, ProcessGroup, processes, split
 from metatrack.training.weights import read_content, save_atomically
 from metatrack.version import code_version
@@ -95,7 +95,7 @@ class Training(ABC):
     trained: nn.Module  # whose weights change
     kept: Mapping[str, nn.Module]  # whose weights a checkpoint holds, by the names that they have there
     optimizer: torch.optim.Optimizer  # the learning rates of its groups are the highest of the schedule
-    device: torch.device = torch.device("cpu")  # where the trained network is, and every batch goes
+    precision: Precision  # of the networks, and the device where they are and every batch goes
 
     @abstractmethod
     def batches(self, start: int) -> Generator[Any, None, None]:
@@ -168,7 +168,7 @@ class Run(Generic[C]):
         self.step: int = 0 if found is None else found["step"]
         self.best: float = -1.0 if found is None else found["best"]
         began = None if found is None else as_today(found["config"])
-        device = choose_device(config.device).type
+        device = choose_device(config.device)
         self.precision = choose_precision(config.precision, None if began is None else began["precision"], device)
         self.processes.require_same(self.step, f"the step of {self.checkpoint}")
         if self.processes.rank == 0:
@@ -246,7 +246,7 @@ def take_step(
         each["lr"] = rate
     training.optimizer.zero_grad(set_to_none=True)
     terms: dict[str, Tensor] = {}
-    for part in split(moved(batch, training.device), config.parts // group.size):
+    for part in split(moved(batch, training.precision.device), config.parts // group.size):
         losses = training.losses(part)
         (total_loss(losses, config) / config.parts).backward()
         for name, value in losses.items():
@@ -304,18 +304,13 @@ def refuse_other_settings(checkpoint: Path, began: Mapping[str, Any], config: Ru
         raise ValueError(f"{checkpoint} was trained with other settings ({what}); give another --out, or delete it")
 
 
-def keep_freed_memory() -> bool:
-    """Keeps glibc from giving freed blocks back to the kernel: page faults are a fifth of a training step otherwise.
-
-    True where that worked (Linux with glibc).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(M_TOP_PAD, 2**28))
+def keep_freed_memory() -> None:
+    """Keeps glibc from giving freed blocks back to the kernel: page faults are a fifth of a training step otherwise."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**28)):
+                mallopt(option, value)
 
 
 class Meter:

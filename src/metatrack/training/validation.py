@@ -24,6 +24,7 @@ from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.precision import Precision
+from metatrack.training.weights import on_cpu
 
 VIEW = 384  # side of a simulated frame in pixels
 
@@ -77,11 +78,11 @@ def model_of(network: MatchingNetwork, learner: Learner | None, precision: Preci
     """The networks as they are now behind the run-time model's interface, so that validation needs no export.
 
     Args:
-        network, learner: in evaluation mode; without a learner the model cannot adapt.
-        precision: of the trunk.
+        network, learner: in evaluation mode, wherever they are; without a learner the model cannot adapt.
+        precision: of the training; the model runs on the processor.
         boxes: with the box head, if there is one; without it, the response of equation (4) is all there is to read.
     """
-    networks = networks_of(network, learner)
+    networks, precision = networks_of(on_cpu(network), learner and on_cpu(learner)), precision.on_cpu()
     if not boxes:
         networks = networks._replace(head=None)
     shape = architecture(network, learner)

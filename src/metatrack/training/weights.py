@@ -21,6 +21,7 @@ from metatrack.model.matching import MatchingNetwork
 from metatrack.model.polynomial import PolynomialLearner
 from metatrack.runtime.bundle import CARD, Bundle, open_bundle, shipped_models
 from metatrack.runtime.torch_weights import read_networks
+from metatrack.training.loading import moved
 from metatrack.version import code_version
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -131,7 +132,6 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         for name, value in first.items()
     }
     runs = [{key: state[key] for key in ("config", "step", "commit", "mean of") if key in state} for state in states]
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_atomically({"network": mean, "config": states[0]["config"], "averaged": runs, "commit": code_version()}, out)
     return out
 
@@ -287,12 +287,4 @@ def read_content(path: Path, complaint: str) -> dict[str, Any]:
 def save_atomically(content: Any, path: Path) -> None:
     """torch.save in one step, so that an interruption leaves the old file whole; tensors as they are on a processor."""
     with replacing(path) as part:
-        torch.save(_on_cpu(content), part)
-
-
-def _on_cpu(content: Any) -> Any:
-    if isinstance(content, torch.Tensor):
-        return content.cpu()
-    if isinstance(content, dict):
-        return {key: _on_cpu(value) for key, value in content.items()}
-    return [_on_cpu(value) for value in content] if isinstance(content, list) else content
+        torch.save(moved(content, "cpu"), part)
