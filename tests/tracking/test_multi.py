@@ -24,7 +24,7 @@ HEAD, HAND, ROCKS = Box(185, 120, 69, 87), Box(80, 125, 50, 50), Box(395, 137, 1
 ENTRIES: dict[int | str, tuple[int, Box]] = {"head": (0, HEAD), "hand": (0, HAND), 7: (4, ROCKS)}
 """By id: the frame in which each is added, and its box there."""
 MODELS = ["lite", *(name for name in shipped_models() if name != "lite" and open_bundle(name).graph("locate"))]
-SETTINGS = {"update_interval": 7, "update_accepts": False}
+SETTINGS = {"update_interval": 7, "update_span": 1, "update_accepts": False}  # whole contexts alone, so that all are adapted
 LITE = load_model("lite", threads=1)  # on a busy machine, further threads would only wait
 
 
