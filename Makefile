@@ -105,12 +105,9 @@ define META
 		--apart 0.1 --form $(4) --out $(RUNS)/$(2)-$(firstword $(4))
 endef
 
-train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, trained further, and their meta-learner
+train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
-	$(BIN)/metatrack export --card configs/cards/paper.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-start
-	$(TRAIN) matching --trunk paper --init $(RUNS)/paper-start --mix configs/train_paper.json --val-mix configs/val.json --iterations 4200 \
-		--lr 3e-4 --until 3000 --validate-every 700 --val-clips 40 --seed 2 --out $(RUNS)/paper-long
-	$(EXPORT)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper-long/last.pt --out $(RUNS)/paper-matching
+	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
 	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
