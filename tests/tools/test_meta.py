@@ -18,6 +18,7 @@ from metatrack.bundling.learner import replace_learner  # noqa: E402
 from metatrack.data.got10k import read_stills  # noqa: E402
 from metatrack.model.learners import make_learner  # noqa: E402
 from metatrack.model.matching import Readout  # noqa: E402
+from metatrack.model.meta import MetaLearner  # noqa: E402
 from metatrack.model.mixing import MixingLearner  # noqa: E402
 from metatrack.model.polynomial import PolynomialLearner  # noqa: E402
 from metatrack.runtime.bundle import open_bundle  # noqa: E402
@@ -134,6 +135,27 @@ def test_a_search_over_scales_has_templates_at_three(made):
     found = learn.measured(learner.eval(), learn.Features(out, readout, "held"), options)
     assert found["targets"] == 2
     assert 0 <= found["fails_without"][0] <= 1
+
+
+def test_the_printed_form_is_trained_with_delta_at_its_measured_size_and_a_bound_on_its_energy(made):
+    options = learn.Options(
+        features=made / "features",
+        val_mix=made / "val.json",
+        out=made / "printed",
+        form="printed",
+        energy=0.1,
+        iterations=2,
+        batch=3,
+        probe=0,
+    )
+    learn.main(options)
+    learner = read_networks(open_bundle(made / "printed")).learner
+    assert isinstance(learner, MetaLearner) and learner.energy == 0.1
+    kept = learn.Features(made / "features", read_networks(open_bundle("lite")).readout)
+    deltas = torch.cat([torch.from_numpy(np.array(shard["delta"])).flatten() for shard in kept.shards])
+    assert float(learner.delta_scale) == pytest.approx(float(deltas.square().mean().sqrt()), rel=0.3)  # the mean of means
+    old, card = open_bundle("lite").card, open_bundle(made / "printed").card
+    assert card["architecture"]["meta_learner"] == "printed" != old["architecture"]["meta_learner"]
 
 
 def test_what_kernels_repair_and_break_is_counted(monkeypatch):
