@@ -96,11 +96,11 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
 	$(call META,paper,paper,configs/meta.json,polynomial --level 0.5)
 
-# Features of thousands of targets, and a meta-learner on them: model, name of its results, list of targets, form.
+# Features of thousands of targets, and a meta-learner on them: model, name of its results, list of targets, form, photographs.
 define META
 	$(BIN)/python -m tools.meta.held --segments $(DATA)/BSDS500/BSDS500/data --out $(DATA)/held
 	$(BIN)/python -m tools.meta.features --model $(1) --list $(3) --out $(DATA)/meta-features-$(2) \
-		--photographs $(DATA)/more/photos $(DATA)/imagenet-sample-images
+		--photographs $(or $(5),$(DATA)/more/photos $(DATA)/imagenet-sample-images)
 	$(BIN)/python -m tools.meta.learn --model $(1) --features $(DATA)/meta-features-$(2) --val-mix configs/meta-held.json \
 		--apart 0.1 --form $(4) --out $(RUNS)/$(2)-$(firstword $(4))
 endef
@@ -108,7 +108,7 @@ endef
 train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
 	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
 	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
-	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2)
+	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2,$(DATA)/imagenet-sample-images)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
 	$(TRAIN) matching --trunk lite $(MIXES) --validate-every 625 --out $(RUNS)/lite-pyramid

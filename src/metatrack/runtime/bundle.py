@@ -149,7 +149,11 @@ def _read(path: Path, most: int, what: str) -> bytes:
 
 def sha256(path: Path) -> str:
     """Hash of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):  # a file may be larger than memory
+            found.update(block)
+    return found.hexdigest()
 
 
 def file_facts(path: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Sample(NamedTuple):
 
 @dataclass
 class Memory:
-    """The frames that kernels may be made of: the ``size`` of least doubt, since no other can be chosen, so it stays as small."""
+    """The frames that kernels may be made of: the ``size`` of least doubt, as no other can be chosen: its size is constant."""
 
     size: int
     criterion: Criterion = "softmax"
