@@ -58,8 +58,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def results(out: Path) -> list[Path]:
+    """The files of boxes; one that is only being written has a hidden name and is none yet."""
+    return sorted(path for path in (out / "boxes").rglob("*.txt") if not path.name.startswith("."))
+
+
 def contents(out: Path, *names: str) -> dict[str, bytes]:
-    files = [out / name for name in names] + sorted((out / "boxes").rglob("*.txt"))
+    files = [out / name for name in names] + results(out)
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from contextlib import ExitStack
 from functools import partial
@@ -29,7 +28,7 @@ from metatrack.evaluation.run.worker import NoResult, Runs
 from metatrack.evaluation.score.summary import tables, write_summary
 from metatrack.video import VideoWriter
 from tests.conftest import REPOSITORY, Scene
-from tests.evaluation.helpers import evaluate
+from tests.evaluation.helpers import contents, evaluate, wait_for
 from tests.fake_batch import SlowVideos
 from tests.fake_trackers import make_sequence
 
@@ -120,16 +119,6 @@ def on(address: str):
     from metatrack.evaluation.run.cluster import Cluster
 
     return partial(Cluster, address)
-
-
-def contents(out: Path, *names: str) -> dict[str, bytes]:
-    files = [out / name for name in names] + list((out / "boxes").rglob("*.txt"))
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-
-
-def wait_for(condition) -> None:
-    while not condition():
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

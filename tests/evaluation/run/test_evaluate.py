@@ -21,7 +21,7 @@ from metatrack.evaluation.run import worker
 from metatrack.evaluation.run.evaluate import Workers, plan
 from metatrack.evaluation.run.store import Store, Unit
 from metatrack.evaluation.score.summary import tables, write_summary
-from tests.evaluation.helpers import FAKES, PATHS, SCORES, command, contents, evaluate, finish, spec, start, wait_for
+from tests.evaluation.helpers import FAKES, PATHS, SCORES, command, contents, evaluate, finish, results, spec, start, wait_for
 from tests.fake_trackers import make_sequence
 
 
@@ -50,14 +50,14 @@ def test_killed_and_continued(root: Path, tmp_path: Path, reference: dict[str, b
     words = command(root, tmp_path, f"{FAKES}:Slow", "--jobs", "2")
     log = tmp_path / "log"
     process = start(words, log, slow=0.15)
-    wait_for(lambda: len(list((tmp_path / "boxes").rglob("*.txt"))) >= 2)
+    wait_for(lambda: len(results(tmp_path)) >= 2)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=1200)  # the pipes close when the workers have gone too
     done = contents(tmp_path)
     assert 2 <= len(done) < 5
     pids = {int(line) for line in log.read_text().split()}
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids) or not Path("/proc").is_dir())
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "boxes").rglob("*.txt")}
+    times = {path: path.stat().st_mtime_ns for path in results(tmp_path)}
     began = len(log.read_text().split())
 
     code, out, err = finish(start(words, log))
@@ -70,7 +70,7 @@ def test_killed_and_continued(root: Path, tmp_path: Path, reference: dict[str, b
 
 def test_interrupted_by_a_person(root: Path, tmp_path: Path) -> None:
     process = start(command(root, tmp_path, f"{FAKES}:Slow"), tmp_path / "log", slow=0.1)
-    wait_for(lambda: list((tmp_path / "boxes").rglob("*.txt")))
+    wait_for(lambda: results(tmp_path))
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
     assert code == 130 and "interrupted" in err and "Traceback" not in err
