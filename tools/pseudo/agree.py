@@ -84,25 +84,27 @@ def together(pair: Pair, frames: Sequence[Image], box: Sequence[float], near: Fl
     return np.array(rows, np.float64).swapaxes(0, 1)
 
 
-def one_way(pair: Pair, frames: Sequence[Image], box: Sequence[float]) -> Float64:
+def one_way(pair: Pair, frames: Sequence[Image], box: Sequence[float], back: bool = True) -> Float64:
     """Boxes from the first frame on, as far as the trackers agree there and back: ``(n, 4)``, n >= 1, the first is ``box``.
 
-    Where they do not come back, half of the way is tried.
+    Where they do not come back, half of the way is tried. Without ``back`` they need not come back.
     """
     there = together(pair, frames, box)
+    if not back:
+        return np.asarray(there.mean(0), np.float64)
     while (n := there.shape[1]) > FEWEST:
         end = there[:, -1].mean(0)
-        back = together(pair, frames[n - 1 :: -1], end, there.mean(0)[::-1])
-        if back.shape[1] == n:
-            boxes = np.concatenate([there, back[:, ::-1]]).mean(0)
+        again = together(pair, frames[n - 1 :: -1], end, there.mean(0)[::-1])
+        if again.shape[1] == n:
+            boxes = np.concatenate([there, again[:, ::-1]]).mean(0)
             boxes[0] = box
             return np.asarray(boxes, np.float64)
         there = there[:, : n // 2]
     return there[0, :1]
 
 
-def followed(pair: Pair, frames: Sequence[Image], at: int, box: Sequence[float]) -> tuple[int, Float64]:
+def followed(pair: Pair, frames: Sequence[Image], at: int, box: Sequence[float], back: bool = True) -> tuple[int, Float64]:
     """Boxes of a target that is at ``box`` in frame ``at``, towards both ends of a scene: index of the first, and ``(n, 4)``."""
-    later = one_way(pair, frames[at:], box)
-    earlier = one_way(pair, frames[at::-1], box)
+    later = one_way(pair, frames[at:], box, back)
+    earlier = one_way(pair, frames[at::-1], box, back)
     return at - len(earlier) + 1, np.concatenate([earlier[:0:-1], later])

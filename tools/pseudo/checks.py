@@ -15,7 +15,7 @@ from tools.pseudo.material import thumbnail
 
 SAME = 0.98
 """Correlation of two thumbnails from which they show the same frame."""
-SHORTEST, LONGEST = 8, 32
+SHORTEST, LONGEST = 8, 90
 """Frames of a trajectory."""
 MOST_GROWTH, MOST_STEP = 3.0, 1.5
 """Ratio of sizes (roots of areas) within a trajectory, and of neighbours."""
@@ -77,7 +77,7 @@ def faults(boxes: Float64) -> str | None:
 
 
 def trajectory(frames: list[Image], boxes: Float64) -> tuple[Crops, str | None]:
-    """Crops of 32 frames at most, evenly spread, or why there are none.
+    """Crops of 90 frames at most, evenly spread, or why there are none.
 
     Args:
         frames: as many as boxes.

@@ -10,8 +10,10 @@ import csv
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tyro
 
@@ -19,6 +21,7 @@ from metatrack.files import write_atomically
 from metatrack.images import write_image
 from tools.collect.pictures import sheet
 from tools.collect.sources import read_sources, replace_rows
+from tools.pseudo.detector import PERSON
 from tools.pseudo.material import TABLE, Source
 
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence", "clean"]
@@ -36,29 +39,39 @@ class FinishOptions:
     """Show what is refused as well."""
 
 
-def kept(source: Source, names: list[str]) -> dict[str, str]:
+class Trajectory(NamedTuple):
+    """What a record says of one."""
+
+    path: str
+    """Of its clip."""
+    frames: int
+    class_: int | None
+    """COCO's, where a detector found it."""
+
+
+def kept(source: Source, names: Mapping[str, Trajectory]) -> dict[str, str]:
     """Classes of the trajectories that stay, by name: all but the refused ones and people beyond their cap."""
     refused = {name for group in source.refused.values() for name in group}
     found: dict[str, str] = {}
-    for name in names:
+    for name, facts in names.items():
         if name not in refused:
-            found[name] = "person" if name in source.people else "object"
+            found[name] = "person" if facts.class_ == PERSON or name in source.people else "object"
     people = [name for name, class_ in found.items() if class_ == "person"]
     return {name: class_ for name, class_ in found.items() if name not in people[source.people_cap :]}
 
 
-def trajectories(records: Path) -> tuple[dict[str, tuple[str, int]], Counter[str]]:
-    """Of a source's records: path of the clip and frames of each trajectory, and how many targets ended in which way."""
-    found: dict[str, tuple[str, int]] = {}
+def trajectories(records: Path) -> tuple[dict[str, Trajectory], Counter[str]]:
+    """Of a source's records: its trajectories, and how many targets ended in which way."""
+    found: dict[str, Trajectory] = {}
     ends: Counter[str] = Counter()
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        ends["clips"] += 1
+        ends["clips by a detector" if path.name.endswith(".detected.json") else "clips"] += 1
         ends["seconds"] += round(record["seconds"])
         for target in record["targets"]:
             ends[f"{target['found']}: {target['why'] or 'accepted'}"] += 1
             if "name" in target:
-                found[target["name"]] = (record["path"], target["frames"])
+                found[target["name"]] = Trajectory(record["path"], target["frames"], target.get("class"))
     return found, ends
 
 
@@ -76,7 +89,7 @@ def main(options: FinishOptions) -> None:
     train.mkdir(exist_ok=True)
     for name, source in read_sources(TABLE, Source).items():
         found, ends = trajectories(options.out / "records" / name)
-        classes = kept(source, list(found))
+        classes = kept(source, found)
         for folder in train.glob(f"{name}_*"):
             if folder.name not in classes:
                 shutil.rmtree(folder)
@@ -85,12 +98,12 @@ def main(options: FinishOptions) -> None:
                 shutil.copytree(everything / each, train / each, dirs_exist_ok=True)
         clean = str(int(source.clean))
         rows = [
-            [each, source.repository, found[each][0], class_, str(found[each][1]), source.licence, clean]
+            [each, source.repository, found[each].path, class_, str(found[each].frames), source.licence, clean]
             for each, class_ in classes.items()
         ]
         replace_rows(options.out / "meta.csv", COLUMNS, rows, lambda row, own=f"{name}_": row[0].startswith(own))  # type: ignore[misc]
         sheets([everything / each for each in (found if options.all else classes)], options.out / "sheets", name)
-        frames = sum(found[each][1] for each in classes)
+        frames = sum(found[each].frames for each in classes)
         print(f"{name}: {ends['clips']} clips, {len(found)} labelled, {len(classes)} kept, {frames} frames")
         ended += [[name, end, str(count)] for end, count in sorted(ends.items())] + [[name, "kept", str(len(classes))]]
     with (options.out / "meta.csv").open(newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ import tyro
 from metatrack.arrays import Float64
 from metatrack.compared.opencv import Nano
 from metatrack.files import write_atomically
-from metatrack.geometry import Box, iou
+from metatrack.geometry import Box, Image, iou
 from tools.collect.pictures import Crops, write_trajectory
 from tools.collect.sources import Repository, make_all, read_sources
 from tools.pseudo.agree import Own, Pair, followed
-from tools.pseudo.checks import SAME, Held, trajectory
+from tools.pseudo.checks import SAME, SHORTEST, Held, trajectory
+from tools.pseudo.detector import Detector, YoloX, again, confirmed, found_in, still
 from tools.pseudo.material import TABLE, Scene, Source, clips, label, scenes
 from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
 TEACHER = "HonglinChu/SiamTrackers"
 TEACHER_COMMIT = "248663fde6bf"
+LONG_SCENE = 40
+"""Frames from which targets are looked for three times."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class PseudoOptions:
 
     mirror: Path
     """Folder of the mirrored repositories."""
-    segmenter: Path
-    """The ONNX file of ISNet, see sources.toml."""
     held: tuple[Path, ...]
     """Folders of frames that must not be trained on."""
     out: Path
     """Folder of the split train, of records, tables and sheets."""
+    segmenter: Path | None = None
+    """The ONNX file of ISNet, see sources.toml: find what stands out, and what moves."""
+    detector: Path | None = None
+    """The ONNX file of YOLOX instead, see sources.toml: find what COCO names."""
     only: tuple[str, ...] = ()
     """These sources alone."""
     minutes: float = float("inf")
@@ -50,10 +55,14 @@ class PseudoOptions:
 
 
 class Tools:
-    """What clips are labelled with."""
+    """What clips are labelled with: a segmenter or a detector, and trackers."""
 
-    def __init__(self, saliency: Saliency, pair: Pair, held: Held) -> None:
-        self.saliency, self.pair, self.held = saliency, pair, held
+    def __init__(self, saliency: Saliency | None, pair: Pair, held: Held, detector: Detector | None = None) -> None:
+        self.saliency, self.pair, self.held, self.detector = saliency, pair, held, detector
+
+
+Taken = list[tuple[int, Float64]]
+"""Index of the first frame and boxes of the trajectories of a scene so far."""
 
 
 def nano(mirror: Path) -> Nano:
@@ -79,59 +88,119 @@ def labelled(tools: Tools, scene: Scene, found: list[Box], most: int) -> Iterato
         most: targets that move, beside those.
     """
     at = len(scene.frames) // 2
-    taken: list[tuple[int, Float64]] = []
+    taken: Taken = []
     moved = movers(scene.frames, at, found, most)
     for found_as, box in [*(("salient", box) for box in found), *(("moving", box) for box in moved)]:
-        facts: dict[str, Any] = {"scene": scene.number, "found": found_as, "box": [round(v, 1) for v in box]}
         first, boxes = followed(tools.pair, scene.frames, at, box)
-        frames = scene.frames[first : first + len(boxes)]
-        crops, why = trajectory(frames, boxes)
-        if crops and any(_meet(first, boxes, *other) for other in taken):
-            crops, why = [], "meets another"
-        if crops:
-            likest = max(tools.held.likest(frame) for frame in frames)
-            facts["likest"] = round(likest, 3)
-            if likest > SAME:
-                crops, why = [], "held out"
-        if crops:
-            taken.append((first, boxes))
-        yield {**facts, "agreed": len(boxes), "why": why, "frames": len(crops)}, crops
+        facts = {"scene": scene.number, "found": found_as, "box": [round(v, 1) for v in box]}
+        more, crops = judged(tools.held, scene.frames, first, boxes, taken)
+        yield {**facts, **more}, crops
+
+
+def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """The same of targets that the detector finds in up to three frames of a scene, and confirms later."""
+    assert tools.detector is not None  # noqa: S101
+    detector, frames = tools.detector, scene.frames
+    taken: Taken = []
+    tried: Taken = []
+    last = len(frames) - 1
+    for at in (last // 2, last // 6, last - last // 6)[: 3 if last >= LONG_SCENE else 1]:
+        for (box, score, class_), alone in found_in(detector, frames[at], source.detected, source.parts):
+            if any(first <= at < first + len(there) and iou(box, there[at - first]) > 0.4 for first, there in tried):
+                continue
+            facts: dict[str, Any] = {"scene": scene.number, "found": "detected", "class": class_, "score": round(score, 2)}
+            facts |= {"alone": alone, "at": at, "box": [round(v, 1) for v in box]}
+            if again(detector, frames[at], box, class_) is None or still(frames, at, box):
+                yield {**facts, "why": "stands still" if still(frames, at, box) else "not confirmed", "frames": 0}, []
+                continue
+            first, agreed = followed(tools.pair, frames, at, box, back=not alone)
+            tried.append((first, agreed))
+            start, boxes = confirmed(detector, frames[first : first + len(agreed)], agreed, class_, at - first)
+            more, crops = judged(tools.held, frames, first + start, boxes, taken)
+            if len(boxes) < SHORTEST <= len(agreed):
+                more["why"] = "not confirmed"
+            yield {**facts, "followed": len(agreed), **more}, crops
+
+
+def judged(held: Held, frames: list[Image], first: int, boxes: Float64, taken: Taken) -> tuple[dict[str, Any], Crops]:
+    """What is to be said of a followed target, and its crops where it is accepted; it is then among those that are taken.
+
+    Args:
+        held: frames that must not be trained on.
+        frames: of the scene.
+        first: index of the frame of its first box.
+        boxes: ``(n, 4)``.
+        taken: targets of the scene that were accepted.
+    """
+    facts: dict[str, Any] = {"agreed": len(boxes)}
+    part = frames[first : first + len(boxes)]
+    crops, why = trajectory(part, boxes)
+    if crops and any(_meet(first, boxes, *other) for other in taken):
+        crops, why = [], "meets another"
+    if crops:
+        likest = max(held.likest(frame) for frame in part)
+        facts["likest"] = round(likest, 3)
+        if likest > SAME:
+            crops, why = [], "held out"
+    if crops:
+        taken.append((first, boxes))
+    return {**facts, "why": why, "frames": len(crops)}, crops
 
 
 def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool:
     """Whether two trajectories come to be of one target: their boxes overlap by half somewhere."""
     start, end = max(first, other_first), min(first + len(boxes), other_first + len(others))
+    if end <= start:
+        return False
     own, theirs = boxes[start - first : end - first], others[start - other_first : end - other_first]
-    return bool(len(own)) and float(iou(own, theirs).max()) > 0.5
+    return float(iou(own, theirs).max()) > 0.5
 
 
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
-    rows: list[dict[str, Any]] = []
+    if tools.detector is not None:
+        every = (each for scene in scenes(source, repository, path) for each in labelled_again(tools, scene, source))
+        return _written(every, f"{name}_{label(path)}_d", out)
     pictures = (
         out / "salient" / name / f"{label(path)}.json"
     )  # the segmenter is dear: what it found outlasts a change of the rest
     known = json.loads(pictures.read_text(encoding="utf-8")) if pictures.exists() else {}
-    for scene in scenes(source, repository, path):
-        found = known.get(str(scene.number))
-        if found is None:
-            at = len(scene.frames) // 2
-            found = salient(tools.saliency, scene.frames[at], source.salient) if source.salient else []
-            known[str(scene.number)] = found
-        for facts, crops in labelled(tools, scene, [Box(*each) for each in found], source.most):
-            if crops:
-                facts["name"] = f"{name}_{scene.clip}_{len(rows)}"  # a name stays where others are refused
-                write_trajectory(out / "all" / facts["name"], crops, quality=90)
-            rows.append(facts)
+
+    def found() -> Iterator[tuple[dict[str, Any], Crops]]:
+        assert tools.saliency is not None
+        for scene in scenes(source, repository, path):
+            if (boxes := known.get(str(scene.number))) is None:
+                at = len(scene.frames) // 2
+                boxes = salient(tools.saliency, scene.frames[at], source.salient) if source.salient else []
+                known[str(scene.number)] = boxes
+            yield from labelled(tools, scene, [Box(*each) for each in boxes], source.most)
+
+    rows = _written(found(), f"{name}_{label(path)}_", out)
     pictures.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(pictures, json.dumps(known))
+    return rows
+
+
+def _written(targets: Iterable[tuple[dict[str, Any], Crops]], start: str, out: Path) -> list[dict[str, Any]]:
+    """Writes trajectories, their names ``start`` and a number that stays where others are refused: the facts, with names."""
+    rows: list[dict[str, Any]] = []
+    for facts, crops in targets:
+        if crops:
+            facts["name"] = f"{start}{len(rows)}"
+            write_trajectory(out / "all" / facts["name"], crops, quality=90)
+        rows.append(facts)
     return rows
 
 
 def main(options: PseudoOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
     held = Held.of(options.held, options.out / "held.npy")
-    tools = Tools(ISNet(options.segmenter), (Own(), nano(options.mirror)), held)
+    if (options.segmenter is None) == (options.detector is None):
+        raise ValueError("give one of --segmenter and --detector; a second call takes the other")
+    saliency = ISNet(options.segmenter) if options.segmenter else None
+    detector = YoloX(options.detector) if options.detector else None
+    tools = Tools(saliency, (Own(), nano(options.mirror)), held, detector)
+    kind = ".detected" if detector else ""
     until = time.monotonic() + 60 * options.minutes
 
     def make(name: str, source: Source) -> str:
@@ -139,7 +208,7 @@ def main(options: PseudoOptions) -> int:
         paths = clips(source, repository)
         done = made = 0
         for path in paths:
-            record = options.out / "records" / name / f"{label(path)}.json"
+            record = options.out / "records" / name / f"{label(path)}{kind}.json"
             if not record.exists():
                 if time.monotonic() > until:
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +50,11 @@ class Source(msgspec.Struct, forbid_unknown_fields=True):
     panel: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     salient: int = 3
     most: int = 4
+    detected: int = 6
+    parts: int = 2
+    rate: float = RATE
+    film: str = ""
+    film_cap: int = 2
     people_cap: int = 30
     people: list[str] = []
     refused: dict[str, list[str]] = {}
@@ -67,7 +73,17 @@ def clips(source: Source, repository: Repository) -> list[str]:
     """Paths of the source's clips."""
     paths = [path for path, size in sorted(repository.files.items()) if size > 0]
     taken = [path for pattern in source.clips for path in paths if fnmatch.fnmatchcase(path, pattern)]
-    return [path for path in dict.fromkeys(taken) if not any(fnmatch.fnmatchcase(path, pattern) for pattern in source.without)]
+    taken = [path for path in dict.fromkeys(taken) if not any(fnmatch.fnmatchcase(path, pattern) for pattern in source.without)]
+    if not source.film:
+        return taken
+    films: Counter[str] = Counter()
+    few: list[str] = []
+    for path in taken:
+        film = match[1] if (match := re.match(source.film, path)) else path
+        films[film] += 1
+        if films[film] <= source.film_cap:
+            few.append(path)
+    return few
 
 
 def label(path: str) -> str:
@@ -75,13 +91,13 @@ def label(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", path.rsplit(".", 1)[0].removeprefix("docs/assets/"))[-40:].strip("-")
 
 
-def sampled(data: bytes, panel: tuple[float, float, float, float]) -> list[Image]:
-    """Frames of a video file at about :data:`RATE` a second, of one panel (left, top, right, bottom in shares of the frame)."""
+def sampled(data: bytes, panel: tuple[float, float, float, float], a_second: float = RATE) -> list[Image]:
+    """Frames of a video file at about so many a second, of one panel (left, top, right, bottom in shares of the frame)."""
     found: list[Image] = []
     with av.open(io.BytesIO(data), mode="r") as container:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or Fraction(25))
-        step = max(1, round(rate / RATE))
+        step = max(1, round(rate / a_second))
         for number, frame in enumerate(container.decode(stream)):
             if number >= MOST_FRAMES:
                 break
@@ -124,5 +140,5 @@ def between_cuts(frames: list[Image]) -> list[list[Image]]:
 
 def scenes(source: Source, repository: Repository, path: str) -> Iterator[Scene]:
     """The scenes of one clip."""
-    for number, frames in enumerate(between_cuts(sampled(repository.read(path), source.panel))):
+    for number, frames in enumerate(between_cuts(sampled(repository.read(path), source.panel, source.rate))):
         yield Scene(label(path), number, frames)
