@@ -23,6 +23,7 @@ from metatrack.geometry import Box, Image, iou
 from tools.collect.pictures import Crops, write_trajectory
 from tools.collect.sources import Repository, make_all, read_sources
 from tools.pseudo.agree import Own, Pair, followed
+from tools.pseudo.alone import people_alone
 from tools.pseudo.checks import SAME, SHORTEST, Held, trajectory
 from tools.pseudo.detector import Detector, YoloX, again, confirmed, found_in, still
 from tools.pseudo.material import TABLE, Scene, Source, clips, label, scenes
@@ -122,6 +123,12 @@ def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple
             yield {**facts, "followed": len(agreed), **more}, crops
 
 
+def labelled_alone(tools: Tools, scene: Scene) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """The same of people who are alone in it."""
+    assert tools.detector is not None  # noqa: S101
+    return (({"scene": scene.number, **facts}, crops) for facts, crops in people_alone(tools.detector, tools.held, scene.frames))
+
+
 def judged(held: Held, frames: list[Image], first: int, boxes: Float64, taken: Taken) -> tuple[dict[str, Any], Crops]:
     """What is to be said of a followed target, and its crops where it is accepted; it is then among those that are taken.
 
@@ -159,7 +166,10 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
     if tools.detector is not None:
-        every = (each for scene in scenes(source, repository, path) for each in labelled_again(tools, scene, source))
+        if source.alone:
+            every = (each for scene in scenes(source, repository, path) for each in labelled_alone(tools, scene))
+        else:
+            every = (each for scene in scenes(source, repository, path) for each in labelled_again(tools, scene, source))
         return _written(every, f"{name}_{label(path)}_d", out)
     pictures = (
         out / "salient" / name / f"{label(path)}.json"

@@ -52,6 +52,7 @@ class Source(msgspec.Struct, forbid_unknown_fields=True):
     most: int = 4
     detected: int = 6
     parts: int = 2
+    alone: bool = False
     rate: float = RATE
     film: str = ""
     film_cap: int = 2
