@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
 TEACHER = "HonglinChu/SiamTrackers"
 TEACHER_COMMIT = "248663fde6bf"
+MOST_SCENES, ENOUGH = 5, 6
+"""Scenes of a clip that a detector looks at; trajectories after which it looks at no further one."""
 LONG_SCENE = 40
 """Frames from which targets are looked for three times."""
 
@@ -110,12 +113,12 @@ def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple
                 continue
             facts: dict[str, Any] = {"scene": scene.number, "found": "detected", "class": class_, "score": round(score, 2)}
             facts |= {"alone": alone, "at": at, "box": [round(v, 1) for v in box]}
-            if again(detector, frames[at], box, class_) is None or still(frames, at, box):
+            if again(detector, frames[at], box) is None or still(frames, at, box):
                 yield {**facts, "why": "stands still" if still(frames, at, box) else "not confirmed", "frames": 0}, []
                 continue
             first, agreed = followed(tools.pair, frames, at, box, back=not alone)
             tried.append((first, agreed))
-            start, boxes = confirmed(detector, frames[first : first + len(agreed)], agreed, class_, at - first)
+            start, boxes = confirmed(detector, frames[first : first + len(agreed)], agreed, at - first)
             more, crops = judged(tools.held, frames, first + start, boxes, taken)
             if len(boxes) < SHORTEST <= len(agreed):
                 more["why"] = "not confirmed"
@@ -159,8 +162,7 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
     if tools.detector is not None:
-        every = (each for scene in scenes(source, repository, path) for each in labelled_again(tools, scene, source))
-        return _written(every, f"{name}_{label(path)}_d", out)
+        return _written(_detected(tools, source, repository, path), f"{name}_{label(path)}_d", out)
     pictures = (
         out / "salient" / name / f"{label(path)}.json"
     )  # the segmenter is dear: what it found outlasts a change of the rest
@@ -179,6 +181,17 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
     pictures.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(pictures, json.dumps(known))
     return rows
+
+
+def _detected(tools: Tools, source: Source, repository: Repository, path: str) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """What became of the targets of a clip's first scenes, until there are enough of it."""
+    accepted = 0
+    for scene in islice(scenes(source, repository, path), MOST_SCENES):
+        for facts, crops in labelled_again(tools, scene, source):
+            accepted += bool(crops)
+            yield facts, crops
+        if accepted >= ENOUGH:
+            return
 
 
 def _written(targets: Iterable[tuple[dict[str, Any], Crops]], start: str, out: Path) -> list[dict[str, Any]]:
