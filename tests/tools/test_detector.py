@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tools.collect.pictures import covered
 from tools.pseudo import detector as d
 from tools.pseudo import make, material
 from tools.pseudo.agree import Own
@@ -34,7 +35,7 @@ def finds(*boxes: tuple[Box, int]) -> d.Detector:
     def detector(image: np.ndarray) -> list[d.Detection]:
         left, top = float(image[0, 0, 0]), float(image[0, 0, 1])
         whole = Box(left, top, float(image.shape[1]), float(image.shape[0]))
-        inside = [(box, class_) for box, class_ in boxes if d.covered(box, whole) > 0.99]
+        inside = [(box, class_) for box, class_ in boxes if covered(box, whole) > 0.99]
         return [d.Detection(Box(box.x - left, box.y - top, *box[2:]), 0.9, class_) for box, class_ in inside]
 
     return detector
@@ -119,12 +120,12 @@ def test_from_a_scene_to_trajectories() -> None:
         _, _, bw, bh = scene.box(12)
         return [d.Detection(Box(w / 2 - bw / 2, h / 2 - bh / 2, bw, bh), 0.8, DOG)]
 
-    tools = make.Tools(None, (Own(), Own("lite-no-meta")), Held(np.zeros((0, 1024), np.float32)), detector)
+    tools = make.Tools(None, (Own(), Own("lite-no-meta")), Held(np.zeros((0, 1024), np.float32)))
     source = material.Source("o/r", "0", "a patch", "CC0", clean=True, clips=[], parts=1)
-    ((facts, crops),) = make.labelled_again(tools, material.Scene("a", 0, frames), source)
+    ((facts, crops),) = make.detected(tools, detector, material.Scene("a", 0, frames), source)
     assert (facts["found"], facts["class"], facts["alone"], facts["why"]) == ("detected", DOG, True, None)
     assert len(crops) == facts["frames"] >= 20
     assert iou(crops[0][1], Box(165 - 32, 165 - 32, 64, 64)) > 0.4
-    assert [each for each in make.labelled_again(tools, material.Scene("a", 0, [frames[12]] * 24), source)][0][0][
+    assert [each for each in make.detected(tools, detector, material.Scene("a", 0, [frames[12]] * 24), source)][0][0][
         "why"
     ] == "stands still"

@@ -100,10 +100,9 @@ def labelled(tools: Tools, scene: Scene, found: list[Box], most: int) -> Iterato
         yield {**facts, **more}, crops
 
 
-def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
+def detected(tools: Tools, detector: Detector, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
     """The same of targets that the detector finds in up to three frames of a scene, and confirms later."""
-    assert tools.detector is not None  # noqa: S101
-    detector, frames = tools.detector, scene.frames
+    frames = scene.frames
     taken: Taken = []
     tried: Taken = []
     last = len(frames) - 1
@@ -113,8 +112,8 @@ def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple
                 continue
             facts: dict[str, Any] = {"scene": scene.number, "found": "detected", "class": class_, "score": round(score, 2)}
             facts |= {"alone": alone, "at": at, "box": [round(v, 1) for v in box]}
-            if again(detector, frames[at], box) is None or still(frames, at, box):
-                yield {**facts, "why": "stands still" if still(frames, at, box) else "not confirmed", "frames": 0}, []
+            if why := "stands still" if still(frames, at, box) else None if again(detector, frames[at], box) else "not confirmed":
+                yield {**facts, "why": why, "frames": 0}, []
                 continue
             first, agreed = followed(tools.pair, frames, at, box, back=not alone)
             tried.append((first, agreed))
@@ -161,19 +160,20 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
 
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
-    if tools.detector is not None:
-        return _written(_detected(tools, source, repository, path), f"{name}_{label(path)}_d", out)
+    if (detector := tools.detector) is not None:
+        return _written(_some(tools, detector, source, scenes(source, repository, path)), f"{name}_{label(path)}_d", out)
+    if (saliency := tools.saliency) is None:
+        raise ValueError("there is neither a segmenter nor a detector")
     pictures = (
         out / "salient" / name / f"{label(path)}.json"
     )  # the segmenter is dear: what it found outlasts a change of the rest
     known = json.loads(pictures.read_text(encoding="utf-8")) if pictures.exists() else {}
 
     def found() -> Iterator[tuple[dict[str, Any], Crops]]:
-        assert tools.saliency is not None
         for scene in scenes(source, repository, path):
             if (boxes := known.get(str(scene.number))) is None:
                 at = len(scene.frames) // 2
-                boxes = salient(tools.saliency, scene.frames[at], source.salient) if source.salient else []
+                boxes = salient(saliency, scene.frames[at], source.salient) if source.salient else []
                 known[str(scene.number)] = boxes
             yield from labelled(tools, scene, [Box(*each) for each in boxes], source.most)
 
@@ -183,11 +183,11 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
     return rows
 
 
-def _detected(tools: Tools, source: Source, repository: Repository, path: str) -> Iterator[tuple[dict[str, Any], Crops]]:
+def _some(tools: Tools, detector: Detector, source: Source, found: Iterator[Scene]) -> Iterator[tuple[dict[str, Any], Crops]]:
     """What became of the targets of a clip's first scenes, until there are enough of it."""
     accepted = 0
-    for scene in islice(scenes(source, repository, path), MOST_SCENES):
-        for facts, crops in labelled_again(tools, scene, source):
+    for scene in islice(found, MOST_SCENES):
+        for facts, crops in detected(tools, detector, scene, source):
             accepted += bool(crops)
             yield facts, crops
         if accepted >= ENOUGH:
