@@ -38,7 +38,7 @@ MOST_PEOPLE = 2
 """Of a frame."""
 PERSON = 0
 """The class of people."""
-UNCHANGED = 0.9
+UNCHANGED = 0.75
 """Correlation of what a box shows in two frames from which nothing moved."""
 PAD = 114
 """Grey beside the picture."""

@@ -31,7 +31,7 @@ from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
 TEACHER = "HonglinChu/SiamTrackers"
 TEACHER_COMMIT = "248663fde6bf"
-MOST_SCENES, ENOUGH = 5, 6
+MOST_SCENES, ENOUGH = 4, 5
 """Scenes of a clip that a detector looks at; trajectories after which it looks at no further one."""
 LONG_SCENE = 40
 """Frames from which targets are looked for three times."""
