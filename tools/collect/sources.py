@@ -100,6 +100,10 @@ class Repository:
         """The contents of a file; nothing if they were left out of the mirror."""
         return self._ask("cat-file", "blob", self._blobs[path]) if self.files[path] >= 0 else b""
 
+    def contents(self, path: str) -> str:
+        """Git's name for the contents of a file, which two files share that are the same."""
+        return self._blobs[path]
+
     def image(self, path: str, upright: bool = True) -> Image | None:
         """The pixels of a file, RGB, turned as its orientation says or as they are stored; None if there is no image in it."""
         try:

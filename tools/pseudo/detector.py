@@ -18,7 +18,7 @@ from metatrack.geometry import Box, Image, iou
 from tools.collect.pictures import appearance, covered
 from tools.pseudo.propose import apart, around, fits
 
-LEAST_SURE, LEAST_SURE_AGAIN = 0.5, 0.25
+LEAST_SURE, LEAST_SURE_AGAIN = 0.45, 0.25
 """Score of a target, and of the box that confirms it later."""
 SAME_BOX = 0.6
 """Overlap from which the detector's box confirms a followed one."""
@@ -38,7 +38,7 @@ MOST_PEOPLE = 2
 """Of a frame."""
 PERSON = 0
 """The class of people."""
-UNCHANGED = 0.9
+UNCHANGED = 0.75
 """Correlation of what a box shows in two frames from which nothing moved."""
 PAD = 114
 """Grey beside the picture."""
@@ -147,15 +147,15 @@ def _alone(one: Detection, everything: list[Detection]) -> bool:
     return all(covered(other, room) < 0.1 for other in others)
 
 
-def again(detector: Detector, image: Image, box: Box, class_: int) -> Box | None:
-    """The detector's own box of a target of a class that was followed to ``box``; None where it sees none there."""
+def again(detector: Detector, image: Image, box: Box) -> Box | None:
+    """The detector's own box, of whatever class, of a target that was followed to ``box``; None where it sees none there."""
     left, top, right, bottom = around(box, image.shape, AROUND, 64.0)
     window = np.ascontiguousarray(image[top:bottom, left:right])
     if min(window.shape[:2]) < 16:
         return None
-    moved = [Detection(Box(d.box.x + left, d.box.y + top, *d.box[2:]), d.score, d.class_) for d in detector(window)]
-    alike = [each.box for each in moved if each.class_ == class_ and iou(each.box, box) >= SAME_BOX]
-    return max(alike, key=lambda each: float(iou(each, box)), default=None)
+    moved = [Box(each.x + left, each.y + top, each.w, each.h) for each, *_ in detector(window)]
+    best = max(moved, key=lambda each: float(iou(each, box)), default=None)
+    return best if best is not None and iou(best, box) >= SAME_BOX else None
 
 
 def still(frames: Sequence[Image], at: int, box: Box) -> bool:
@@ -165,7 +165,7 @@ def still(frames: Sequence[Image], at: int, box: Box) -> bool:
     return all(float((appearance(frames[end], inside) * look).mean()) > UNCHANGED for end in (0, -1))
 
 
-def confirmed(detector: Detector, frames: Sequence[Image], boxes: Float64, class_: int, at: int) -> tuple[int, Float64]:
+def confirmed(detector: Detector, frames: Sequence[Image], boxes: Float64, at: int) -> tuple[int, Float64]:
     """What of a followed target the detector confirms: index of its first frame, and corrected boxes ``(n, 4)``.
 
     The detector looks at every sixth frame, counted from where the target was found, and at both ends. The trajectory ends where
@@ -176,14 +176,13 @@ def confirmed(detector: Detector, frames: Sequence[Image], boxes: Float64, class
         detector: for it.
         frames: as many as boxes.
         boxes: ``(n, 4)``.
-        class_: what it was found as.
         at: index of the frame that it was found in.
     """
     seen: dict[int, Box] = {}
     for looked in ((*range(at, len(boxes), EVERY), len(boxes) - 1), (*range(at - EVERY, 0, -EVERY), 0)):
         missed = 0
         for k in dict.fromkeys(looked):
-            box = again(detector, frames[k], Box(*map(float, boxes[k])), class_)
+            box = again(detector, frames[k], Box(*map(float, boxes[k])))
             missed = missed + 1 if box is None else 0
             if missed >= MOST_MISSED or at not in (*seen, k):
                 break

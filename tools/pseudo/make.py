@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
 TEACHER = "HonglinChu/SiamTrackers"
 TEACHER_COMMIT = "248663fde6bf"
+MOST_SCENES, ENOUGH = 4, 5
+"""Scenes of a clip that a detector looks at; trajectories after which it looks at no further one."""
 LONG_SCENE = 40
 """Frames from which targets are looked for three times."""
 
@@ -98,10 +101,9 @@ def labelled(tools: Tools, scene: Scene, found: list[Box], most: int) -> Iterato
         yield {**facts, **more}, crops
 
 
-def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
+def detected(tools: Tools, detector: Detector, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
     """The same of targets that the detector finds in up to three frames of a scene, and confirms later."""
-    assert tools.detector is not None  # noqa: S101
-    detector, frames = tools.detector, scene.frames
+    frames = scene.frames
     taken: Taken = []
     tried: Taken = []
     last = len(frames) - 1
@@ -111,22 +113,16 @@ def labelled_again(tools: Tools, scene: Scene, source: Source) -> Iterator[tuple
                 continue
             facts: dict[str, Any] = {"scene": scene.number, "found": "detected", "class": class_, "score": round(score, 2)}
             facts |= {"alone": alone, "at": at, "box": [round(v, 1) for v in box]}
-            if again(detector, frames[at], box, class_) is None or still(frames, at, box):
-                yield {**facts, "why": "stands still" if still(frames, at, box) else "not confirmed", "frames": 0}, []
+            if why := "stands still" if still(frames, at, box) else None if again(detector, frames[at], box) else "not confirmed":
+                yield {**facts, "why": why, "frames": 0}, []
                 continue
             first, agreed = followed(tools.pair, frames, at, box, back=not alone)
             tried.append((first, agreed))
-            start, boxes = confirmed(detector, frames[first : first + len(agreed)], agreed, class_, at - first)
+            start, boxes = confirmed(detector, frames[first : first + len(agreed)], agreed, at - first)
             more, crops = judged(tools.held, frames, first + start, boxes, taken)
             if len(boxes) < SHORTEST <= len(agreed):
                 more["why"] = "not confirmed"
             yield {**facts, "followed": len(agreed), **more}, crops
-
-
-def labelled_alone(tools: Tools, scene: Scene) -> Iterator[tuple[dict[str, Any], Crops]]:
-    """The same of people who are alone in it."""
-    assert tools.detector is not None  # noqa: S101
-    return (({"scene": scene.number, **facts}, crops) for facts, crops in people_alone(tools.detector, tools.held, scene.frames))
 
 
 def judged(held: Held, frames: list[Image], first: int, boxes: Float64, taken: Taken) -> tuple[dict[str, Any], Crops]:
@@ -165,23 +161,20 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
 
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
-    if tools.detector is not None:
-        if source.alone:
-            every = (each for scene in scenes(source, repository, path) for each in labelled_alone(tools, scene))
-        else:
-            every = (each for scene in scenes(source, repository, path) for each in labelled_again(tools, scene, source))
-        return _written(every, f"{name}_{label(path)}_d", out)
+    if (detector := tools.detector) is not None:
+        return _written(_some(tools, detector, source, scenes(source, repository, path)), f"{name}_{label(path)}_d", out)
+    if (saliency := tools.saliency) is None:
+        raise ValueError("there is neither a segmenter nor a detector")
     pictures = (
         out / "salient" / name / f"{label(path)}.json"
     )  # the segmenter is dear: what it found outlasts a change of the rest
     known = json.loads(pictures.read_text(encoding="utf-8")) if pictures.exists() else {}
 
     def found() -> Iterator[tuple[dict[str, Any], Crops]]:
-        assert tools.saliency is not None
         for scene in scenes(source, repository, path):
             if (boxes := known.get(str(scene.number))) is None:
                 at = len(scene.frames) // 2
-                boxes = salient(tools.saliency, scene.frames[at], source.salient) if source.salient else []
+                boxes = salient(saliency, scene.frames[at], source.salient) if source.salient else []
                 known[str(scene.number)] = boxes
             yield from labelled(tools, scene, [Box(*each) for each in boxes], source.most)
 
@@ -189,6 +182,21 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
     pictures.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(pictures, json.dumps(known))
     return rows
+
+
+def _some(tools: Tools, detector: Detector, source: Source, found: Iterator[Scene]) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """What became of the targets of a clip's first scenes, until there are enough of it."""
+    accepted = 0
+    for scene in islice(found, MOST_SCENES):
+        if source.alone:
+            targets = people_alone(detector, tools.held, scene.frames)
+        else:
+            targets = detected(tools, detector, scene, source)
+        for facts, crops in targets:
+            accepted += bool(crops)
+            yield {"scene": scene.number, **facts}, crops
+        if accepted >= ENOUGH:
+            return
 
 
 def _written(targets: Iterable[tuple[dict[str, Any], Crops]], start: str, out: Path) -> list[dict[str, Any]]:

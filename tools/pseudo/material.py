@@ -71,10 +71,13 @@ class Scene(NamedTuple):
 
 
 def clips(source: Source, repository: Repository) -> list[str]:
-    """Paths of the source's clips."""
+    """Paths of the source's clips, each of those that are the same file once."""
     paths = [path for path, size in sorted(repository.files.items()) if size > 0]
     taken = [path for pattern in source.clips for path in paths if fnmatch.fnmatchcase(path, pattern)]
-    taken = [path for path in dict.fromkeys(taken) if not any(fnmatch.fnmatchcase(path, pattern) for pattern in source.without)]
+    first: dict[str, str] = {}
+    for path in taken:
+        first.setdefault(repository.contents(path), path)
+    taken = [path for path in first.values() if not any(fnmatch.fnmatchcase(path, pattern) for pattern in source.without)]
     if not source.film:
         return taken
     films: Counter[str] = Counter()
