@@ -75,7 +75,8 @@ more:  ## further stills and clips, from public repositories mirrored in $(MIRRO
 		$(DATA)/material/usr/share/wallpapers --out $(DATA)/synth-photos --subset train --clips 1500 --length 8 --seed 11
 MIRROR ?= mirror
 
-pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo SEGMENTER=isnet.onnx HELD="frames of benchmarks"
+pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTOR=yolox_nano.onnx SEGMENTER=isnet.onnx HELD="frames of benchmarks"
+	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --detector $(DETECTOR) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --segmenter $(SEGMENTER) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
