@@ -42,7 +42,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("opencv", "tracker"), [("opencv-python", "TrackerMIL"), ("opencv-contrib-python", "TrackerCSRT")])
+@pytest.mark.parametrize(
+    ("opencv", "tracker"),
+    [("opencv-python", "TrackerMIL"), pytest.param("opencv-contrib-python", "TrackerCSRT", marks=pytest.mark.long)],
+)
 def test_an_opencv_that_is_there_stays(opencv: str, tracker: str, wheel: Path, tmp_path: Path) -> None:
     run([sys.executable, "-m", "venv", tmp_path / "environment"])
     inside = tmp_path / "environment" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -6,6 +6,7 @@ in a straight line up to the next one, or the end of the video; one without is t
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,14 @@ from metatrack.convert.tracks import (
     MOST_FRAMES,
     Mark,
     Row,
+    Span,
     Track,
     Tracks,
     Video,
     collect,
     filled,
     inside_frame,
+    require_few,
     size_of,
 )
 from metatrack.files import write_atomically
@@ -87,12 +90,12 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     frames = None if stated.framesCount is None else int(min(stated.framesCount, MOST_FRAMES))
     fps = frames / stated.duration if frames and stated.duration else None
     known = Video(size_of((tasks[0].meta or {}).get("size")), fps, frames).or_else(video)
+    spans = [_spans(f"{path}: region {region.id!r}", region.value, known) for region in boxes]
+    require_few(path, itertools.chain.from_iterable(spans))
     rows: list[Row] = []
-    for n, region in enumerate(boxes):
+    for n, (region, own) in enumerate(zip(boxes, spans, strict=True), 1):
         label = region.value.labels[0] if region.value.labels else LABEL
-        rows += [
-            (region.id or n + 1, label, mark) for mark in _marks(f"{path}: region {region.id!r}", region.value, known, len(rows))
-        ]
+        rows += [(region.id or n, label, mark) for span in own for mark in filled(span)]
     turned = sum(step.rotation % 360 != 0 for region in boxes for step in region.value.sequence)
     notes = (
         [f"{len(regions) - len(boxes)} regions that are no video rectangles are left out"] if len(regions) > len(boxes) else []
@@ -102,19 +105,17 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     return collect(path, rows, known, notes)
 
 
-def _marks(source: str, value: _Value, video: Video, before: int) -> list[Mark]:
+def _spans(source: str, value: _Value, video: Video) -> list[Span]:
     width, height = video.pixels(source)
-    marks, spans = [], []
+    marks: list[Mark] = []
+    spans = []
     for step in sorted(value.sequence, key=lambda step: step.frame):
         box = (step.x * width, step.y * height, step.width * width, step.height * height)
         marks.append(Mark(step.frame - 1, Box(*(side / 100 for side in box)), keyframe=not step.auto))
         if not step.enabled:
-            spans.append(marks)
+            spans.append(Span(marks, None))
             marks = []
-    made: list[Mark] = []
-    for span, frames in [*((span, None) for span in spans), (marks, video.frames)]:
-        made += filled(source, span, frames, before + len(made))
-    return made
+    return [*spans, Span(marks, video.frames)]
 
 
 def write_labelstudio(path: Path, tracks: Tracks) -> None:

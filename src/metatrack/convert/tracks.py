@@ -149,26 +149,34 @@ def _check(source: object, target: int | str, mark: Mark) -> None:
         raise ValueError(f"{where}: the score {mark.score} is not between 0 and 1")
 
 
-def filled(source: object, marks: Sequence[Mark], frames: int | None, before: int = 0) -> list[Mark]:
-    """Boxes between key frames, as tools for annotation show them: moved in a straight line, and staying after the last one.
+class Span(NamedTuple):
+    """Marks of a target, by frame; what lies between them, and behind the last one, is to be filled."""
 
-    Args:
-        source: the file, for messages.
-        marks: by frame. One that is ``outside`` ends what is filled, until the next one.
-        frames: of the video; None does not go beyond the last mark.
-        before: boxes that were made of the same file.
+    marks: Sequence[Mark]  # one that is ``outside`` ends what is filled, until the next one
+    frames: int | None  # of the video; None does not go beyond the last mark
 
-    Raises:
-        ValueError: that would be more than :data:`MOST_FILLED`.
-    """
-    ends = [mark.frame for mark in marks[1:]] + [frames or 0]
-    made = before + sum(max(0, end - mark.frame) for mark, end in zip(marks, ends) if not mark.outside)
+    def ends(self) -> list[int]:
+        """Of each mark the frame before which it is filled."""
+        return [mark.frame for mark in self.marks[1:]] + [self.frames or 0]
+
+
+def require_few(source: object, spans: Iterable[Span]) -> None:
+    """Raises a ``ValueError`` if a file's spans would be more boxes than :data:`MOST_FILLED`; before one of them is made."""
+    made = sum(
+        max(0, end - mark.frame) for span in spans for mark, end in zip(span.marks, span.ends(), strict=False) if not mark.outside
+    )
     if made > MOST_FILLED:
         raise ValueError(f"{source}: its key frames stand for {made:,} boxes; at most {MOST_FILLED:,} are made of one file")
+
+
+def filled(span: Span) -> list[Mark]:
+    """Boxes between key frames, as tools for annotation show them: moved in a straight line, and staying after the last one.
+
+    See :func:`require_few`.
+    """
     result: list[Mark] = []
-    for mark, after in zip(marks, [*marks[1:], None]):
+    for mark, end, after in zip(span.marks, span.ends(), [*span.marks[1:], None], strict=False):
         result.append(mark)
-        end = after.frame if after is not None else frames or 0
         goal = mark.box if after is None or after.outside else after.box
         for frame in range(mark.frame + 1, 0 if mark.outside else end):
             share = (frame - mark.frame) / (end - mark.frame)
