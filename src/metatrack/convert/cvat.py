@@ -12,7 +12,7 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from metatrack.convert.tracks import MOST_BYTES, Mark, Span, Track, Tracks, Video, collect, filled, require_few
+from metatrack.convert.tracks import MOST_BYTES, Mark, Stretch, Track, Tracks, Video, collect, filled, require_few
 from metatrack.data.numbers import finite_number, whole_number
 from metatrack.files import require_size, write_atomically
 from metatrack.geometry import Box
@@ -112,10 +112,10 @@ def read_cvat(path: Path, video: Video) -> Tracks:
     facts = reader.facts
     size = tuple(whole_number(facts[key], f"{path}: {key}", 1) for key in ("width", "height") if facts.get(key))
     frames = whole_number(facts["size"], f"{path}: size") if facts.get("size") else None
-    spans = [Span(sorted(marks, key=lambda mark: mark.frame), frames) for *_, marks in reader.tracks]
-    require_few(path, spans)
-    named = zip(reader.tracks, spans, strict=True)
-    rows = [(target, label or "target", mark) for (target, label, _), span in named for mark in filled(span)]
+    stretches = [Stretch(sorted(marks, key=lambda mark: mark.frame), frames) for *_, marks in reader.tracks]
+    require_few(path, stretches)
+    named = zip(reader.tracks, stretches, strict=True)
+    rows = [(target, label or "target", mark) for (target, label, _), stretch in named for mark in filled(stretch)]
     notes = [f"{reader.others} shapes that are no boxes are left out"] if reader.others else []
     known = Video((size[0], size[1]) if len(size) == 2 else None, None, frames)
     return collect(path, rows, known.or_else(video), notes)

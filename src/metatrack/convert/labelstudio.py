@@ -18,7 +18,7 @@ from metatrack.convert.tracks import (
     MOST_FRAMES,
     Mark,
     Row,
-    Span,
+    Stretch,
     Track,
     Tracks,
     Video,
@@ -90,12 +90,12 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     frames = None if stated.framesCount is None else int(min(stated.framesCount, MOST_FRAMES))
     fps = frames / stated.duration if frames and stated.duration else None
     known = Video(size_of((tasks[0].meta or {}).get("size")), fps, frames).or_else(video)
-    spans = [_spans(f"{path}: region {region.id!r}", region.value, known) for region in boxes]
-    require_few(path, itertools.chain.from_iterable(spans))
+    stretches = [_stretches(f"{path}: region {region.id!r}", region.value, known) for region in boxes]
+    require_few(path, itertools.chain.from_iterable(stretches))
     rows: list[Row] = []
-    for n, (region, own) in enumerate(zip(boxes, spans, strict=True), 1):
+    for n, (region, own) in enumerate(zip(boxes, stretches, strict=True), 1):
         label = region.value.labels[0] if region.value.labels else LABEL
-        rows += [(region.id or n, label, mark) for span in own for mark in filled(span)]
+        rows += [(region.id or n, label, mark) for stretch in own for mark in filled(stretch)]
     turned = sum(step.rotation % 360 != 0 for region in boxes for step in region.value.sequence)
     notes = (
         [f"{len(regions) - len(boxes)} regions that are no video rectangles are left out"] if len(regions) > len(boxes) else []
@@ -105,17 +105,17 @@ def read_labelstudio(path: Path, video: Video) -> Tracks:
     return collect(path, rows, known, notes)
 
 
-def _spans(source: str, value: _Value, video: Video) -> list[Span]:
+def _stretches(source: str, value: _Value, video: Video) -> list[Stretch]:
     width, height = video.pixels(source)
     marks: list[Mark] = []
-    spans = []
+    stretches = []
     for step in sorted(value.sequence, key=lambda step: step.frame):
         box = (step.x * width, step.y * height, step.width * width, step.height * height)
         marks.append(Mark(step.frame - 1, Box(*(side / 100 for side in box)), keyframe=not step.auto))
         if not step.enabled:
-            spans.append(Span(marks, None))
+            stretches.append(Stretch(marks, None))
             marks = []
-    return [*spans, Span(marks, video.frames)]
+    return [*stretches, Stretch(marks, video.frames)]
 
 
 def write_labelstudio(path: Path, tracks: Tracks) -> None:

@@ -149,7 +149,7 @@ def _check(source: object, target: int | str, mark: Mark) -> None:
         raise ValueError(f"{where}: the score {mark.score} is not between 0 and 1")
 
 
-class Span(NamedTuple):
+class Stretch(NamedTuple):
     """Marks of a target, by frame; what lies between them, and behind the last one, is to be filled."""
 
     marks: Sequence[Mark]  # one that is ``outside`` ends what is filled, until the next one
@@ -160,22 +160,25 @@ class Span(NamedTuple):
         return [mark.frame for mark in self.marks[1:]] + [self.frames or 0]
 
 
-def require_few(source: object, spans: Iterable[Span]) -> None:
-    """Raises a ``ValueError`` if a file's spans would be more boxes than :data:`MOST_FILLED`; before one of them is made."""
+def require_few(source: object, stretches: Iterable[Stretch]) -> None:
+    """Raises a ``ValueError`` if a file's stretches would be more boxes than :data:`MOST_FILLED`; before one of them is made."""
     made = sum(
-        max(0, end - mark.frame) for span in spans for mark, end in zip(span.marks, span.ends(), strict=False) if not mark.outside
+        max(0, end - mark.frame)
+        for stretch in stretches
+        for mark, end in zip(stretch.marks, stretch.ends(), strict=False)
+        if not mark.outside
     )
     if made > MOST_FILLED:
         raise ValueError(f"{source}: its key frames stand for {made:,} boxes; at most {MOST_FILLED:,} are made of one file")
 
 
-def filled(span: Span) -> list[Mark]:
+def filled(stretch: Stretch) -> list[Mark]:
     """Boxes between key frames, as tools for annotation show them: moved in a straight line, and staying after the last one.
 
     See :func:`require_few`.
     """
     result: list[Mark] = []
-    for mark, end, after in zip(span.marks, span.ends(), [*span.marks[1:], None], strict=False):
+    for mark, end, after in zip(stretch.marks, stretch.ends(), [*stretch.marks[1:], None], strict=False):
         result.append(mark)
         goal = mark.box if after is None or after.outside else after.box
         for frame in range(mark.frame + 1, 0 if mark.outside else end):
