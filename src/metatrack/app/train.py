@@ -18,6 +18,7 @@ from metatrack.training.meta import MetaConfig, train_meta
 from metatrack.training.mix import load_mix
 from metatrack.training.probe import probe as measure
 from metatrack.training.probe import sentence
+from metatrack.training.processes import leave
 from metatrack.training.run import Outcome, RunConfig, Stop
 from metatrack.training.weights import average_weights
 
@@ -43,9 +44,9 @@ def _train(train: Callable[[C, Stop], Outcome], config: C) -> int:
         raise Problem(f"--tensorboard needs {error.name}: pip install {error.name}") from error
     if not outcome.finished:
         print(f"stopped after batch {outcome.step} of {config.iterations}; the same command goes on from there")
-        return 128 + request.signal if request.signal is not None else INCOMPLETE
+        return leave(128 + request.signal if request.signal is not None else INCOMPLETE)
     print(f"best weights on validation: {outcome.best}")
-    return 0
+    return leave(0)
 
 
 @dataclass(frozen=True)
