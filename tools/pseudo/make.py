@@ -111,7 +111,7 @@ def detected(tools: Tools, detector: Detector, scene: Scene, source: Source) -> 
         for (box, score, class_), alone in found_in(detector, frames[at], source.detected, source.parts):
             if any(first <= at < first + len(there) and iou(box, there[at - first]) > 0.4 for first, there in tried):
                 continue
-            facts: dict[str, Any] = {"scene": scene.number, "found": "detected", "class": class_, "score": round(score, 2)}
+            facts: dict[str, Any] = {"found": "detected", "class": class_, "score": round(score, 2)}
             facts |= {"alone": alone, "at": at, "box": [round(v, 1) for v in box]}
             if why := "stands still" if still(frames, at, box) else None if again(detector, frames[at], box) else "not confirmed":
                 yield {**facts, "why": why, "frames": 0}, []
