@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need the train extra")
 
 from onnx import TensorProto, helper  # noqa: E402
+from torch import nn  # noqa: E402
 
 from metatrack.bundling.quantise import embed_graph, read_bytes  # noqa: E402
 from metatrack.model import meta  # noqa: E402
-from metatrack.model.features import LiteTrunk, PaperTrunk, make_trunk  # noqa: E402
+from metatrack.model.features import LiteTrunk, MobileTrunk, PaperTrunk, make_trunk  # noqa: E402
 from metatrack.model.matching import (  # noqa: E402
     MatchingNetwork,
     Readout,
@@ -32,7 +34,7 @@ def seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize(("name", "cells"), [("paper", 8), ("lite", 7)])
+@pytest.mark.parametrize(("name", "cells"), [("paper", 8), ("lite", 7), ("mobile", 7)])
 def test_shapes(name, cells):
     network = MatchingNetwork(name).eval()
     x, z = torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 255, 255) * 255
@@ -51,7 +53,7 @@ def test_paper_trunk_is_the_papers():
     assert weights == 96 * 3 * 121 + 192 * 96 * 25 + 256 * 192 * 9 + 128 * 256 * 9 + 128 * 96  # 1.25 M, as in the notes
 
 
-@pytest.mark.parametrize("name", ["paper", "lite"])
+@pytest.mark.parametrize("name", ["paper", "lite", "mobile"])
 def test_windows_are_centred_on_the_target(name):
     """What changes at the target's centre changes the middle of both windows, and not their rims alone."""
     trunk = make_trunk(name).eval()
@@ -69,7 +71,7 @@ def test_windows_are_centred_on_the_target(name):
 
 
 def test_unknown_trunk():
-    with pytest.raises(ValueError, match="'paper' and 'lite'"):
+    with pytest.raises(ValueError, match="there are 'paper', 'lite', 'mobile'"):
         make_trunk("resnet")  # type: ignore[arg-type]
 
 
@@ -88,22 +90,67 @@ def test_response_follows_the_target(name):
         assert (column - 8, row - 8) == (dx, dy)
 
 
-def test_training_leaves_frozen_layers_alone():
-    trunk = LiteTrunk()
+@pytest.mark.parametrize("name", ["lite", "mobile"])
+def test_training_leaves_frozen_layers_alone(name):
+    trunk: Any = make_trunk(name)
     assert not any(p.requires_grad for p in trunk.stem.parameters())
     assert any(p.requires_grad for p in trunk.blocks[5].parameters())
-    assert trunk.neck.weight.requires_grad
+    necks = [trunk.neck] if name == "lite" else [trunk.low, trunk.high]
+    assert all(p.requires_grad for neck in necks for p in neck.parameters())
+    filters = [block.depthwise for block in trunk.blocks if block.depthwise.weight.shape[-1] == 5]
+    assert filters
+    assert not any(p.requires_grad for layer in filters for p in layer.parameters())
 
 
-def test_fused_forward_equals_plain():
+@pytest.mark.parametrize("name", ["lite", "mobile"])
+def test_fused_forward_equals_plain(name):
     """Without gradients the frozen layers run fused in oneDNN; the numbers must be those of the plain layers."""
-    trunk = LiteTrunk().eval()
+    trunk = make_trunk(name).eval()
     images = torch.rand(1, 3, 127, 127) * 255
     with torch.no_grad():
         fused = trunk.embed(images)
     trunk.requires_grad_(True)
     plain = trunk.embed(images)
     assert torch.allclose(fused, plain, atol=1e-4)
+
+
+class Backbone(nn.Module):
+    """A mobile trunk as NanoTrack has it: of the last level alone."""
+
+    def __init__(self, trunk):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images):
+        return self.trunk.levels(images)[1]
+
+
+def write_backbone(trunk, path):
+    """A trunk's levels as an ONNX file, like NanoTrack's."""
+    images = torch.rand(1, 3, 64, 64) * 255
+    torch.onnx.export(Backbone(trunk).eval(), (images,), path, dynamo=True, verbose=False, optimize=False)
+
+
+def test_a_mobile_trunk_takes_a_backbone_that_reads_bgr(tmp_path):
+    given, images = MobileTrunk().eval(), torch.rand(1, 3, 64, 64) * 255
+    path = tmp_path / "backbone.onnx"
+    for name, parameter in given.blocks.named_parameters():
+        if name.endswith("bias"):  # in squeeze and excitation so large that some channels count, and some do not
+            torch.nn.init.normal_(parameter, std=2.0 if "excite" in name else 0.1)
+    write_backbone(given, path)
+    trunk = MobileTrunk().eval()
+    with torch.no_grad():
+        answer = given.levels(images)[1]
+        assert not torch.allclose(trunk.levels(images.flip(1))[1], answer, atol=1e-3)
+        trunk.load_nanotrack(path)
+        assert torch.allclose(trunk.levels(images.flip(1))[1], answer, atol=1e-3)
+
+
+def test_another_backbone_is_refused(tmp_path):
+    path = tmp_path / "other.onnx"
+    torch.onnx.export(torch.nn.Conv2d(3, 4, 3), (torch.rand(1, 3, 9, 9),), path, dynamo=True, verbose=False)
+    with pytest.raises(ValueError, match=r"other\.onnx is not the backbone of NanoTrack v3"):
+        MobileTrunk().load_nanotrack(path)
 
 
 def test_cosine_of_a_template_with_itself_is_one():

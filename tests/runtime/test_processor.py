@@ -159,7 +159,7 @@ def test_a_precision_that_an_engine_has_not():
     with pytest.raises(ValueError, match="neither AVX-512 nor AVX-NE-CONVERT: use float32 or auto"):
         choose("openvino", "bfloat16", True, features=AVX2)
     assert choose("openvino", "bfloat16", True, features=AVX2 | {"avx_ne_convert"}).precision == "bfloat16"
-    with pytest.raises(BundleError, match="'lite-no-meta' has no 8-bit trunk"):
+    with pytest.raises(BundleError, match="'lite-no-meta' has nothing in 8 bits"):
         choice_for(open_bundle("lite-no-meta"), "int8")
 
 

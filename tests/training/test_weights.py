@@ -82,6 +82,11 @@ def test_a_network_starts_from_another_ones_weights(tmp_path):
         new_network("lite", 16, False, None, path)
 
 
+def test_a_mobile_trunk_asks_for_its_weights():
+    with pytest.raises(FileNotFoundError, match="give --nanotrack nanotrack_backbone.onnx .*, or --init"):
+        new_network("mobile", 16, True, None, None)
+
+
 def test_the_average_follows_and_forgets_its_start_first():
     average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
     average.weight.data.fill_(0.0)

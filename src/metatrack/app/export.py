@@ -24,7 +24,7 @@ from metatrack.training.validation import ViewedClip, model_of, simulate
 from metatrack.training.weights import bundle_at, load_matching, load_meta
 from metatrack.typed import read_json
 
-MACHINE = ("out", "workers", "threads", "imagenet", "matching", "init", "tensorboard")
+MACHINE = ("out", "workers", "threads", "imagenet", "nanotrack", "matching", "init", "tensorboard")
 """Settings of a run that say where it ran, not what it did."""
 
 

@@ -58,7 +58,8 @@ def export_bundle(
         network, info: the matching network, and facts for the card.
         learner: None for a model that cannot adapt (the ablation).
         out: the folder; an older bundle is replaced.
-        examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made.
+        examples: training pairs to calibrate trunk and box head in 8 bits on; without them, none is made. A trunk of
+            MobileNetV3 stays in float32.
 
     Raises:
         ValueError: ``out`` holds something else than a bundle.
@@ -68,7 +69,7 @@ def export_bundle(
     with replacing_bundle(out) as made, tempfile.TemporaryDirectory() as folder:
         for spec in graph_specs(network, learner):
             export_graph(spec, made / GRAPHS[spec.name])
-            if examples and spec.name == "embed":
+            if examples and spec.name == "embed" and network.trunk_name in FLOAT_CONVOLUTIONS:
                 plain = Path(folder) / GRAPHS["embed"]
                 export_graph(spec._replace(module=embed_graph(network.trunk)), plain)
                 quantise_trunk(plain, network.trunk_name, examples, made / GRAPHS["embed_int8"])

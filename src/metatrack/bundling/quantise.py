@@ -17,15 +17,17 @@ from torch import Tensor, nn
 from metatrack.arrays import Array
 from metatrack.bundling.storage import to_float
 from metatrack.bundling.strip import strip
-from metatrack.model.features import LiteTrunk, Trunk, TrunkName, scale_and_shift
+from metatrack.model.blocks import doubled_cells, scale_and_shift
+from metatrack.model.features import LiteTrunk, Trunk, TrunkName
 from metatrack.model.graphs import EmbedGraph
 from metatrack.runtime.model import feeds
 from metatrack.training.sampling import BoxPair
 
 Feed = Mapping[str, Array]
-FLOAT_CONVOLUTIONS = {"lite": 6, "paper": 0}
-"""Convolutions at the start of a trunk that stay in float32. The first two depthwise layers of an EfficientNet take small
-differences of large values: with their inputs in 8 bits the features' cosine to the float ones is .97, without .997."""
+FLOAT_CONVOLUTIONS: dict[TrunkName, int] = {"lite": 6, "paper": 0}
+"""Of trunks that have a version in 8 bits, the convolutions at their start that stay in float32. The first two depthwise layers
+of an EfficientNet take small differences of large values: with their inputs in 8 bits the features' cosine to the float ones is
+.97, without .997."""
 PAIRS = 48  # pairs of a mix that the ranges of values are read off
 
 
@@ -53,19 +55,6 @@ class FoldedEmbedGraph(nn.Module):
         doubled = doubled_cells(F.conv2d(high, self.high))
         size = doubled.shape[-1]
         return F.conv2d(low, self.low, self.bias)[..., :size, :size] + doubled
-
-
-def doubled_cells(x: Tensor) -> Tensor:
-    """Bilinear, corner-aligned doubling ``(n, C, h, w)`` -> ``(n, C, 2h - 1, 2w - 1)``: cells, and the means of neighbours.
-
-    ``F.interpolate`` says the same; onnxruntime's Resize takes five times as long.
-    """
-    for axis in (3, 2):
-        last = x.shape[axis] - 1
-        first, second = x.narrow(axis, 0, last), x.narrow(axis, 1, last)
-        pairs = torch.stack([first, (first + second) * 0.5], axis + 1).flatten(axis, axis + 1)
-        x = torch.cat([pairs, x.narrow(axis, last, 1)], axis)
-    return x
 
 
 def embed_graph(trunk: Trunk) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Feature extraction: everything of φ but its last 1x1 layer, for both trunks.
+"""Feature extraction: everything of φ but its last 1x1 layer, for all trunks.
 
 A trunk turns image patches into penultimate features *a*. The template's patch gives a small window of cells, the context patch a
 larger one; correlating the two leaves a 17x17 response. The last layer w_N lives in :mod:`metatrack.model.matching`, because the
@@ -7,23 +7,24 @@ meta-learner adds kernels to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metatrack.geometry import window_start
-from metatrack.model.processor import onednn_takes
+from metatrack.model.blocks import FrozenNormConv, InvertedResidual, MobileBlock, MobileForm, doubled_cells
 
-TrunkName = Literal["paper", "lite"]
-STRIDE = 8  # input pixels per feature cell, in both trunks
+TrunkName = Literal["paper", "lite", "mobile"]
+STRIDE = 8  # input pixels per feature cell, in all trunks
 RESPONSE_SIZE = 17  # cells per side of the response map (section 3.2.1)
 
 
 class Trunk(nn.Module):
-    """What both trunks share: the window of cells that matters for a template and for a context patch."""
+    """What all trunks share: the window of cells that matters for a template and for a context patch."""
 
     channels: int
     template_cells: int
@@ -80,78 +81,6 @@ class PaperTrunk(Trunk):
         return features
 
 
-def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a batch norm does in evaluation mode: each channel's factor, and what is added to it."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise RuntimeError("the batch norm keeps no statistics")
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    return scale, norm.bias - norm.running_mean * scale
-
-
-class FrozenNormConv(nn.Module):
-    """Convolution with "same" padding and a batch norm that stays in evaluation mode, folded into the weights, then ReLU6.
-
-    Small batches of a few hundred videos would ruin ImageNet's statistics; folding makes the layer one convolution.
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.kaiming_normal_(self.weight, mode="fan_out")
-        self.stride, self.groups, self.act = stride, groups, act
-        # oneDNN's gradient of a strided depthwise convolution is 15 times slower in bfloat16 than in float32.
-        self.float32 = groups > 1 and stride > 1
-
-    def load_folded(self, state: dict[str, Tensor], conv: str, norm: str, eps: float = 1e-3) -> None:
-        """Loads a convolution and the batch norm behind it from a state dict, as one convolution."""
-        gain = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + eps).sqrt()
-        with torch.no_grad():
-            self.weight.copy_(state[f"{conv}.weight"] * gain[:, None, None, None])
-            self.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.weight.shape[-1] // 2
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        if self.act and self._can_fuse(x, dtype):
-            weight, bias = self.weight.to(dtype), self.bias.to(dtype)
-            geometry = ([padding] * 2, [self.stride] * 2, [1, 1], self.groups)
-            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                x.to(dtype), weight, bias, *geometry, "hardtanh", [0.0, 6.0], ""
-            )
-            return fused
-        if self.float32 and x.device.type == "cpu" and x.requires_grad and x.dtype == torch.bfloat16:
-            with torch.autocast(x.device.type, enabled=False):
-                y = F.conv2d(x.float(), self.weight, self.bias, self.stride, padding, 1, self.groups).bfloat16()
-        else:
-            y = F.conv2d(x, self.weight, self.bias, self.stride, padding, 1, self.groups)
-        return F.relu6(y, inplace=True) if self.act else y
-
-    def _can_fuse(self, x: Tensor, dtype: torch.dtype) -> bool:
-        """Whether oneDNN may clamp while it convolves (half the memory traffic): on a CPU, where no gradient is asked for."""
-        if torch.onnx.is_in_onnx_export() or x.device.type != "cpu" or not onednn_takes(dtype):
-            return False
-        return not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
-
-
-class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise, project 1x1 (MobileNetV2's block, without squeeze-and-excitation in the Lite family)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
-        super().__init__()
-        hidden = inputs * expand
-        self.expand = FrozenNormConv(inputs, hidden) if expand > 1 else None
-        self.depthwise = FrozenNormConv(hidden, hidden, kernel, stride=stride, groups=hidden)
-        self.project = FrozenNormConv(hidden, outputs, act=False)
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
-        result: Tensor = x + y if self.residual else y
-        return result
-
-
 class LiteTrunk(Trunk):
     """EfficientNet-Lite0 (Tan & Le 2019; ImageNet weights) cut after block 10, its blocks 4 and 10 joined by a linear 1x1 neck.
 
@@ -174,7 +103,6 @@ class LiteTrunk(Trunk):
         (112, 112, 5, 1, 6),
         (112, 112, 5, 1, 6),
     )
-    FROZEN_BLOCKS = 3
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,21 +112,7 @@ class LiteTrunk(Trunk):
         self.join_norm = nn.BatchNorm2d(40 + 112)
         self.neck = nn.Conv2d(40 + 112, self.channels, 1, bias=False)
         nn.init.orthogonal_(self.neck.weight)
-        self.freeze(blocks)
-
-    def freeze(self, blocks: list[InvertedResidual]) -> None:
-        """Freezes the stem, the first three blocks (edges and colours need no tracking), and the 5x5 depthwise filters.
-
-        The last are 3 % of the weights and half of the time of a training step: no fast gradient exists for them on a CPU.
-        """
-        self.stem.requires_grad_(False)
-        self.blocks[: self.FROZEN_BLOCKS].requires_grad_(False)
-        for block in blocks:
-            if block.depthwise.weight.shape[-1] == 5:
-                block.depthwise.requires_grad_(False)
-        expand = blocks[self.FROZEN_BLOCKS].expand
-        if expand is not None:
-            expand.requires_grad_(False)  # else block 3 needs the gradient of its strided 5x5
+        freeze_early(self.stem, blocks)
 
     def load_imagenet(self, path: Path) -> None:
         """Loads the trunk's part of the PyPI package's state dict; a ``KeyError`` where the file holds another network."""
@@ -233,10 +147,102 @@ class LiteTrunk(Trunk):
         return low, x
 
 
+class MobileTrunk(Trunk):
+    """MobileNetV3-Small at stride 16 (Howard et al., ICCV 2019), two of its levels joined as those of :class:`LiteTrunk`.
+
+    It has a fifth of the products of a LiteTrunk. What block 3 expands to (96 channels, stride 8) says where, block 8 (96
+    channels, stride 16) says what. It starts from weights that were trained to track, see :meth:`load_nanotrack`.
+    """
+
+    channels = 128
+    template_cells = 7
+    BLOCKS = (
+        MobileForm(16, 16, 16, 3, 2, 8, "relu"),
+        MobileForm(16, 72, 24, 3, 2, 0, "relu"),
+        MobileForm(24, 88, 24, 3, 1, 0, "relu"),
+        MobileForm(24, 96, 40, 5, 2, 24, "hardswish"),
+        MobileForm(40, 240, 40, 5, 1, 64, "hardswish"),
+        MobileForm(40, 240, 40, 5, 1, 64, "hardswish"),
+        MobileForm(40, 120, 48, 5, 1, 32, "hardswish"),
+        MobileForm(48, 144, 48, 5, 1, 40, "hardswish"),
+        MobileForm(48, 288, 96, 5, 1, 72, "hardswish"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = FrozenNormConv(3, 16, 3, stride=2, act="hardswish")
+        blocks = [MobileBlock(form) for form in self.BLOCKS]
+        self.blocks = nn.ModuleList(blocks)
+        necks = [nn.Conv2d(96, self.channels, 1, bias=False) for _ in range(2)]
+        for neck in necks:
+            nn.init.orthogonal_(neck.weight, gain=0.5**0.5)
+        self.low, self.high = (nn.Sequential(nn.BatchNorm2d(96), neck) for neck in necks)
+        freeze_early(self.stem, blocks)
+
+    def load_nanotrack(self, path: Path) -> None:
+        """Loads the backbone of NanoTrack v3 (``nanotrack_backbone.onnx``), whose batch norms are folded.
+
+        Source: HonglinChu/SiamTrackers on GitHub, Apache-2.0. Its authors trained it on GOT-10k, LaSOT, YouTube-BB, COCO, and
+        ImageNet's VID and DET.
+
+        Raises:
+            ValueError: the file holds another network.
+        """
+        import onnx
+        from onnx import numpy_helper
+
+        graph = onnx.load(path).graph
+        known = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer}
+        given = [
+            known[name] for node in graph.node if node.op_type in ("Conv", "Gemm") for name in node.input[1:] if name in known
+        ]
+        own = [*self.stem.parameters(), *self.blocks.parameters()]
+        if [each.numel() for each in given] != [each.numel() for each in own]:
+            raise ValueError(f"{path} is not the backbone of NanoTrack v3: its layers have other sizes")
+        with torch.no_grad():
+            for parameter, value in zip(own, given, strict=True):
+                parameter.copy_(value.reshape(parameter.shape))
+            self.stem.weight.copy_(self.stem.weight.flip(1))  # NanoTrack reads BGR
+
+    def embed(self, images: Tensor) -> Tensor:
+        low, x = self.levels(images)
+        high = doubled_cells(self.high(x))  # cell 2i lies on cell i, as in a LiteTrunk
+        size = high.shape[-1]
+        features: Tensor = self.low(low)[..., :size, :size] + high
+        return features
+
+    def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What block 3 expands to, and the output of block 8: ``(n, 96, 32, 32)`` and ``(n, 96, 16, 16)`` of a 255 px patch."""
+        x = low = self.stem(images)
+        for i, block in enumerate(cast("Iterable[MobileBlock]", self.blocks)):
+            y = block.expanded(x)
+            if i == EARLY_BLOCKS:
+                low = y
+            x = block.reduced(x, y)
+        return low, x
+
+
+EARLY_BLOCKS = 3  # blocks of a trunk with pretrained weights that stay as they are, and the expansion behind them
+
+
+def freeze_early(stem: nn.Module, blocks: Sequence[InvertedResidual | MobileBlock]) -> None:
+    """Freezes stem and first blocks (edges and colours need no tracking), and the 5x5 depthwise filters.
+
+    The last are 3 % of the weights and half of the time of a training step: no fast gradient exists for them on a CPU.
+    """
+    early = blocks[EARLY_BLOCKS].expand  # trained, it would need the gradient of the strided 5x5 behind it
+    five = [block.depthwise for block in blocks if block.depthwise.weight.shape[-1] == 5]
+    for layer in (stem, *blocks[:EARLY_BLOCKS], *five, *([] if early is None else [early])):
+        layer.requires_grad_(False)
+
+
+PretrainedTrunk = LiteTrunk | MobileTrunk
+"""Trunks whose ``stem`` and ``blocks`` start from weights that others have trained; what is behind them starts from scratch."""
+
+
 def make_trunk(name: TrunkName) -> Trunk:
     """A new trunk by its name; a ``ValueError`` where there is none of it."""
-    if name == "paper":
-        return PaperTrunk()
-    if name == "lite":
-        return LiteTrunk()
-    raise ValueError(f"unknown trunk {name!r}; there are 'paper' and 'lite'")
+    trunks: dict[TrunkName, type[Trunk]] = {"paper": PaperTrunk, "lite": LiteTrunk, "mobile": MobileTrunk}
+    if name not in trunks:
+        raise ValueError(f"unknown trunk {name!r}; there are {', '.join(map(repr, trunks))}")
+    return trunks[name]()

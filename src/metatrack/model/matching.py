@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatrack.model.features import RESPONSE_SIZE, TrunkName, make_trunk, scale_and_shift
+from metatrack.model.blocks import scale_and_shift
+from metatrack.model.features import RESPONSE_SIZE, TrunkName, make_trunk
 
 EPSILON = 1e-6
 

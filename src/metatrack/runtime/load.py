@@ -79,9 +79,9 @@ def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "
         BundleError: 8 bits are asked for, and there are none.
         ValueError: the engine does not have that precision here.
     """
-    has_int8 = bundle.graph("embed_int8") is not None
+    has_int8 = any(bundle.graph(name) is not None for name in ("embed_int8", "locate_int8"))
     if precision == "int8" and not has_int8:
-        raise BundleError(f"model {bundle.card['name']!r} has no 8-bit trunk; use precision 'float32' or 'auto'")
+        raise BundleError(f"model {bundle.card['name']!r} has nothing in 8 bits; use precision 'float32' or 'auto'")
     return choose(engine, precision, has_int8, bundle.float_layers > 0)
 
 

