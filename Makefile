@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .DEFAULT_GOAL := help
-.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more pseudo train-lite meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
+.PHONY: audit docs help demo test test-all-pythons lint typecheck pytest fuzz bench benchmark material synth render more pseudo train-lite train-mobile meta-paper train-paper train-lite-no-meta train-paper-no-meta export soak clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -94,6 +94,15 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
 	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json,polynomial --level 0.5)
 
+train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrack_backbone.onnx and lite's box head; and its meta-learner
+	$(BIN)/python -m tools.graft --nanotrack $(NANOTRACK) --mix configs/train_shared.json --out $(RUNS)/mobile-graft.pt
+	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-graft.pt --mix configs/train_shared.json --val-mix configs/val_real.json \
+		--iterations 600 --score-weight 2 --warmup 50 --validate-every 300 --out $(RUNS)/mobile-start
+	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-start/last.pt --mix configs/train_mobile.json --val-mix configs/val_real.json \
+		--iterations 4200 --score-weight 2 --warmup 50 --lr-trunk 1.5e-4 --ema 0.999 --validate-every 700 --seed 3 --out $(RUNS)/mobile
+	$(EXPORT)/mobile.json --int8-mix configs/train_mobile.json --matching $(RUNS)/mobile/last.pt --out $(RUNS)/mobile-matching
+	$(call META,$(RUNS)/mobile-matching,mobile,configs/meta-unseen.json,polynomial --level 0.5,$(DATA)/imagenet-sample-images)
+
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
 	$(call META,paper,paper,configs/meta.json,polynomial --level 0.5)
 
@@ -122,8 +131,9 @@ train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from t
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
-export: $(VENV)/train.stamp  ## bundles of the four, into the package
+export: $(VENV)/train.stamp  ## bundles of the five, into the package
 	rm -rf $(MODELS)/lite && cp -r $(RUNS)/lite-polynomial $(MODELS)/lite
+	rm -rf $(MODELS)/mobile && cp -r $(RUNS)/mobile-polynomial $(MODELS)/mobile
 	rm -rf $(MODELS)/paper && cp -r $(RUNS)/paper-printed $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
 	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta

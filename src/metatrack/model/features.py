@@ -176,7 +176,7 @@ class MobileTrunk(Trunk):
         necks = [nn.Conv2d(96, self.channels, 1, bias=False) for _ in range(2)]
         for neck in necks:
             nn.init.orthogonal_(neck.weight, gain=0.5**0.5)
-        self.low, self.high = (nn.Sequential(nn.BatchNorm2d(96), neck) for neck in necks)
+        self.low, self.high = (nn.Sequential(neck, nn.BatchNorm2d(self.channels)) for neck in necks)
         freeze_early(self.stem, blocks)
 
     def load_nanotrack(self, path: Path) -> None:
