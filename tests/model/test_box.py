@@ -78,13 +78,9 @@ def test_a_trunk_of_another_window_has_no_box_head():
         BoxNetwork("paper")
 
 
-@pytest.fixture(scope="module")
-def bundle(network, tmp_path_factory):
-    from metatrack.bundling.export import CardInfo, export_bundle
+def noise_pairs(count):
     from metatrack.training.sampling import BoxPair
-    from tests.bundling.rounding import round_to_half
 
-    round_to_half(network)
     rng = np.random.default_rng(0)
     pairs: list[BoxPair[Array]] = [
         BoxPair(
@@ -94,10 +90,34 @@ def bundle(network, tmp_path_factory):
             rng.uniform(20, 100, 2).astype(np.float32),
             rng.uniform(20, 100, 2).astype(np.float32),
         )
-        for _ in range(4)
+        for _ in range(count)
     ]
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def bundle(network, tmp_path_factory):
+    from metatrack.bundling.export import CardInfo, export_bundle
+    from tests.bundling.rounding import round_to_half
+
+    round_to_half(network)
     folder = tmp_path_factory.mktemp("bundle") / "box"
-    return export_bundle(network, None, CardInfo("box", "random weights", "none", [], {}), folder, pairs)
+    return export_bundle(network, None, CardInfo("box", "random weights", "none", [], {}), folder, noise_pairs(4))
+
+
+def test_of_a_mobile_network_the_head_alone_is_in_8_bits(tmp_path):
+    from metatrack.bundling.export import CardInfo, export_bundle
+    from metatrack.runtime.bundle import open_bundle
+    from metatrack.runtime.load import build_model
+
+    info = CardInfo("small", "random weights", "none", [], {})
+    folder = export_bundle(BoxNetwork("mobile", 16).eval(), None, info, tmp_path / "small", noise_pairs(2))
+    bundle = open_bundle(folder)
+    assert set(bundle.card["files"]) == {"embed.onnx", "locate.onnx", "locate-int8.onnx"}
+    assert "float_layers" not in bundle.card["architecture"]
+    plain, small = (build_model(bundle, 1, precision) for precision in ("float32", "int8"))
+    crops = noise_pairs(1)[0].search[None]
+    assert np.array_equal(plain.search(crops), small.search(crops))
 
 
 def test_the_bundle_answers_as_torch_does(network, bundle):

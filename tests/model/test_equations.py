@@ -151,6 +151,9 @@ def test_another_backbone_is_refused(tmp_path):
     torch.onnx.export(torch.nn.Conv2d(3, 4, 3), (torch.rand(1, 3, 9, 9),), path, dynamo=True, verbose=False)
     with pytest.raises(ValueError, match=r"other\.onnx is not the backbone of NanoTrack v3"):
         MobileTrunk().load_nanotrack(path)
+    path.write_bytes(b"no graph at all")
+    with pytest.raises(ValueError, match=r"other\.onnx is no ONNX file"):
+        MobileTrunk().load_nanotrack(path)
 
 
 def test_cosine_of_a_template_with_itself_is_one():

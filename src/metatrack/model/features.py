@@ -189,16 +189,22 @@ class MobileTrunk(Trunk):
             ValueError: the file holds another network.
         """
         import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import numpy_helper
 
-        graph = onnx.load(path).graph
+        try:
+            graph = onnx.load(path).graph
+        except DecodeError as error:
+            raise ValueError(f"{path} is no ONNX file: give nanotrack_backbone.onnx of NanoTrack v3") from error
         known = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer}
         given = [
             known[name] for node in graph.node if node.op_type in ("Conv", "Gemm") for name in node.input[1:] if name in known
         ]
         own = [*self.stem.parameters(), *self.blocks.parameters()]
         if [each.numel() for each in given] != [each.numel() for each in own]:
-            raise ValueError(f"{path} is not the backbone of NanoTrack v3: its layers have other sizes")
+            raise ValueError(
+                f"{path} is not the backbone of NanoTrack v3: its layers have other sizes; give nanotrack_backbone.onnx"
+            )
         with torch.no_grad():
             for parameter, value in zip(own, given, strict=True):
                 parameter.copy_(value.reshape(parameter.shape))
