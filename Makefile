@@ -1,5 +1,5 @@
 # `make demo` and `make test` work in a fresh clone: they make .venv and install what they need, again only when pyproject.toml changes.
-# Variables: PYTHON (3.10 or later), DATA (training data), RUNS (training runs).
+# Variables: PYTHON (3.10 or later), DATA (training data), RUNS (training runs), NANOTRACK (of train-mobile).
 
 PYTHON ?= python3
 DATA ?= data
@@ -94,7 +94,8 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
 	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json,polynomial --level 0.5)
 
-train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrack_backbone.onnx and lite's box head; and its meta-learner
+train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner
+	@test -f "$(NANOTRACK)" || { echo "give NANOTRACK=.../nanotrackv3/nanotrack_backbone.onnx (docs/training.md)"; exit 1; }
 	$(BIN)/python -m tools.graft --nanotrack $(NANOTRACK) --mix configs/train_shared.json --out $(RUNS)/mobile-graft.pt
 	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-graft.pt --mix configs/train_shared.json --val-mix configs/val_real.json \
 		--iterations 600 --score-weight 2 --warmup 50 --validate-every 300 --out $(RUNS)/mobile-start

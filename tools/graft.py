@@ -17,6 +17,7 @@ import tyro
 from torch import Tensor, nn
 
 from metatrack.model.box import BoxNetwork
+from metatrack.runtime.bundle import BundleError
 from metatrack.training.loading import SampleSet, load_batches
 from metatrack.training.matching import MatchingConfig, box_head_losses
 from metatrack.training.mix import load_mix
@@ -33,7 +34,7 @@ class GraftOptions:
     """Puts a new trunk under a trained box head."""
 
     nanotrack: Path
-    """nanotrack_backbone.onnx of NanoTrack v3."""
+    """nanotrackv3/nanotrack_backbone.onnx (docs/training.md says where it is)."""
     mix: Path
     """JSON file of training data, off which the batch norms' statistics are read."""
     out: Path
@@ -91,11 +92,17 @@ def refresh(head: nn.Module, moments: Mapping[str, Moments]) -> None:
 
 def main(options: GraftOptions) -> None:
     """Writes the file of weights."""
-    given = load_matching(options.head)
+    torch.manual_seed(options.seed)
+    try:
+        given = load_matching(options.head)
+        network: Any = new_network("mobile", given.kernels, True, None, None, nanotrack=options.nanotrack)
+        sampler = PairSampler(load_mix(options.mix), options.seed)
+    except (OSError, ValueError, BundleError) as error:
+        raise SystemExit(str(error)) from error
     if not isinstance(given, BoxNetwork):
         raise SystemExit(f"--head: model {options.head} has no box head")
     config = MatchingConfig(mix=options.mix, val_mix=options.mix, out=options.out, boxes=True)
-    pairs = SampleSet(PairSampler(load_mix(options.mix), options.seed).box_pair, 0, BATCH * options.batches)
+    pairs = SampleSet(sampler.box_pair, 0, BATCH * options.batches)
     precision = choose_precision("float32")
 
     def run() -> None:
@@ -104,8 +111,6 @@ def main(options: GraftOptions) -> None:
                 box_head_losses(given, batch, config, precision)
 
     refresh(given.box, measured(given.box, run))
-    torch.manual_seed(options.seed)
-    network: Any = new_network("mobile", given.kernels, True, None, None, nanotrack=options.nanotrack)
     network.box.load_state_dict(given.box.state_dict())
     network.log_gain.data.copy_(given.log_gain.data)
     network.bias.data.copy_(given.bias.data)

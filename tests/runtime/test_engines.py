@@ -48,7 +48,7 @@ def test_a_gpu_that_onnxruntime_cannot_use(monkeypatch):
 class TestAnswers:
     openvino = pytest.importorskip("openvino", reason="an option: the openvino extra")
 
-    @pytest.mark.parametrize("name", ["lite", "paper", "lite-no-meta"])
+    @pytest.mark.parametrize("name", ["lite", "mobile", "paper", "lite-no-meta"])
     def test_of_every_graph_are_onnxruntimes(self, name):
         rng = np.random.default_rng(0)
         ours, theirs = (build_model(open_bundle(name), 1, "float32", engine) for engine in ("onnxruntime", "openvino"))

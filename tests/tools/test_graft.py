@@ -32,6 +32,15 @@ def inputs(n=4):
     return torch.randn(n, 49, 13, 13), torch.randn(n, 16, 13, 13), torch.rand(n, 2) * 60 + 30
 
 
+def made_inputs(folder):
+    """A mix of scenes, and a backbone with random weights."""
+    write_split(folder, "train", 2, length=4)
+    mix, backbone = folder / "mix.json", folder / "backbone.onnx"
+    mix.write_text(json.dumps([{"name": "scenes", "root": ".", "split": "train", "weight": 1}]))
+    write_backbone(MobileTrunk(), backbone)
+    return mix, backbone
+
+
 def test_batch_norms_get_statistics_and_answer_as_before():
     head, given = folded_head(), inputs()
     with torch.no_grad():
@@ -47,16 +56,21 @@ def test_batch_norms_get_statistics_and_answer_as_before():
 
 
 def test_a_model_without_box_head_is_refused(tmp_path):
-    nowhere = tmp_path / "no"
+    mix, backbone = made_inputs(tmp_path)
     with pytest.raises(SystemExit, match="lite-no-meta has no box head"):
-        main(GraftOptions(nanotrack=nowhere, mix=nowhere, out=nowhere, head=Path("lite-no-meta")))
+        main(GraftOptions(nanotrack=backbone, mix=mix, out=tmp_path / "x.pt", head=Path("lite-no-meta")))
+
+
+def test_a_missing_file_is_named_in_one_line(tmp_path):
+    mix, backbone = made_inputs(tmp_path)
+    for changed in ({"nanotrack": tmp_path / "no.onnx"}, {"mix": tmp_path / "no.json"}, {"head": Path("nonsense")}):
+        given = {"nanotrack": backbone, "mix": mix, "out": tmp_path / "x.pt"} | changed
+        with pytest.raises(SystemExit, match=next(iter(changed.values())).name):
+            main(GraftOptions(**given))
 
 
 def test_the_new_network_has_the_old_head(tmp_path):
-    write_split(tmp_path, "train", 2, length=4)
-    mix, backbone, out = tmp_path / "mix.json", tmp_path / "backbone.onnx", tmp_path / "start.pt"
-    mix.write_text(json.dumps([{"name": "scenes", "root": ".", "split": "train", "weight": 1}]))
-    write_backbone(MobileTrunk(), backbone)
+    (mix, backbone), out = made_inputs(tmp_path), tmp_path / "start.pt"
     main(GraftOptions(nanotrack=backbone, mix=mix, out=out, batches=1))
     made: Any = load_matching(out)
     lite: Any = load_matching(Path("lite"))

@@ -83,8 +83,18 @@ def test_a_network_starts_from_another_ones_weights(tmp_path):
 
 
 def test_a_mobile_trunk_asks_for_its_weights():
-    with pytest.raises(FileNotFoundError, match="give --nanotrack nanotrack_backbone.onnx .*, or --init"):
+    with pytest.raises(FileNotFoundError, match="give --nanotrack nanotrackv3/nanotrack_backbone.onnx .*, or --init"):
         new_network("mobile", 16, True, None, None)
+
+
+def test_a_file_that_a_network_does_not_start_from_is_refused():
+    other = Path("other")
+    with pytest.raises(ValueError, match="--nanotrack is what trunk 'mobile' starts from where there is no --init; leave it out"):
+        new_network("lite", 16, True, None, None, nanotrack=other)
+    with pytest.raises(ValueError, match="--imagenet is what trunk 'lite' starts from"):
+        new_network("mobile", 16, True, other, None)
+    with pytest.raises(ValueError, match="--nanotrack is what trunk 'mobile' starts from"):
+        new_network("mobile", 96, True, None, Path("mobile"), nanotrack=other)
 
 
 def test_the_average_follows_and_forgets_its_start_first():

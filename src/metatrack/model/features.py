@@ -148,7 +148,7 @@ class LiteTrunk(Trunk):
 
 
 class MobileTrunk(Trunk):
-    """MobileNetV3-Small at stride 16 (Howard et al., ICCV 2019), two of its levels joined as those of :class:`LiteTrunk`.
+    """MobileNetV3-Small (Howard et al., ICCV 2019), its levels of stride 8 and 16 joined as those of :class:`LiteTrunk`.
 
     It has a fifth of the products of a LiteTrunk. What block 3 expands to (96 channels, stride 8) says where, block 8 (96
     channels, stride 16) says what. It starts from weights that were trained to track, see :meth:`load_nanotrack`.
@@ -183,7 +183,7 @@ class MobileTrunk(Trunk):
         """Loads the backbone of NanoTrack v3 (``nanotrack_backbone.onnx``), whose batch norms are folded.
 
         Source: HonglinChu/SiamTrackers on GitHub, Apache-2.0. Its authors trained it on GOT-10k, LaSOT, YouTube-BB, COCO, and
-        ImageNet's VID and DET.
+        ImageNet's VID and DET, from weights of MobileNetV3-Small for classification.
 
         Raises:
             ValueError: the file holds another network.
@@ -195,7 +195,7 @@ class MobileTrunk(Trunk):
         try:
             graph = onnx.load(path).graph
         except DecodeError as error:
-            raise ValueError(f"{path} is no ONNX file: give nanotrack_backbone.onnx of NanoTrack v3") from error
+            raise ValueError(f"{path} is no ONNX file; give nanotrackv3/nanotrack_backbone.onnx") from error
         known = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer}
         given = [
             known[name] for node in graph.node if node.op_type in ("Conv", "Gemm") for name in node.input[1:] if name in known
@@ -203,7 +203,7 @@ class MobileTrunk(Trunk):
         own = [*self.stem.parameters(), *self.blocks.parameters()]
         if [each.numel() for each in given] != [each.numel() for each in own]:
             raise ValueError(
-                f"{path} is not the backbone of NanoTrack v3: its layers have other sizes; give nanotrack_backbone.onnx"
+                f"{path} is not NanoTrack v3's backbone: its layers have other sizes; give nanotrackv3/nanotrack_backbone.onnx"
             )
         with torch.no_grad():
             for parameter, value in zip(own, given, strict=True):

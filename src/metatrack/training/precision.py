@@ -1,7 +1,7 @@
 """Which precision a training run takes, and why.
 
-Measured with both trunks, forward and backward, on one thread of an EPYC (Zen 4): with instructions for bfloat16 a pair takes
-half the time of float32; without them (``ONEDNN_MAX_CPU_ISA=AVX512_CORE``) about twice the time.
+Measured with the trunks lite and paper, forward and backward, on one thread of an EPYC (Zen 4): with instructions for bfloat16 a
+pair takes half the time of float32; without them (``ONEDNN_MAX_CPU_ISA=AVX512_CORE``) about twice the time.
 """
 
 from __future__ import annotations

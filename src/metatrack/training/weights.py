@@ -56,9 +56,12 @@ def new_network(
 
     Raises:
         FileNotFoundError: the weights for the trunk are not there.
-        ValueError: ``init`` holds another trunk, or is a bundle with a box head and ``boxes`` is not set; or there are no
-            pretrained blocks to ``freeze``.
+        ValueError: a file is given that the network does not start from; ``init`` holds another trunk, or is a bundle with a
+            box head and ``boxes`` is not set; or there are no pretrained blocks to ``freeze``.
     """
+    for option, file, use in (("imagenet", imagenet, "lite"), ("nanotrack", nanotrack, "mobile")):
+        if file is not None and (trunk != use or init is not None):
+            raise ValueError(f"--{option} is what trunk {use!r} starts from where there is no --init; leave it out")
     network = make_network(trunk, kernels, boxes)
     if init is not None:
         start = load_matching(init)
@@ -74,7 +77,7 @@ def new_network(
     elif isinstance(network.trunk, MobileTrunk):
         if nanotrack is None:
             raise FileNotFoundError(
-                "trunk 'mobile' starts from NanoTrack v3's backbone: give --nanotrack nanotrack_backbone.onnx"
+                "trunk 'mobile' starts from NanoTrack v3's backbone: give --nanotrack nanotrackv3/nanotrack_backbone.onnx"
                 " (docs/training.md says where it is), or --init"
             )
         network.trunk.load_nanotrack(nanotrack)
