@@ -50,7 +50,7 @@ def contenders(options: Options) -> list[Contender]:
         ours.append(Contender(short, "ours", name, adapts))
         if adapts:
             ours.append(Contender(f"{short}, no adaptation", "ours", name))
-        if bundle.graph("embed_int8") is not None or bundle.graph("locate_int8") is not None:
+        if bundle.has_int8:
             ours.append(Contender(f"{short}, float32", "ours-float32", name, adapts))
         ours.append(Contender(f"{short}, OpenVINO", "ours-openvino", name, adapts))
         plain = plain or (name if bundle.graph("match") is not None else "")

@@ -103,6 +103,11 @@ class Bundle:
         file = GRAPHS.get(name)
         return self.folder / file if file is not None and file in self.card["files"] else None
 
+    @property
+    def has_int8(self) -> bool:
+        """Whether its trunk or its box head has a version in 8 bits."""
+        return any(self.graph(name) is not None for name in ("embed_int8", "locate_int8"))
+
     def content(self, name: str) -> bytes:
         """What is in the file of a graph that the model has: the bytes that were hashed, to be given to an engine.
 

@@ -79,10 +79,9 @@ def choice_for(bundle: Bundle, precision: Precision = "auto", engine: Engine = "
         BundleError: 8 bits are asked for, and there are none.
         ValueError: the engine does not have that precision here.
     """
-    has_int8 = any(bundle.graph(name) is not None for name in ("embed_int8", "locate_int8"))
-    if precision == "int8" and not has_int8:
+    if precision == "int8" and not bundle.has_int8:
         raise BundleError(f"model {bundle.card['name']!r} has nothing in 8 bits; use precision 'float32' or 'auto'")
-    choice = choose(engine, precision, has_int8, bundle.float_layers > 0)
+    choice = choose(engine, precision, bundle.has_int8, bundle.float_layers > 0)
     if choice.precision == "int8" and bundle.graph("embed_int8") is None:
         return choice._replace(reason=f"{choice.reason}; of the box head alone, the trunk stays in float32")
     return choice
