@@ -33,8 +33,8 @@ lint: $(VENV)/dev.stamp  ## ruff: rules and format
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp $(VENV)/mesa.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"
-	$(BIN)/python -m pytest $(ARGS)
+pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp $(VENV)/mesa.stamp  ## tests and doctests, two at a time; make pytest ARGS="-n 0 -k crop -x"
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## the documentation site, in site/; a link that leads nowhere is an error
 	$(BIN)/zensical build --strict
@@ -75,9 +75,10 @@ more:  ## further stills and clips, from public repositories mirrored in $(MIRRO
 		$(DATA)/material/usr/share/wallpapers --out $(DATA)/synth-photos --subset train --clips 1500 --length 8 --seed 11
 MIRROR ?= mirror
 
-pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTOR=yolox_nano.onnx SEGMENTER=isnet.onnx HELD="frames of benchmarks"
+pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTOR=yolox_nano.onnx SEGMENTER=isnet.onnx FACES=yunet_n_640_640.onnx HELD="frames of benchmarks"
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --detector $(DETECTOR) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --segmenter $(SEGMENTER) --held $(HELD) --out $(DATA)/pseudo
+	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --faces $(FACES) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
 # The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.

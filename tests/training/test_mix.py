@@ -41,6 +41,7 @@ def test_bad_mix_is_explained(data):
         ('[{"name": "a", "root": ".", "weight": 0}]', "weight must be a number > 0"),
         ('[{"name": "a", "root": ".", "weight": 1, "pattern": true}]', "pattern must be a text"),
         ('[{"name": "a", "root": ".", "weight": 1, "stills": "no"}]', "stills must be true or false"),
+        ('[{"name": "a", "root": ".", "weight": 1, "reframed": 1.5}]', "reframed must be a number"),
         ('[{"name": "a", "root": "\\u0000", "weight": 1}]', "without the character NUL"),
     ],
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from metatrack.data.got10k import read_got10k
 from metatrack.geometry import SEARCH_SIZE
-from metatrack.training import sampling
+from metatrack.training import augment, sampling
+from metatrack.training.augment import Framing, View
 from metatrack.training.mix import Source, load_mix
 from metatrack.training.sampling import PairSampler
 
@@ -92,6 +95,51 @@ class TestPairs:
             assert (w, h) == pytest.approx(pair.size, abs=9)  # low resolution and motion blur spread the colour
             assert self.red(pair.template)[2:] == pytest.approx(pair.template_size, abs=9)
         assert checked > 20
+
+    def test_another_rectangle_that_is_fixed_to_the_target_is_where_the_pair_says(self, sampler, monkeypatch):
+        """The data's box is twice as wide as the ellipse, which fills its right half; the framing is that half."""
+        monkeypatch.setattr(sampling, "COVERED", 0.0)
+        monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
+        (source,) = sampler.sources
+        boxes = [s.boxes + np.array([-1, 0, 1, 0]) * s.boxes[:, 2:3] for s in source.sequences]
+        wide = tuple(replace(s, boxes=b) for s, b in zip(source.sequences, boxes, strict=True))
+        monkeypatch.setattr(Framing, "draw", classmethod(lambda cls, rng: cls(0.25, 0.0, 0.5, 1.0)))
+        framed = PairSampler([replace(source, sequences=wide, reframed=1.0)], seed=1)
+        checked = 0
+        for index in range(60):
+            pair = framed.box_pair(index)
+            if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
+                continue
+            x, y, w, h = self.red(pair.search)
+            cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
+            if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
+                continue
+            checked += 1
+            assert (x, y) == pytest.approx((cx, cy), abs=4)
+            assert (w, h) == pytest.approx(pair.size, abs=9)
+        assert checked > 20
+
+    def test_framings_stay_within_their_bounds(self):
+        rng = np.random.default_rng(0)
+        drawn = np.array([Framing.draw(rng) for _ in range(200)])
+        assert np.abs(drawn[:, :2]).max() <= augment.FRAMED_SHIFT
+        assert augment.FRAMED_SIDES[0] <= drawn[:, 2:].min() < 0.7
+        assert 1.2 < drawn[:, 2:].max() <= augment.FRAMED_SIDES[1]
+
+    def test_clips_are_framed_alike(self, sampler, monkeypatch):
+        (source,) = sampler.sources
+        monkeypatch.setattr(Framing, "draw", classmethod(lambda cls, rng: cls(0.0, 0.0, 1.0, 1.0)))
+        seen: list[Framing | None] = []
+
+        def note(view: View, framing: Framing | None) -> View:
+            seen.append(framing)
+            return view
+
+        monkeypatch.setattr(View, "framed", note)
+        PairSampler([replace(source, reframed=1.0)], seed=1).clip(3, 3, boxes=True)
+        assert seen == [(0.0, 0.0, 1.0, 1.0)] * 4
+        PairSampler([source], seed=1).clip(3, 3, boxes=True)
+        assert seen[4:] == [None] * 4
 
     def test_the_same_index_gives_the_same_pair(self, sampler):
         for a, b in zip(sampler.box_pair(7), sampler.box_pair(7), strict=True):

@@ -22,6 +22,7 @@ from metatrack.images import write_image
 from tools.collect.pictures import sheet
 from tools.collect.sources import read_sources, replace_rows
 from tools.pseudo.detector import PERSON
+from tools.pseudo.faces import FACE
 from tools.pseudo.material import TABLE, Source
 
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence", "clean"]
@@ -46,18 +47,21 @@ class Trajectory(NamedTuple):
     """Of its clip."""
     frames: int
     class_: int | None
-    """COCO's, where a detector found it."""
+    """COCO's, where a detector found it, or that of faces."""
 
 
 def kept(source: Source, names: Mapping[str, Trajectory]) -> dict[str, str]:
-    """Classes of the trajectories that stay, by name: all but the refused ones and people beyond their cap."""
+    """Classes of the trajectories that stay, by name: all but the refused ones, and people and faces beyond their caps."""
     refused = {name for group in source.refused.values() for name in group}
     found: dict[str, str] = {}
     for name, facts in names.items():
         if name not in refused:
-            found[name] = "person" if facts.class_ == PERSON or name in source.people else "object"
-    people = [name for name, class_ in found.items() if class_ == "person"]
-    return {name: class_ for name, class_ in found.items() if name not in people[source.people_cap :]}
+            person = facts.class_ == PERSON or name in source.people
+            found[name] = "face" if facts.class_ == FACE else "person" if person else "object"
+    beyond: set[str] = set()
+    for class_, cap in (("person", source.people_cap), ("face", source.faces_cap)):
+        beyond |= set([name for name, its in found.items() if its == class_][cap:])
+    return {name: class_ for name, class_ in found.items() if name not in beyond}
 
 
 def trajectories(records: Path) -> tuple[dict[str, Trajectory], Counter[str]]:
@@ -66,7 +70,8 @@ def trajectories(records: Path) -> tuple[dict[str, Trajectory], Counter[str]]:
     ends: Counter[str] = Counter()
     for path in sorted(records.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        ends["clips by a detector" if path.name.endswith(".detected.json") else "clips"] += 1
+        kind = path.name.split(".")[-2]
+        ends[{"detected": "clips by a detector", "faces": "clips by a detector of faces"}.get(kind, "clips")] += 1
         ends["seconds"] += round(record["seconds"])
         for target in record["targets"]:
             ends[f"{target['found']}: {target['why'] or 'accepted'}"] += 1

@@ -27,6 +27,7 @@ from tools.pseudo.agree import Own, Pair, followed
 from tools.pseudo.alone import people_alone
 from tools.pseudo.checks import SAME, SHORTEST, Held, trajectory
 from tools.pseudo.detector import Detector, YoloX, again, confirmed, found_in, still
+from tools.pseudo.faces import FACE, Faces, YuNet, followed_faces
 from tools.pseudo.material import TABLE, Scene, Source, clips, label, scenes
 from tools.pseudo.propose import ISNet, Saliency, movers, salient
 
@@ -52,6 +53,8 @@ class PseudoOptions:
     """The ONNX file of ISNet, see sources.toml: find what stands out, and what moves."""
     detector: Path | None = None
     """The ONNX file of YOLOX instead, see sources.toml: find what COCO names."""
+    faces: Path | None = None
+    """The ONNX file of YuNet instead, see sources.toml: find faces."""
     only: tuple[str, ...] = ()
     """These sources alone."""
     minutes: float = float("inf")
@@ -59,10 +62,12 @@ class PseudoOptions:
 
 
 class Tools:
-    """What clips are labelled with: a segmenter or a detector, and trackers."""
+    """What clips are labelled with: a segmenter or a detector of things or of faces, and trackers."""
 
-    def __init__(self, saliency: Saliency | None, pair: Pair, held: Held, detector: Detector | None = None) -> None:
-        self.saliency, self.pair, self.held, self.detector = saliency, pair, held, detector
+    def __init__(
+        self, saliency: Saliency | None, pair: Pair, held: Held, detector: Detector | None = None, faces: Faces | None = None
+    ) -> None:
+        self.saliency, self.pair, self.held, self.detector, self.faces = saliency, pair, held, detector, faces
 
 
 Taken = list[tuple[int, Float64]]
@@ -125,6 +130,15 @@ def detected(tools: Tools, detector: Detector, scene: Scene, source: Source) -> 
             yield {**facts, "followed": len(agreed), **more}, crops
 
 
+def faces_of(tools: Tools, faces: Faces, scene: Scene, source: Source) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """The same of the faces that are seen longest in a scene."""
+    tracks = followed_faces([faces(frame) for frame in scene.frames], scene.frames[0].shape)
+    taken: Taken = []
+    for first, boxes in tracks[: source.faces]:
+        more, crops = judged(tools.held, scene.frames[first : first + len(boxes)], 0, boxes, taken)
+        yield {"found": "face", "class": FACE, "at": first, **more}, crops
+
+
 def judged(held: Held, frames: list[Image], first: int, boxes: Float64, taken: Taken) -> tuple[dict[str, Any], Crops]:
     """What is to be said of a followed target, and its crops where it is accepted; it is then among those that are taken.
 
@@ -161,6 +175,10 @@ def _meet(first: int, boxes: Float64, other_first: int, others: Float64) -> bool
 
 def label_clip(tools: Tools, name: str, source: Source, repository: Repository, path: str, out: Path) -> list[dict[str, Any]]:
     """Labels one clip and writes its trajectories: the facts of its targets."""
+    if (faces := tools.faces) is not None:
+        some = islice(scenes(source, repository, path), MOST_SCENES)
+        found_faces = (each for scene in some for each in _numbered(scene, faces_of(tools, faces, scene, source)))
+        return _written(found_faces, f"{name}_{label(path)}_f", out)
     if (detector := tools.detector) is not None:
         return _written(_some(tools, detector, source, scenes(source, repository, path)), f"{name}_{label(path)}_d", out)
     if (saliency := tools.saliency) is None:
@@ -184,6 +202,12 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
     return rows
 
 
+def _numbered(scene: Scene, targets: Iterable[tuple[dict[str, Any], Crops]]) -> Iterator[tuple[dict[str, Any], Crops]]:
+    """Targets with the number of their scene."""
+    for facts, crops in targets:
+        yield {"scene": scene.number, **facts}, crops
+
+
 def _some(tools: Tools, detector: Detector, source: Source, found: Iterator[Scene]) -> Iterator[tuple[dict[str, Any], Crops]]:
     """What became of the targets of a clip's first scenes, until there are enough of it."""
     accepted = 0
@@ -192,9 +216,9 @@ def _some(tools: Tools, detector: Detector, source: Source, found: Iterator[Scen
             targets = people_alone(detector, tools.held, scene.frames)
         else:
             targets = detected(tools, detector, scene, source)
-        for facts, crops in targets:
+        for facts, crops in _numbered(scene, targets):
             accepted += bool(crops)
-            yield {"scene": scene.number, **facts}, crops
+            yield facts, crops
         if accepted >= ENOUGH:
             return
 
@@ -213,12 +237,13 @@ def _written(targets: Iterable[tuple[dict[str, Any], Crops]], start: str, out: P
 def main(options: PseudoOptions) -> int:
     """Makes the sources; 1 if one of them failed."""
     held = Held.of(options.held, options.out / "held.npy")
-    if (options.segmenter is None) == (options.detector is None):
-        raise ValueError("give one of --segmenter and --detector; a second call takes the other")
+    if sum(each is not None for each in (options.segmenter, options.detector, options.faces)) != 1:
+        raise ValueError("give one of --segmenter, --detector and --faces; a second call takes another")
     saliency = ISNet(options.segmenter) if options.segmenter else None
     detector = YoloX(options.detector) if options.detector else None
-    tools = Tools(saliency, (Own(), nano(options.mirror)), held, detector)
-    kind = ".detected" if detector else ""
+    faces = YuNet(options.faces) if options.faces else None
+    tools = Tools(saliency, (Own(), nano(options.mirror)), held, detector, faces)
+    kind = ".detected" if detector else ".faces" if faces else ""
     until = time.monotonic() + 60 * options.minutes
 
     def make(name: str, source: Source) -> str:

@@ -18,6 +18,25 @@ from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
 """Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
 
+FRAMED_SIDES, FRAMED_SHIFT = (0.5, 1.4), 0.3
+"""A rectangle that stands for a target's: least and longest side, and how far off its centre may be, in the target's sides."""
+
+
+class Framing(NamedTuple):
+    """A rectangle that is fixed to another: its centre, from the other's, and its sides, as shares of the other's sides."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Framing:
+        """A random one: with sides and centre within :data:`FRAMED_SIDES` and :data:`FRAMED_SHIFT`."""
+        w, h = np.exp(rng.uniform(math.log(FRAMED_SIDES[0]), math.log(FRAMED_SIDES[1]), 2)).tolist()
+        x, y = rng.uniform(-FRAMED_SHIFT, FRAMED_SHIFT, 2).tolist()
+        return cls(x, y, w, h)
+
 
 class View(NamedTuple):
     """A frame and where its target is."""
@@ -33,6 +52,13 @@ class View(NamedTuple):
         """Frame ``index`` of a trajectory, from 0, which is read now."""
         x, y, w, h = sequence.boxes[index]
         return cls(sequence.frame(index), x + w / 2, y + h / 2, w, h)
+
+    def framed(self, framing: Framing | None) -> View:
+        """The same frame with another rectangle as its target, or as it is."""
+        if framing is None:
+            return self
+        x, y, w, h = framing
+        return View(self.frame, self.cx + x * self.w, self.cy + y * self.h, self.w * w, self.h * h)
 
 
 @dataclass(frozen=True)

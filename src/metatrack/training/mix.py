@@ -24,6 +24,8 @@ class Source:
     name: str
     sequences: tuple[Sequence, ...]
     weight: float
+    reframed: float = 0.0
+    """Share of samples whose target is another rectangle that is fixed to the one in the data."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class MixEntry:
     """Single images with a table, in place of GOT-10k's layout."""
     pattern: Text = "*"
     """Which trajectories, by name; several patterns are separated by ``|``."""
+    reframed: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of samples whose target is not the rectangle in the data, but another that is fixed to it: a part, or a part and
+    what is around it. For stills, and for what keeps its shape."""
 
 
 def load_mix(path: Path) -> list[Source]:
@@ -60,7 +65,7 @@ def load_mix(path: Path) -> list[Source]:
         chosen = tuple(s for s in found if any(fnmatch(s.name, pattern) for pattern in patterns))
         if not chosen:
             raise ValueError(f"{path}: no trajectory in {root} matches {entry.pattern!r}")
-        sources.append(Source(entry.name, chosen, entry.weight))
+        sources.append(Source(entry.name, chosen, entry.weight, entry.reframed))
     return sources
 
 

@@ -16,7 +16,7 @@ from typing_extensions import NamedTuple  # a generic one, which typing has from
 from metatrack.arrays import Array, Integers
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image
-from metatrack.training.augment import Augmentation, View, apparent_size, cover, jitter
+from metatrack.training.augment import Augmentation, Framing, View, apparent_size, cover, jitter
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.mix import load_mix as load_mix  # the place where it was before; it stays valid
 
@@ -110,7 +110,7 @@ class PairSampler:
 
     def _other_scene(self, rng: np.random.Generator) -> Image:
         """A frame of any trajectory, to stand where a cut-out of a frame ends."""
-        sequence, valid = self._sequence(rng)
+        sequence, valid = self._sequence(self._source(rng), rng)
         return sequence.frame(int(rng.choice(valid)))
 
     def clip(self, index: int, contexts: int, boxes: bool = False) -> Clip[Array]:
@@ -119,36 +119,50 @@ class PairSampler:
         With ``boxes``, for a box head: one template, and contexts as wide and as jittered as in :meth:`box_pair`.
         """
         rng = np.random.default_rng([self.seed, 2**33, index])
-        sequence, valid = self._sequence(rng)
+        source = self._source(rng)
+        sequence, valid = self._sequence(source, rng)
         anchor = int(rng.choice(valid))
         others = valid[valid != anchor] if len(valid) > 1 else valid
         frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
+        framing = _framing(source, rng)
         drawn = Augmentation.draw(rng, still=len(others) < contexts)
         wrong = 1.0 if boxes else math.exp(_wrong_scale(rng))
         reach = MAX_SHIFT_NEAR if boxes else MAX_SHIFT
-        templates = drawn.template(View.of(sequence, anchor), (1.0,) if boxes else (1.0, 1 / wrong, wrong), rng)
+        templates = drawn.template(View.of(sequence, anchor).framed(framing), (1.0,) if boxes else (1.0, 1 / wrong, wrong), rng)
         shifts = rng.uniform(-reach, reach, (contexts, 2))
         searches = []
         for frame, shift in zip(frames, shifts, strict=True):
             other = self._other_scene(rng) if boxes and rng.random() < FOREIGN_BORDER else None
             warp = drawn.warp(rng) @ jitter(rng, 0.5) if boxes else drawn.warp(rng)
-            view = View.of(sequence, int(frame))
+            view = View.of(sequence, int(frame)).framed(framing)
             searches.append(drawn.color(drawn.cut(view, 1.0, shift, SEARCH_SIZE, warp, other), rng))
         return Clip(np.stack(templates), np.stack(searches), (shifts / CELL).astype(np.float32))
 
-    def _sequence(self, rng: np.random.Generator) -> tuple[Sequence, Integers]:
+    def _source(self, rng: np.random.Generator) -> Source:
+        return self.sources[rng.choice(len(self.sources), p=self.shares)]
+
+    def _sequence(self, source: Source, rng: np.random.Generator) -> tuple[Sequence, Integers]:
         """A trajectory, and its frames that have a box."""
-        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         sequence = source.sequences[rng.integers(len(source.sequences))]
         return sequence, boxed_frames(sequence)
 
     def _two_views(self, rng: np.random.Generator) -> tuple[View, View, bool]:
         """Two frames of one trajectory (the same frame twice where it has only one), in random order."""
-        sequence, valid = self._sequence(rng)
+        source = self._source(rng)
+        sequence, valid = self._sequence(source, rng)
         a = int(rng.choice(valid))
         near = valid[(np.abs(valid - a) <= MAX_GAP) & (valid != a)]
         b = int(rng.choice(near)) if len(near) else a
-        return View.of(sequence, a), View.of(sequence, b), a == b
+        framing = _framing(source, rng)
+        return View.of(sequence, a).framed(framing), View.of(sequence, b).framed(framing), a == b
+
+
+def _framing(source: Source, rng: np.random.Generator) -> Framing | None:
+    """The rectangle that stands for the target's in all frames of a sample; None for the target's own.
+
+    Nothing is drawn for a source that has none, so that such samples are what they were before there were any.
+    """
+    return Framing.draw(rng) if source.reframed and rng.random() < source.reframed else None
 
 
 def _wrong_scale(rng: np.random.Generator) -> float:
