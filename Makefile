@@ -82,7 +82,7 @@ pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTO
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
 # The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
-train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further, the mean with that, and its meta-learner
+train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further, the mean with that, its meta-learner, and faces
 	$(TRAIN) matching --boxes --mix configs/train_more.json --val-mix configs/val.json --iterations 3000 --score-weight 2 \
 		--validate-every 500 --val-clips 30 --out $(RUNS)/lite-tuned
 	$(TRAIN) matching --boxes --freeze-trunk --mix configs/train_real.json --val-mix configs/val.json --iterations 1500 --score-weight 2 \
@@ -94,6 +94,11 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(TRAIN) average --weights $(RUNS)/lite-long/last.pt $(RUNS)/lite-long/last.pt $(RUNS)/lite-start --out $(RUNS)/lite/mean.pt
 	$(EXPORT)/lite.json --int8-mix configs/train_more.json --matching $(RUNS)/lite/mean.pt --out $(RUNS)/lite-matching
 	$(call META,$(RUNS)/lite-matching,lite,configs/meta-20000.json,polynomial --level 0.5)
+	$(TRAIN) matching --boxes --init $(RUNS)/lite-polynomial --mix configs/train_faces.json --val-mix configs/val_both.json --val-clips 80 \
+		--iterations 3000 --lr 5e-4 --score-weight 2 --warmup 60 --ema 0.999 --validate-every 500 --seed 31 --out $(RUNS)/lite-faces
+	$(EXPORT)/lite.json --int8-mix configs/train_faces.json --matching $(RUNS)/lite-faces/last.pt --out $(RUNS)/lite-faces-matching
+	$(BIN)/python -m tools.meta.carry --init $(RUNS)/lite-polynomial --model $(RUNS)/lite-faces-matching --val-mix configs/meta-held.json \
+		--out $(RUNS)/lite-carried
 
 train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner
 	@test -f "$(NANOTRACK)" || { echo "give NANOTRACK=.../nanotrackv3/nanotrack_backbone.onnx (docs/training.md)"; exit 1; }
@@ -102,7 +107,10 @@ train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack
 		--iterations 600 --score-weight 2 --warmup 50 --validate-every 300 --out $(RUNS)/mobile-start
 	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-start/last.pt --mix configs/train_mobile.json --val-mix configs/val_real.json \
 		--iterations 4200 --score-weight 2 --warmup 50 --lr-trunk 1.5e-4 --ema 0.999 --validate-every 700 --seed 3 --out $(RUNS)/mobile
-	$(EXPORT)/mobile.json --int8-mix configs/train_mobile.json --matching $(RUNS)/mobile/last.pt --out $(RUNS)/mobile-matching
+	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile/last.pt --mix configs/train_faces.json --val-mix configs/val_both.json --val-clips 80 \
+		--iterations 3000 --lr 7e-4 --lr-trunk 1.5e-4 --score-weight 2 --warmup 60 --ema 0.999 --validate-every 500 --seed 32 --out $(RUNS)/mobile-faces
+	$(TRAIN) average --weights $(RUNS)/mobile-faces/last.pt $(RUNS)/mobile/last.pt --out $(RUNS)/mobile/mean.pt
+	$(EXPORT)/mobile.json --int8-mix configs/train_faces.json --matching $(RUNS)/mobile/mean.pt --out $(RUNS)/mobile-matching
 	$(call META,$(RUNS)/mobile-matching,mobile,configs/meta-unseen.json,polynomial --level 0.5,$(DATA)/imagenet-sample-images)
 
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
@@ -134,7 +142,7 @@ TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
 export: $(VENV)/train.stamp  ## bundles of the five, into the package
-	rm -rf $(MODELS)/lite && cp -r $(RUNS)/lite-polynomial $(MODELS)/lite
+	rm -rf $(MODELS)/lite && cp -r $(RUNS)/lite-carried $(MODELS)/lite
 	rm -rf $(MODELS)/mobile && cp -r $(RUNS)/mobile-polynomial $(MODELS)/mobile
 	rm -rf $(MODELS)/paper && cp -r $(RUNS)/paper-printed $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta

@@ -11,6 +11,7 @@ from tools.validate.scenes import HEIGHT, KINDS, LENGTH, WIDTH, Scene, filmed, t
 
 from metatrack.data.got10k import read_got10k
 from metatrack.runtime.bundle import BundleError
+from tests.conftest import Scene as MadeScene
 
 
 def natural(name: str, color: int) -> Natural:
@@ -74,3 +75,18 @@ def test_measures_tell_misses_wrong_sizes_and_flags_apart(tmp_path):
     assert shares["missed and flagged"].tolist() == [[2, 2]] and shares["right and flagged"].tolist() == [[1, 2]]
     one, half = "1.000 [1.000, 1.000]", "0.500 [0.500, 0.500]"  # missed: flagged, unsure; right and flagged
     assert f"| {one} | {one} | {half} |" in line("all", shares, None)
+
+
+def test_models_on_simulated_clips_are_compared_with_the_first(tmp_path, capsys):
+    pytest.importorskip("torch", reason="simulated clips need the train extra")
+    from tools.validate import simulated
+
+    scene = MadeScene(seed=4, length=8)
+    boxes = np.array([scene.box(i) for i in range(8)], float)
+    write(Scene("filmed-a", [scene.frame(i) for i in range(8)], boxes, np.ones(8)), tmp_path / "val" / "filmed-a")
+    (tmp_path / "mix.json").write_text('[{"name": "a", "root": ".", "split": "val", "weight": 1}]')
+    simulated.main(simulated.SimulatedOptions(tmp_path / "mix.json", ("lite", "mobile", "lite"), clips=2))
+    first, second, again = capsys.readouterr().out.splitlines()
+    assert 0.5 < float(first.removeprefix("lite: ")) <= 1
+    assert second.startswith("mobile: 0.")
+    assert again == f"{first}, +0.0000 [+0.0000, +0.0000]"

@@ -37,6 +37,16 @@ class Framing(NamedTuple):
         x, y = rng.uniform(-FRAMED_SHIFT, FRAMED_SHIFT, 2).tolist()
         return cls(x, y, w, h)
 
+    def of(self, boxes: Float64) -> Float64:
+        """The rectangles that are fixed to boxes ``(n, 4)``, of x, y, w, h.
+
+        >>> Framing(0.25, 0.0, 0.5, 1.0).of(np.array([[10.0, 20.0, 40.0, 30.0]]))  # the right half
+        array([[30., 20., 20., 30.]])
+        """
+        sides = boxes[:, 2:] * (self.w, self.h)
+        middles = boxes[:, :2] + boxes[:, 2:] * (0.5 + self.x, 0.5 + self.y)
+        return np.concatenate([middles - sides / 2, sides], axis=1)
+
 
 class View(NamedTuple):
     """A frame and where its target is."""

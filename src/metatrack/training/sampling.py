@@ -124,7 +124,7 @@ class PairSampler:
         anchor = int(rng.choice(valid))
         others = valid[valid != anchor] if len(valid) > 1 else valid
         frames = np.sort(rng.choice(others, contexts, replace=len(others) < contexts))
-        framing = _framing(source, rng)
+        framing = framing_of(source, rng)
         drawn = Augmentation.draw(rng, still=len(others) < contexts)
         wrong = 1.0 if boxes else math.exp(_wrong_scale(rng))
         reach = MAX_SHIFT_NEAR if boxes else MAX_SHIFT
@@ -153,11 +153,11 @@ class PairSampler:
         a = int(rng.choice(valid))
         near = valid[(np.abs(valid - a) <= MAX_GAP) & (valid != a)]
         b = int(rng.choice(near)) if len(near) else a
-        framing = _framing(source, rng)
+        framing = framing_of(source, rng)
         return View.of(sequence, a).framed(framing), View.of(sequence, b).framed(framing), a == b
 
 
-def _framing(source: Source, rng: np.random.Generator) -> Framing | None:
+def framing_of(source: Source, rng: np.random.Generator) -> Framing | None:
     """The rectangle that stands for the target's in all frames of a sample; None for the target's own.
 
     Nothing is drawn for a source that has none, so that such samples are what they were before there were any.

@@ -24,6 +24,7 @@ from metatrack.tracking.settings import TrackerSettings
 from metatrack.tracking.tracker import Tracker
 from metatrack.training.mix import Source, boxed_frames, shares
 from metatrack.training.precision import Precision
+from metatrack.training.sampling import framing_of
 from metatrack.training.weights import on_cpu
 
 VIEW = 384  # side of a simulated frame in pixels
@@ -38,7 +39,10 @@ class ViewedClip(NamedTuple):
 
 
 def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) -> list[ViewedClip]:
-    """Clips of ``length`` frames from the sources in turn by weight; a short trajectory is played forwards and backwards."""
+    """Clips of ``length`` frames from the sources in turn by weight; a short trajectory is played forwards and backwards.
+
+    Of a source that is ``reframed``, the target of that share of clips is another rectangle that is fixed to the data's.
+    """
     probabilities = shares(sources)
     clips = []
     for index in range(count):
@@ -49,11 +53,13 @@ def simulate(sources: Seq[Source], count: int, length: int = 24, seed: int = 0) 
         order = np.concatenate([valid, valid[-2:0:-1]]) if len(valid) > 2 else valid
         order = np.tile(order, math.ceil(length / len(order)))[:length]
         place, zoom = camera(rng, length)
+        framing = framing_of(source, rng)
+        targets = framing.of(sequence.boxes) if framing else sequence.boxes
         frames, boxes = [], []
         for i, frame in enumerate(order):
             image = sequence.frame(int(frame))
-            x, y, w, h = sequence.boxes[frame]
-            scale = zoom[i] / context_side(*sequence.boxes[order[0], 2:])  # view pixels per image pixel
+            x, y, w, h = targets[frame]
+            scale = zoom[i] / context_side(*targets[order[0], 2:])  # view pixels per image pixel
             # Keep the whole target in view.
             half = np.minimum(np.array([w, h]) * scale / 2, VIEW / 2)
             center = np.clip(place[i], half, VIEW - half)
