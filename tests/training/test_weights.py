@@ -8,9 +8,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
+from metatrack.app.export import training_facts  # noqa: E402
 from metatrack.model.box import make_network  # noqa: E402
 from metatrack.model.meta import MetaLearner  # noqa: E402
-from metatrack.training.weights import average_weights, load_matching, load_meta, new_network, update_average  # noqa: E402
+from metatrack.training.weights import (  # noqa: E402
+    average_weights,
+    load_matching,
+    load_meta,
+    new_network,
+    provenance,
+    update_average,
+)
 
 
 def write(path, seed, kernels=16):
@@ -42,6 +50,22 @@ def test_the_mean_of_a_run_and_of_the_bundle_that_it_began_with(tmp_path):
     content = torch.load(out, weights_only=True)
     assert content["config"]["iterations"] == 7
     assert content["averaged"][2]["config"] == {"trunk": "paper", "kernels": config["kernels"], "boxes": False}
+
+
+def test_what_a_run_began_with_travels_into_the_card(tmp_path):
+    """A run from a mean of a bundle and a run, whose paths stay at home."""
+    a = write(tmp_path / "a.pt", 1)
+    assert provenance(a)["step"] == 1
+    assert "network" not in provenance(a)
+    shipped = provenance(Path("lite"))
+    assert shipped["model"] == "lite" and shipped["commit"]
+    mean = average_weights((a, a), tmp_path / "mean.pt")
+    config = {"trunk": "paper", "kernels": 96, "mix": str(tmp_path / "mix.json"), "init": str(mean), "out": str(tmp_path)}
+    torch.save({"network": {}, "config": config, "step": 9, "commit": "def", "began with": provenance(mean)}, tmp_path / "b.pt")
+    found = training_facts(tmp_path / "b.pt", None)["matching"]
+    assert found["settings"] == {"trunk": "paper", "kernels": 96, "mix": "mix.json"}
+    assert [run["step"] for run in found["began with"]["mean of"]] == [1, 1]
+    assert str(tmp_path) not in str(found)
 
 
 def test_what_cannot_be_averaged(tmp_path):

@@ -93,13 +93,23 @@ def training_facts(matching: Path, meta: Path | None) -> dict[str, Any]:
             facts[part] = {"model": bundle.card["name"], "card": bundle.digest}
             continue
         state = torch.load(path, map_location="cpu", weights_only=True)
-        recorded = {key: state[key] for key in ("commit", "step", "overlap", "baseline") if key in state}
-        if "averaged" in state:
-            recorded["mean of"] = [{**run, "config": public_settings(run["config"])} for run in state["averaged"]]
-            facts[part] = recorded
-        else:
-            facts[part] = {**recorded, "settings": public_settings(state["config"])}
+        kept = ("commit", "step", "overlap", "baseline", "config", "averaged", "began with")
+        facts[part] = public_record({key: state[key] for key in kept if key in state})
     return facts
+
+
+def public_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What a run recorded of itself, and of those that it is the mean of or began with, without the paths of their machines."""
+    made: dict[str, Any] = {}
+    for key, value in record.items():
+        if key == "config":
+            if "averaged" not in record:
+                made["settings"] = public_settings(value)
+        elif key in ("averaged", "mean of"):
+            made["mean of"] = [public_record(run) for run in value]
+        else:
+            made[key] = public_record(value) if key == "began with" else value
+    return made
 
 
 def public_settings(config: dict[str, Any]) -> dict[str, Any]:

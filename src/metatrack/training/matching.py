@@ -23,7 +23,7 @@ from metatrack.training.processes import processes
 from metatrack.training.run import Outcome, Run, RunConfig, Stop, Training, never
 from metatrack.training.sampling import BoxPair, Pair, PairSampler
 from metatrack.training.validation import model_of, simulate, track_clips
-from metatrack.training.weights import bundle_at, freeze_norms, new_network, update_average
+from metatrack.training.weights import bundle_at, freeze_norms, new_network, provenance, update_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,8 @@ class MatchingTraining(Training):
         return {"overlap": float(track_clips(model, self.clips).mean())}
 
     def weights(self) -> dict[str, Any]:
-        return {"network": self.average.state_dict()}
+        init = self.config.init
+        return {"network": self.average.state_dict(), **({"began with": provenance(init)} if init else {})}
 
 
 def matching_losses(

@@ -25,6 +25,8 @@ from metatrack.training.loading import moved
 from metatrack.version import code_version
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+RECORDED = ("config", "step", "commit", "averaged", "mean of", "began with")
+"""What a file of weights records of how it came about."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,17 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
         name: torch.stack([state["network"][name] for state in states]).mean(0) if value.dtype.is_floating_point else value
         for name, value in first.items()
     }
-    runs = [{key: state[key] for key in ("config", "step", "commit", "mean of") if key in state} for state in states]
+    runs = [{key: state[key] for key in RECORDED if key in state} for state in states]
     save_atomically({"network": mean, "config": states[0]["config"], "averaged": runs, "commit": code_version()}, out)
     return out
+
+
+def provenance(path: Path) -> dict[str, Any]:
+    """How the weights came about that a training starts from: what a run's file, or the card of a bundle, records of it."""
+    if (bundle := bundle_at(path)) is not None:
+        return {"model": bundle.card["name"], **bundle.card["training"].get("matching", {})}
+    state = read_weights(path, "network")
+    return {key: state[key] for key in RECORDED if key in state}
 
 
 def _run_of(path: Path) -> dict[str, Any]:
