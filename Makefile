@@ -76,6 +76,7 @@ more:  ## further stills and clips, from public repositories mirrored in $(MIRRO
 MIRROR ?= mirror
 
 pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTOR=yolox_nano.onnx SEGMENTER=isnet.onnx FACES=yunet_n_640_640.onnx HELD="frames of benchmarks"
+	@test -n "$(DETECTOR)" -a -n "$(SEGMENTER)" -a -n "$(FACES)" -a -n "$(HELD)" || { echo "give DETECTOR, SEGMENTER, FACES and HELD (docs/training.md)"; exit 1; }
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --detector $(DETECTOR) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --segmenter $(SEGMENTER) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --faces $(FACES) --held $(HELD) --out $(DATA)/pseudo

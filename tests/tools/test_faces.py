@@ -10,7 +10,7 @@ from tools.pseudo import make
 from tools.pseudo.agree import Own
 from tools.pseudo.checks import Held
 from tools.pseudo.faces import FACE, Face, YuNet, followed_faces
-from tools.pseudo.finish import Trajectory, kept
+from tools.pseudo.finish import Trajectory, kept, split_of
 from tools.pseudo.material import Scene, Source
 
 from metatrack.geometry import Box, Image
@@ -70,6 +70,25 @@ def test_from_a_scene_to_trajectories_of_the_longest() -> None:
     assert (still["why"], none) == ("stands still", [])
     answers = iter([[*each, *resting] for each in moving])
     assert len(list(make.faces_of(tools, lambda _: next(answers), Scene("c", 3, frames), source(faces=1)))) == 1
+
+
+def test_two_tracks_are_one_target_only_where_they_meet_at_the_same_time() -> None:
+    """The box at the end of the first track is where the second begins, a second later."""
+    rng = np.random.default_rng(1)
+    look = rng.integers(0, 255, SHAPE, dtype=np.uint8)
+    looks = [np.roll(look, 2 * i, 1) for i in range(40)]  # what moves with the box
+    seen = [[face(x=60 + 2 * i, y=60)] if i < 14 else [] if i < 20 else [face(x=60 + 2 * (i - 20), y=60)] for i in range(36)]
+    scene = [looks[i if i < 14 else i - 20] for i in range(36)]
+    answers = iter(seen)
+    tools = make.Tools(None, (Own(), Own()), NOTHING)
+    found = list(make.faces_of(tools, lambda _: next(answers), Scene("c", 0, scene), source()))
+    assert [(facts["at"], facts["why"]) for facts, _ in found] == [(20, None), (0, None)]
+
+
+def test_faces_have_splits_of_their_own() -> None:
+    assert split_of(source(), "face") == "faces-train"
+    assert split_of(source(faces_held=True), "face") == "faces-val"
+    assert split_of(source(faces_held=True), "person") == "train"
 
 
 def test_faces_have_a_cap_of_their_own() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 
 from metatrack.app import train as app  # noqa: E402
 from metatrack.claims import claim  # noqa: E402
+from metatrack.training import matching  # noqa: E402
 from metatrack.training.matching import MatchingConfig, MatchingTraining, train_matching  # noqa: E402
 from metatrack.training.meta import MetaConfig, train_meta  # noqa: E402
+from metatrack.training.precision import choose_precision  # noqa: E402
 from metatrack.training.run import Meter, Run, learning_rate  # noqa: E402
 
 
@@ -35,6 +38,16 @@ def test_a_row_holds_means():
     row = meter.read()
     assert row.pop("pairs_per_second") > 0
     assert row == {"logistic": 1.5, "box": 0.25}
+
+
+def test_what_a_training_begins_with_is_recorded_at_its_start(data, tmp_path, monkeypatch):
+    config = MatchingConfig(
+        mix=data / "train.json", val_mix=data / "val.json", trunk="paper", init=Path("paper"), out=tmp_path, val_clips=1
+    )
+    training = MatchingTraining(config, choose_precision("float32"))
+    monkeypatch.setattr(matching, "provenance", None)  # it is not asked again, when the model may be another
+    origin = training.weights()["began with"]
+    assert (origin["model"], origin["settings"]["trunk"]) == ("paper", "paper")
 
 
 def after(batches):

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from metatrack.app.export import training_facts  # noqa: E402
 from metatrack.model.box import make_network  # noqa: E402
 from metatrack.model.meta import MetaLearner  # noqa: E402
+from metatrack.runtime.bundle import open_bundle  # noqa: E402
 from metatrack.training.weights import (  # noqa: E402
     average_weights,
     load_matching,
@@ -50,6 +51,9 @@ def test_the_mean_of_a_run_and_of_the_bundle_that_it_began_with(tmp_path):
     content = torch.load(out, weights_only=True)
     assert content["config"]["iterations"] == 7
     assert content["averaged"][2]["config"] == {"trunk": "paper", "kernels": config["kernels"], "boxes": False}
+    recorded = training_facts(tmp_path / "mean.pt", None)["matching"]["mean of"]
+    assert recorded[0]["settings"]["iterations"] == 7
+    assert recorded[2]["settings"] == open_bundle("paper").card["training"]["matching"]["settings"]
 
 
 def test_what_a_run_began_with_travels_into_the_card(tmp_path):

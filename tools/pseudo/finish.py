@@ -1,7 +1,8 @@
-"""``python -m tools.pseudo.finish --out DIR``: of all that was labelled the split ``train``, its tables, and contact sheets.
+"""``python -m tools.pseudo.finish --out DIR``: of all that was labelled the splits, their tables, and contact sheets.
 
-What ``sources.toml`` refuses stays out, and so do people beyond their cap. The sheets show every trajectory of ``train``, eight
-frames each; with ``--all`` those that are refused too.
+Faces are splits of their own, ``faces-train`` and ``faces-val``; all else is ``train``. What ``sources.toml`` refuses stays out,
+and so do people and faces beyond their caps. The sheets show every trajectory, eight frames each; with ``--all`` those that are
+refused too.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from tools.pseudo.faces import FACE
 from tools.pseudo.material import TABLE, Source
 
 COLUMNS = ["trajectory", "source", "video", "class", "frames", "licence", "clean"]
+SPLITS = ("train", "faces-train", "faces-val")
 ROWS = 14
 """Trajectories of a sheet."""
 
 
 @dataclass(frozen=True)
 class FinishOptions:
-    """Writes the split train of what was labelled."""
+    """Writes the splits of what was labelled."""
 
     out: Path
     """Folder that tools.pseudo.make wrote."""
@@ -64,6 +66,11 @@ def kept(source: Source, names: Mapping[str, Trajectory]) -> dict[str, str]:
     return {name: class_ for name, class_ in found.items() if name not in beyond}
 
 
+def split_of(source: Source, class_: str) -> str:
+    """The folder of a trajectory: faces are apart, so that a mix of what there was before there were any stays what it is."""
+    return "train" if class_ != "face" else "faces-val" if source.faces_held else "faces-train"
+
+
 def trajectories(records: Path) -> tuple[dict[str, Trajectory], Counter[str]]:
     """Of a source's records: its trajectories, and how many targets ended in which way."""
     found: dict[str, Trajectory] = {}
@@ -89,18 +96,21 @@ def sheets(folders: list[Path], out: Path, name: str) -> None:
 
 
 def main(options: FinishOptions) -> None:
-    """Writes the split, ``meta.csv``, ``accepted.csv`` (how the targets of each source ended) and the sheets."""
-    train, everything, ended = options.out / "train", options.out / "all", []
-    train.mkdir(exist_ok=True)
+    """Writes the splits, ``meta.csv``, ``accepted.csv`` (how the targets of each source ended) and the sheets."""
+    everything, ended = options.out / "all", []
+    for split in SPLITS:
+        (options.out / split).mkdir(exist_ok=True)
     for name, source in read_sources(TABLE, Source).items():
         found, ends = trajectories(options.out / "records" / name)
         classes = kept(source, found)
-        for folder in train.glob(f"{name}_*"):
-            if folder.name not in classes:
-                shutil.rmtree(folder)
-        for each in classes:
-            if not (train / each / "groundtruth.txt").exists():
-                shutil.copytree(everything / each, train / each, dirs_exist_ok=True)
+        splits = {each: split_of(source, class_) for each, class_ in classes.items()}
+        for split in SPLITS:
+            for folder in (options.out / split).glob(f"{name}_*"):
+                if splits.get(folder.name) != split:
+                    shutil.rmtree(folder)
+        for each, split in splits.items():
+            if not (options.out / split / each / "groundtruth.txt").exists():
+                shutil.copytree(everything / each, options.out / split / each, dirs_exist_ok=True)
         clean = str(int(source.clean))
         rows = [
             [each, source.repository, found[each].path, class_, str(found[each].frames), source.licence, clean]

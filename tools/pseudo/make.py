@@ -135,7 +135,7 @@ def faces_of(tools: Tools, faces: Faces, scene: Scene, source: Source) -> Iterat
     tracks = followed_faces([faces(frame) for frame in scene.frames], scene.frames[0].shape)
     taken: Taken = []
     for first, boxes in tracks[: source.faces]:
-        more, crops = judged(tools.held, scene.frames[first : first + len(boxes)], 0, boxes, taken)
+        more, crops = judged(tools.held, scene.frames, first, boxes, taken)
         yield {"found": "face", "class": FACE, "at": first, **more}, crops
 
 
@@ -182,7 +182,7 @@ def label_clip(tools: Tools, name: str, source: Source, repository: Repository, 
     if (detector := tools.detector) is not None:
         return _written(_some(tools, detector, source, scenes(source, repository, path)), f"{name}_{label(path)}_d", out)
     if (saliency := tools.saliency) is None:
-        raise ValueError("there is neither a segmenter nor a detector")
+        raise ValueError("there is neither a segmenter nor a detector, of things or of faces")
     pictures = (
         out / "salient" / name / f"{label(path)}.json"
     )  # the segmenter is dear: what it found outlasts a change of the rest

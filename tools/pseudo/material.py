@@ -55,6 +55,7 @@ class Source(msgspec.Struct, forbid_unknown_fields=True):
     alone: bool = False
     faces: int = 2
     faces_cap: int = 60
+    faces_held: bool = False
     rate: float = RATE
     film: str = ""
     film_cap: int = 2

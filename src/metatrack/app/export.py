@@ -103,7 +103,7 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in record.items():
         if key == "config":
-            if "averaged" not in record:
+            if not {"averaged", "settings"} & record.keys():
                 made["settings"] = public_settings(value)
         elif key in ("averaged", "mean of"):
             made["mean of"] = [public_record(run) for run in value]

@@ -90,6 +90,7 @@ class MatchingTraining(Training):
         form = config.trunk, config.kernels, config.boxes
         if config.whole_trunk and config.freeze_trunk:
             raise ValueError("whole_trunk trains what freeze_trunk leaves as it is; set one of them")
+        self.origin = {"began with": provenance(config.init)} if config.init else {}  # now: it may be replaced meanwhile
         network = new_network(*form, config.imagenet, config.init, config.freeze_trunk, config.nanotrack)
         self.network = network.train().to(precision.device)
         if config.whole_trunk:
@@ -120,8 +121,7 @@ class MatchingTraining(Training):
         return {"overlap": float(track_clips(model, self.clips).mean())}
 
     def weights(self) -> dict[str, Any]:
-        init = self.config.init
-        return {"network": self.average.state_dict(), **({"began with": provenance(init)} if init else {})}
+        return {"network": self.average.state_dict(), **self.origin}
 
 
 def matching_losses(

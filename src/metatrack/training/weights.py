@@ -25,8 +25,8 @@ from metatrack.training.loading import moved
 from metatrack.version import code_version
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-RECORDED = ("config", "step", "commit", "averaged", "mean of", "began with")
-"""What a file of weights records of how it came about."""
+RECORDED = ("config", "settings", "step", "commit", "averaged", "mean of", "began with", "model")
+"""What a file of weights, or a card, records of how they came about; ``settings`` is a card's name for ``config``."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> Path:
 def provenance(path: Path) -> dict[str, Any]:
     """How the weights came about that a training starts from: what a run's file, or the card of a bundle, records of it."""
     if (bundle := bundle_at(path)) is not None:
-        return {"model": bundle.card["name"], **bundle.card["training"].get("matching", {})}
+        return {**bundle.card.get("training", {}).get("matching", {}), "model": bundle.card["name"]}
     state = read_weights(path, "network")
     return {key: state[key] for key in RECORDED if key in state}
 
@@ -171,7 +171,7 @@ def _run_of(path: Path) -> dict[str, Any]:
         return read_weights(path, "network")
     network, card = matching_of(bundle), bundle.card
     form = {"trunk": network.trunk_name, "kernels": card["architecture"]["kernels"], "boxes": isinstance(network, BoxNetwork)}
-    return {"network": network.state_dict(), "config": form, **card["training"].get("matching", {})}
+    return {"network": network.state_dict(), "config": form, **card.get("training", {}).get("matching", {})}
 
 
 def bundle_at(path: Path) -> Bundle | None:
