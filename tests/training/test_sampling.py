@@ -13,7 +13,7 @@ from metatrack.geometry import SEARCH_SIZE
 from metatrack.training import augment, sampling
 from metatrack.training.augment import Framing, View
 from metatrack.training.mix import Source, load_mix
-from metatrack.training.sampling import PairSampler
+from metatrack.training.sampling import BoxPair, PairSampler
 
 STRIDE = 8
 
@@ -78,10 +78,11 @@ class TestPairs:
         x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
         return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
 
-    def test_place_and_size_are_what_the_patch_shows(self, sampler, monkeypatch):
+    def shown(self, sampler: PairSampler, monkeypatch: pytest.MonkeyPatch) -> list[BoxPair[np.ndarray]]:
+        """Pairs whose ellipse can be read off the context, after a look at where and how large it is there."""
         monkeypatch.setattr(sampling, "COVERED", 0.0)
         monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
-        checked = 0
+        checked = []
         for index in range(60):
             pair = sampler.box_pair(index)
             if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
@@ -90,34 +91,23 @@ class TestPairs:
             cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
             if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
                 continue
-            checked += 1
             assert (x, y) == pytest.approx((cx, cy), abs=4)
             assert (w, h) == pytest.approx(pair.size, abs=9)  # low resolution and motion blur spread the colour
+            checked.append(pair)
+        assert len(checked) > 20
+        return checked
+
+    def test_place_and_size_are_what_the_patch_shows(self, sampler, monkeypatch):
+        for pair in self.shown(sampler, monkeypatch):
             assert self.red(pair.template)[2:] == pytest.approx(pair.template_size, abs=9)
-        assert checked > 20
 
     def test_another_rectangle_that_is_fixed_to_the_target_is_where_the_pair_says(self, sampler, monkeypatch):
         """The data's box is twice as wide as the ellipse, which fills its right half; the framing is that half."""
-        monkeypatch.setattr(sampling, "COVERED", 0.0)
-        monkeypatch.setattr(sampling, "FOREIGN_BORDER", 0.0)
         (source,) = sampler.sources
         boxes = [s.boxes + np.array([-1, 0, 1, 0]) * s.boxes[:, 2:3] for s in source.sequences]
         wide = tuple(replace(s, boxes=b) for s, b in zip(source.sequences, boxes, strict=True))
         monkeypatch.setattr(Framing, "draw", classmethod(lambda cls, rng: cls(0.25, 0.0, 0.5, 1.0)))
-        framed = PairSampler([replace(source, sequences=wide, reframed=1.0)], seed=1)
-        checked = 0
-        for index in range(60):
-            pair = framed.box_pair(index)
-            if np.ptp(pair.search.astype(int), axis=-1).max() < 90 or abs(pair.displacement).max() > 7:
-                continue
-            x, y, w, h = self.red(pair.search)
-            cx, cy = pair.displacement * STRIDE + SEARCH_SIZE / 2
-            if max(abs(cx - 127), abs(cy - 127)) + max(w, h) / 2 > 120:
-                continue
-            checked += 1
-            assert (x, y) == pytest.approx((cx, cy), abs=4)
-            assert (w, h) == pytest.approx(pair.size, abs=9)
-        assert checked > 20
+        self.shown(PairSampler([replace(source, sequences=wide, reframed=1.0)], seed=1), monkeypatch)
 
     def test_framings_stay_within_their_bounds(self):
         rng = np.random.default_rng(0)
