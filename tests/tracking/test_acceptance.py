@@ -219,7 +219,7 @@ def test_kernels_in_the_role_of_a_guide_choose_the_place_and_leave_the_score_alo
     """Kernels that move every logit by six cells move the target; what it scores is what it scores there without them."""
     found = {}
     for role, shift, rise in (("all", 0, 3), ("place", 0, 3), ("place", 6, 0), ("none", 0, 0)):
-        # Without window and penalty: logits that all rise alike weigh more against them, and another cell may then be the highest.
+        # Without window and penalty: logits that all rise alike weigh more against them, and another cell may be the highest.
         settings = {
             **EVERY,
             "window": 0.0,
