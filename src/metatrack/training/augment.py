@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageFilter
 
-from metatrack.arrays import Float64
+from metatrack.arrays import Bools, Float64
 from metatrack.data.sequence import Sequence
 from metatrack.geometry import EXEMPLAR_SIZE, SEARCH_SIZE, Image, context_side, mean_color
+from metatrack.opencv import require_opencv
 
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
 """Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
+
+try:
+    OPENCV: Any = require_opencv("fast sampling")
+except ModuleNotFoundError:
+    OPENCV = None
+"""OpenCV where it is installed: samples are made in half of the time, and differ by a grey level."""
 
 FRAMED_SIDES, FRAMED_SHIFT = (0.5, 1.4), 0.3
 """A rectangle that stands for a target's: least and longest side, and how far off its centre may be, in the target's sides."""
@@ -130,9 +136,7 @@ class Augmentation:
         offset = np.array([cx, cy]) - linear @ (shift + size / 2)
         patch = resample(frame, linear, offset, size, mean_color(frame))
         if beyond is not None:
-            shown = Pillow.fromarray(resample(np.full_like(frame, 255), linear, offset, size)[..., 0])
-            inside = np.asarray(shown.filter(ImageFilter.MinFilter(3)))[..., None] > 127
-            patch = np.where(inside, patch, resized(beyond, size))
+            patch = np.where(within(frame, linear, offset, size)[..., None], patch, resized(beyond, size))
         return patch
 
     def color(self, patch: Image, rng: np.random.Generator) -> Image:
@@ -155,14 +159,34 @@ class Augmentation:
 
 
 def resample(image: Image, linear: Float64, offset: Float64, size: int, fill: Seq[float] = (0, 0, 0)) -> Image:
-    """As :func:`metatrack.geometry.warp`, in less than half of its time; at the image's border nothing is blended."""
+    """As :func:`metatrack.geometry.warp`, in less than half of its time; at the image's border nothing is blended.
+
+    With OpenCV, where it is installed, in a tenth: there the outermost half pixel is blended.
+    """
     (a, b), (c, d) = linear.tolist()
     x, y = offset.tolist()
     colour = tuple(round(value) for value in fill)
+    if OPENCV is not None:
+        # Its pixels lie on whole numbers; those of the image's and the patch's coordinates half a pixel further.
+        half = np.array([a + b, c + d]) / 2 - 0.5
+        matrix = np.array([[a, b, x + half[0]], [c, d, y + half[1]]])
+        flags = OPENCV.INTER_LINEAR | OPENCV.WARP_INVERSE_MAP
+        return np.asarray(OPENCV.warpAffine(image, matrix, (size, size), flags=flags, borderValue=colour))
     warped = Pillow.fromarray(image).transform(
         (size, size), Pillow.Transform.AFFINE, (a, b, x, c, d, y), Pillow.Resampling.BILINEAR, fillcolor=colour
     )
     return np.asarray(warped)
+
+
+def within(image: Image, linear: Float64, offset: Float64, size: int) -> Bools:
+    """Which pixels of a patch of :func:`resample`, and their neighbours, show the image: ``(size, size)``."""
+    steps = np.arange(size) + 0.5
+    inside = np.ones((size, size), bool)
+    for (across, down), start, length in zip(linear.tolist(), offset.tolist(), image.shape[1::-1], strict=True):
+        place = start + (across * steps)[None, :] + (down * steps)[:, None]
+        margin = abs(across) + abs(down)
+        inside &= (place > margin) & (place < length - margin)
+    return inside
 
 
 def resized(image: Image, size: int) -> Image:
