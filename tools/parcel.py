@@ -113,7 +113,8 @@ def pack(options: PackOptions) -> None:
                 for name, content in files_of(source, folder, stills, options.frames.get(source.name), options.quality, pool):
                     parts.write(name, content)
                 what = {"stills": True} if stills else {"split": SPLIT}
-                entries.append({"name": source.name, "root": folder, "weight": entry.weight, **what})
+                drawn = {"weight": entry.weight, "reframed": entry.reframed}
+                entries.append({"name": source.name, "root": folder, **drawn, **what})
                 print(f"{folder}: {len(source.sequences)} trajectories, {parts.total / MIB:.1f} MiB in all", flush=True)
             parts.write(mix.name, json.dumps(entries, indent=1).encode())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -23,25 +24,31 @@ pty = pytest.importorskip("pty", reason="a terminal of our own needs a Unix")
 httpx = pytest.importorskip("httpx2", reason="stands in for the browser")
 
 
-def read_until(terminal: int, pattern: str) -> re.Match[str]:
-    """What the command says, up to a pattern."""
-    seen, end = "", time.monotonic() + 120
-    while time.monotonic() < end:
-        if found := re.search(pattern, seen):
-            return found
-        try:
-            seen += os.read(terminal, 4096).decode()
-        except OSError:  # the command has ended
-            break
-    found = re.search(pattern, seen)
-    assert found, seen
-    return found
+class Terminal:
+    """What a command says on a terminal of ours; what is read beyond a pattern is kept for the next one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.seen = descriptor, ""
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """What the command says, up to a pattern."""
+        end = time.monotonic() + 120
+        while not (found := re.search(pattern, self.seen)):
+            there, _, _ = select.select([self.descriptor], [], [], max(0.0, end - time.monotonic()))
+            assert there, f"nothing for 120 s after {self.seen!r}"
+            try:
+                self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
+            except OSError:  # the command has ended
+                raise AssertionError(f"{pattern!r} is not in {self.seen!r}") from None
+        self.seen = self.seen[found.end() :]
+        return found
 
 
 @pytest.mark.parametrize("draws", [True, False])
 def test_track_without_a_box_takes_what_is_drawn_on_the_page(draws: bool, tmp_path: Path) -> None:
     clip, scene = write_clip(tmp_path / "clip.mp4", 20), Scene()
-    terminal, theirs = pty.openpty()
+    ours, theirs = pty.openpty()
+    terminal = Terminal(ours)
     environment = {**ENVIRONMENT, "DISPLAY": ":99", "BROWSER": "true", "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)}
     command = [sys.executable, "-m", "metatrack", "track", str(clip), "--boxes", "boxes.csv", "--video", "tracked.mp4"]
     process = subprocess.Popen(
@@ -49,25 +56,25 @@ def test_track_without_a_box_takes_what_is_drawn_on_the_page(draws: bool, tmp_pa
     )
     os.close(theirs)
     try:
-        address = read_until(terminal, r"(http://127\.0\.0\.1:\d+)/\?token=\S+?project=([0-9a-f]{16})")
+        address = terminal.until(r"(http://127\.0\.0\.1:\d+)/\?token=\S+?project=([0-9a-f]{16})")
         with httpx.Client(base_url=address[1], follow_redirects=True, timeout=60) as browser:
             assert browser.get(address[0]).status_code == 200
             if draws:
                 box = dict(zip("xywh", scene.box(3)))
                 answer = browser.post(f"/api/projects/{address[2]}/targets", json={"frame": 3, "box": box})
                 assert answer.status_code == 201
-        read_until(terminal, "Ctrl-C ends the server")
+        terminal.until("Ctrl-C ends the server")
         process.send_signal(2)
         if draws:
-            read_until(terminal, r"1 box of 1 target in frame 3 \(drawn on the page\)")
-            read_until(terminal, r"next ")
+            terminal.until(r"1 box of 1 target in frame 3 \(drawn on the page\)")
+            terminal.until(r"next ")
         else:
-            read_until(terminal, "no box was drawn on")
+            terminal.until("no box was drawn on")
         assert process.wait(60) == (0 if draws else 2)
     finally:
         process.kill()
         process.wait()
-        os.close(terminal)
+        os.close(ours)
     assert (tmp_path / "tracked.mp4").exists() == draws
     if draws:
         rows = {row.frame: row.box for row in read_boxes(tmp_path / "boxes.csv")}

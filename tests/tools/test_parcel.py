@@ -34,7 +34,7 @@ def mix(tmp_path):
         Image.fromarray(scene.frame(0)).save(tmp_path / "still" / f"thing-{k}.jpg", quality=95)
         rows.append(f"thing-{k}.jpg," + ",".join(f"{v:.3f}" for v in scene.box(0)))
     (tmp_path / "still" / "boxes.csv").write_text("\n".join(rows) + "\n")
-    clips = {"name": "clips", "root": "clips", "split": "train", "weight": 0.7}
+    clips = {"name": "clips", "root": "clips", "split": "train", "weight": 0.7, "reframed": 0.2}
     entries = [clips, {"name": "things", "root": "still", "stills": True, "weight": 0.3}]
     (tmp_path / "mix.json").write_text(json.dumps(entries))
     return tmp_path / "mix.json"
@@ -51,7 +51,7 @@ def test_what_arrives_is_what_was_sent(mix, tmp_path, monkeypatch):
     found = there_and_back(mix, tmp_path / "out", size=1)
     assert len(list((tmp_path / "out" / "parcels").iterdir())) > 1
     for old, new in zip(load_mix(mix), found, strict=True):
-        assert (new.name, new.weight) == (old.name, old.weight)
+        assert (new.name, new.weight, new.reframed) == (old.name, old.weight, old.reframed)
         for before, after in zip(old.sequences, new.sequences, strict=True):
             shown = np.flatnonzero(np.isfinite(before.boxes).all(1))
             assert after.name == before.name
