@@ -33,8 +33,8 @@ lint: $(VENV)/dev.stamp  ## ruff: rules and format
 typecheck: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp $(VENV)/mesa.stamp  ## tests and doctests; make pytest ARGS="-k crop -x"; two at a time with ARGS="-n 2 --dist loadfile"
-	$(BIN)/python -m pytest $(ARGS)
+pytest: $(VENV)/dev.stamp $(VOT)/stamp $(VENV)/chromium.stamp $(VENV)/mesa.stamp  ## tests and doctests, two at a time; make pytest ARGS="-n 0 -k crop -x"
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 docs: $(VENV)/dev.stamp  ## the documentation site, in site/; a link that leads nowhere is an error
 	$(BIN)/zensical build --strict
