@@ -104,14 +104,10 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner
 	@test -f "$(NANOTRACK)" || { echo "give NANOTRACK=.../nanotrackv3/nanotrack_backbone.onnx (docs/training.md)"; exit 1; }
 	$(BIN)/python -m tools.graft --nanotrack $(NANOTRACK) --mix configs/train_shared.json --out $(RUNS)/mobile-graft.pt
-	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-graft.pt --mix configs/train_shared.json --val-mix configs/val_real.json \
-		--iterations 600 --score-weight 2 --warmup 50 --validate-every 300 --out $(RUNS)/mobile-start
-	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile-start/last.pt --mix configs/train_mobile.json --val-mix configs/val_real.json \
-		--iterations 4200 --score-weight 2 --warmup 50 --lr-trunk 1.5e-4 --ema 0.999 --validate-every 700 --seed 3 --out $(RUNS)/mobile
-	$(TRAIN) matching --trunk mobile --boxes --init $(RUNS)/mobile/last.pt --mix configs/train_faces.json --val-mix configs/val_both.json --val-clips 80 \
-		--iterations 3000 --lr 7e-4 --lr-trunk 1.5e-4 --score-weight 2 --warmup 60 --ema 0.999 --validate-every 500 --seed 32 --out $(RUNS)/mobile-faces
-	$(TRAIN) average --weights $(RUNS)/mobile-faces/last.pt $(RUNS)/mobile/last.pt --out $(RUNS)/mobile/mean.pt
-	$(EXPORT)/mobile.json --int8-mix configs/train_faces.json --matching $(RUNS)/mobile/mean.pt --out $(RUNS)/mobile-matching
+	$(TRAIN) matching --trunk mobile --boxes --whole-trunk --init $(RUNS)/mobile-graft.pt --mix configs/train_all.json --val-mix configs/val_both.json \
+		--batch 128 --iterations 1488 --lr 1.5e-3 --lr-trunk 2e-4 --score-weight 2 --warmup 200 --ema 0.999 --seed 42 $(CARD) --out $(RUNS)/mobile
+	$(BIN)/metatrack export --val-mix configs/val_both.json --val-clips 100 --card configs/cards/mobile.json --int8-mix configs/train_all.json \
+		--matching $(RUNS)/mobile/last.pt --out $(RUNS)/mobile-matching
 	$(call META,$(RUNS)/mobile-matching,mobile,configs/meta-unseen.json,polynomial --level 0.5,$(DATA)/imagenet-sample-images)
 
 meta-paper: $(VENV)/dev.stamp  ## paper with a meta-learner as lite has it, into $(RUNS)/paper-polynomial
@@ -127,8 +123,8 @@ define META
 endef
 
 train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
-	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
-	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
+	$(PAPER) --iterations 3256 --out $(RUNS)/paper
+	$(PAPERS)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
 	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2,$(DATA)/imagenet-sample-images)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
@@ -136,9 +132,11 @@ train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, thr
 	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite-pyramid/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
 
-train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from the shipped paper's trunk
-	$(TRAIN) matching --trunk paper --kernels 128 --init paper --iterations 600 --lr 2e-4 --validate-every 600 \
-		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/paper-no-meta
+train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from scratch: 128 plain kernels, otherwise trained as paper
+	$(PAPER) --kernels 128 --iterations 3238 --out $(RUNS)/paper-no-meta
+PAPER = $(TRAIN) matching --trunk paper --mix configs/train_paper.json --val-mix configs/val_real.json --batch 64 --warmup 200 --ema 0.999 --seed 43 $(CARD)
+PAPERS = $(BIN)/metatrack export --val-mix configs/val_real.json --val-clips 60 --card configs/cards
+# With a graphics card: make train-mobile train-paper CARD="--device cuda --workers 14".
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
@@ -147,7 +145,7 @@ export: $(VENV)/train.stamp  ## bundles of the five, into the package
 	rm -rf $(MODELS)/mobile && cp -r $(RUNS)/mobile-polynomial $(MODELS)/mobile
 	rm -rf $(MODELS)/paper && cp -r $(RUNS)/paper-printed $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
-	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
+	$(PAPERS)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models
 
