@@ -1,4 +1,4 @@
-"""The one place that imports OpenCV: compared trackers, synthetic clips and cameras may use it, tracking never does.
+"""The one place that imports OpenCV: compared trackers, made clips, training samples and cameras use it, tracking never does.
 
 metatrack installs no OpenCV unless asked to by name: two of its wheels cannot live in one environment, and most people have one.
 """

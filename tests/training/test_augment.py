@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 pytest.importorskip("PIL", reason="training needs the train extra")
 
 from metatrack.geometry import warp  # noqa: E402
-from metatrack.training.augment import Augmentation, View, cover, motion_blur, resample, resized  # noqa: E402
+from metatrack.training import augment  # noqa: E402
+from metatrack.training.augment import Augmentation, View, cover, motion_blur, resample, resized, within  # noqa: E402
 
 PLAIN = Augmentation(flip=False, gray=False, rotation=0.0, stretch=0.0)
 SIDE = 96
@@ -62,12 +63,31 @@ class TestCut:
         assert (foreign[first + 6 :, first + 6 :] == plain[first + 6 :, first + 6 :]).all()
 
 
-def test_resampling_is_the_trackers_inside_the_image():
+@pytest.mark.parametrize("opencv", [True, False])
+def test_resampling_is_the_trackers_inside_the_image(opencv, monkeypatch):
+    if opencv:
+        pytest.importorskip("cv2", reason="asks for OpenCV's way")
+    else:
+        monkeypatch.setattr(augment, "OPENCV", None)
     frame = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     linear, offset = np.array([[0.8, 0.2], [-0.15, 0.9]]), np.array([20.3, 25.6])
     difference = resample(frame, linear, offset, 60).astype(int) - warp(frame, linear, offset, 60)
     assert np.abs(difference).max() <= 2
     assert (resample(frame, np.eye(2), np.array([500.0, 0.0]), 8, (1.2, 2.0, 3.7)) == (1, 2, 4)).all()
+
+
+@pytest.mark.parametrize("opencv", [True, False])
+def test_what_lies_within_shows_the_image_and_nothing_else(opencv, monkeypatch):
+    if opencv:
+        pytest.importorskip("cv2", reason="asks for OpenCV's way")
+    else:
+        monkeypatch.setattr(augment, "OPENCV", None)
+    white = np.full((50, 70, 3), 255, np.uint8)
+    linear, offset = np.array([[1.1, 0.3], [-0.2, 0.9]]), np.array([-20.0, -5.0])
+    inside, shown = within(white, linear, offset, 90), resample(white, linear, offset, 90)[..., 0]
+    assert (shown[inside] == 255).all()
+    # All but a seam of two pixels of what is shown lies within.
+    assert 0 < (shown > 0).sum() - inside.sum() < 4 * (50 + 70)
 
 
 class TestColor:
