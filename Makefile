@@ -101,7 +101,7 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(BIN)/python -m tools.meta.carry --init $(RUNS)/lite-polynomial --model $(RUNS)/lite-faces-matching --val-mix configs/meta-held.json \
 		--out $(RUNS)/lite-carried
 
-train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner
+train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner; CARD="--device cuda --workers 14" on a graphics card
 	@test -f "$(NANOTRACK)" || { echo "give NANOTRACK=.../nanotrackv3/nanotrack_backbone.onnx (docs/training.md)"; exit 1; }
 	$(BIN)/python -m tools.graft --nanotrack $(NANOTRACK) --mix configs/train_shared.json --out $(RUNS)/mobile-graft.pt
 	$(TRAIN) matching --trunk mobile --boxes --whole-trunk --init $(RUNS)/mobile-graft.pt --mix configs/train_all.json --val-mix configs/val_both.json \
@@ -123,8 +123,8 @@ define META
 endef
 
 train-paper: $(VENV)/dev.stamp  ## paper: the five layers from scratch, searching three scales, and their meta-learner
-	$(PAPER) --iterations 3256 --out $(RUNS)/paper
-	$(PAPERS)/paper.json --int8-mix configs/train_paper.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
+	$(TRAIN) matching --trunk paper --iterations 3125 $(MIXES) --validate-every 625 --out $(RUNS)/paper
+	$(EXPORT)/paper.json --int8-mix configs/train.json --matching $(RUNS)/paper/last.pt --out $(RUNS)/paper-matching
 	$(call META,$(RUNS)/paper-matching,paper,configs/meta-unseen.json,printed --level 0.5 --swapped 0.2,$(DATA)/imagenet-sample-images)
 
 train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, three scales, all videos (no validation is left, so last.pt counts)
@@ -132,11 +132,9 @@ train-lite-no-meta: $(VENV)/train.stamp  ## the ablation: 128 plain kernels, thr
 	$(TRAIN) matching --trunk lite --kernels 128 --init $(RUNS)/lite-pyramid/last.pt --iterations 1500 --lr-trunk 5e-5 --validate-every 1500 \
 		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/lite-no-meta
 
-train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from scratch: 128 plain kernels, otherwise trained as paper
-	$(PAPER) --kernels 128 --iterations 3238 --out $(RUNS)/paper-no-meta
-PAPER = $(TRAIN) matching --trunk paper --mix configs/train_paper.json --val-mix configs/val_real.json --batch 64 --warmup 200 --ema 0.999 --seed 43 $(CARD)
-PAPERS = $(BIN)/metatrack export --val-mix configs/val_real.json --val-clips 60 --card configs/cards
-# With a graphics card: make train-mobile train-paper CARD="--device cuda --workers 14".
+train-paper-no-meta: $(VENV)/train.stamp  ## the same on the five layers, from the shipped paper's trunk
+	$(TRAIN) matching --trunk paper --kernels 128 --init paper --iterations 600 --lr 2e-4 --validate-every 600 \
+		--mix configs/train_and_val.json --val-mix configs/val.json --out $(RUNS)/paper-no-meta
 TRAIN = $(BIN)/metatrack train
 MIXES = --mix configs/train.json --val-mix configs/val.json
 
@@ -145,7 +143,7 @@ export: $(VENV)/train.stamp  ## bundles of the five, into the package
 	rm -rf $(MODELS)/mobile && cp -r $(RUNS)/mobile-polynomial $(MODELS)/mobile
 	rm -rf $(MODELS)/paper && cp -r $(RUNS)/paper-printed $(MODELS)/paper
 	$(EXPORT)/lite-no-meta.json --matching $(RUNS)/lite-no-meta/last.pt --out $(MODELS)/lite-no-meta
-	$(PAPERS)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
+	$(EXPORT)/paper-no-meta.json --matching $(RUNS)/paper-no-meta/last.pt --out $(MODELS)/paper-no-meta
 EXPORT = $(BIN)/metatrack export --val-mix configs/val.json --val-clips 60 --card configs/cards
 MODELS = src/metatrack/models
 
