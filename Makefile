@@ -1,9 +1,10 @@
 # `make demo` and `make test` work in a fresh clone: they make .venv and install what they need, again only when pyproject.toml changes.
-# Variables: PYTHON (3.10 or later), DATA (training data), RUNS (training runs), NANOTRACK (of train-mobile).
+# Variables: PYTHON (3.10 or later), DATA (training data), RUNS (training runs), NANOTRACK and DEVICE (of train-mobile).
 
 PYTHON ?= python3
 DATA ?= data
 RUNS ?= runs
+DEVICE :=
 VENV := .venv
 VOT := .venv-vot
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -82,7 +83,7 @@ pseudo:  ## trajectories of unlabelled clips (tools/pseudo); make pseudo DETECTO
 	$(BIN)/python -m tools.pseudo.make --mirror $(MIRROR) --faces $(FACES) --held $(HELD) --out $(DATA)/pseudo
 	$(BIN)/python -m tools.pseudo.finish --out $(DATA)/pseudo
 
-# The shipped models; --iterations says how far the schedule went on two cores. An interrupted run resumes.
+# The shipped models; --iterations says how far the schedule went on two cores, of mobile on a graphics card. An interrupted run resumes.
 train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, their mean, trained further, the mean with that, its meta-learner, and faces
 	$(TRAIN) matching --boxes --mix configs/train_more.json --val-mix configs/val.json --iterations 3000 --score-weight 2 \
 		--validate-every 500 --val-clips 30 --out $(RUNS)/lite-tuned
@@ -101,11 +102,11 @@ train-lite: $(VENV)/dev.stamp  ## lite: two matching networks with box heads, th
 	$(BIN)/python -m tools.meta.carry --init $(RUNS)/lite-polynomial --model $(RUNS)/lite-faces-matching --val-mix configs/meta-held.json \
 		--out $(RUNS)/lite-carried
 
-train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner; CARD="--device cuda --workers 14" on a graphics card
+train-mobile: $(VENV)/dev.stamp  ## mobile, from NANOTRACK=nanotrackv3/nanotrack_backbone.onnx and lite's box head; and its meta-learner; DEVICE="--device cuda --workers 14" for a graphics card alone
 	@test -f "$(NANOTRACK)" || { echo "give NANOTRACK=.../nanotrackv3/nanotrack_backbone.onnx (docs/training.md)"; exit 1; }
 	$(BIN)/python -m tools.graft --nanotrack $(NANOTRACK) --mix configs/train_shared.json --out $(RUNS)/mobile-graft.pt
 	$(TRAIN) matching --trunk mobile --boxes --whole-trunk --init $(RUNS)/mobile-graft.pt --mix configs/train_all.json --val-mix configs/val_both.json \
-		--batch 128 --iterations 1488 --lr 1.5e-3 --lr-trunk 2e-4 --score-weight 2 --warmup 200 --ema 0.999 --seed 42 $(CARD) --out $(RUNS)/mobile
+		--batch 128 --iterations 1488 --lr 1.5e-3 --lr-trunk 2e-4 --score-weight 2 --warmup 200 --ema 0.999 --seed 42 $(DEVICE) --out $(RUNS)/mobile
 	$(BIN)/metatrack export --val-mix configs/val_both.json --val-clips 100 --card configs/cards/mobile.json --int8-mix configs/train_all.json \
 		--matching $(RUNS)/mobile/last.pt --out $(RUNS)/mobile-matching
 	$(call META,$(RUNS)/mobile-matching,mobile,configs/meta-unseen.json,polynomial --level 0.5,$(DATA)/imagenet-sample-images)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,12 @@ class Terminal:
         end = time.monotonic() + 120
         while not (found := re.search(pattern, self.seen)):
             there, _, _ = select.select([self.descriptor], [], [], max(0.0, end - time.monotonic()))
-            assert there, f"nothing for 120 s after {self.seen!r}"
-            try:
-                self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
-            except OSError:  # the command has ended
-                raise AssertionError(f"{pattern!r} is not in {self.seen!r}") from None
+            assert there and time.monotonic() < end, f"{pattern!r} not within 120 s: {self.seen!r}"
+            said = b""
+            with suppress(OSError):  # the command has ended, which other systems say by saying nothing
+                said = os.read(self.descriptor, 4096)
+            assert said, f"{pattern!r} is not in {self.seen!r}"
+            self.seen += said.decode(errors="replace")
         self.seen = self.seen[found.end() :]
         return found
 

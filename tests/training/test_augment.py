@@ -72,22 +72,25 @@ def test_resampling_is_the_trackers_inside_the_image(opencv, monkeypatch):
     frame = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     linear, offset = np.array([[0.8, 0.2], [-0.15, 0.9]]), np.array([20.3, 25.6])
     difference = resample(frame, linear, offset, 60).astype(int) - warp(frame, linear, offset, 60)
-    assert np.abs(difference).max() <= 2
+    assert np.abs(difference).max() <= (6 if opencv else 2)  # OpenCV 4 knows places to 1/32 of a pixel
     assert (resample(frame, np.eye(2), np.array([500.0, 0.0]), 8, (1.2, 2.0, 3.7)) == (1, 2, 4)).all()
 
 
 @pytest.mark.parametrize("opencv", [True, False])
-def test_what_lies_within_shows_the_image_and_nothing_else(opencv, monkeypatch):
+@pytest.mark.parametrize("scale", [0.2, 1.0])
+def test_what_lies_within_shows_the_image_and_nothing_else(opencv, scale, monkeypatch):
     if opencv:
         pytest.importorskip("cv2", reason="asks for OpenCV's way")
     else:
         monkeypatch.setattr(augment, "OPENCV", None)
     white = np.full((50, 70, 3), 255, np.uint8)
-    linear, offset = np.array([[1.1, 0.3], [-0.2, 0.9]]), np.array([-20.0, -5.0])
+    linear, offset = scale * np.array([[1.1, 0.3], [-0.2, 0.9]]), scale * np.array([-20.0, -5.0])
     inside, shown = within(white, linear, offset, 90), resample(white, linear, offset, 90)[..., 0]
     assert (shown[inside] == 255).all()
-    # All but a seam of two pixels of what is shown lies within.
-    assert 0 < (shown > 0).sum() - inside.sum() < 4 * (50 + 70)
+    # A seam is left out, of a patch pixel and half an image pixel.
+    rows, columns = np.nonzero(inside)
+    assert (shown[rows - 1, columns] == 255).all() and (shown[rows, columns - 1] == 255).all()
+    assert 0 < (shown > 0).sum() - inside.sum() < 4 * 90 * (2 + 1 / scale)
 
 
 class TestColor:

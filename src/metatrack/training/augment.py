@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Seq
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,11 +19,10 @@ from metatrack.opencv import require_opencv
 SIZE_JITTER, SHAPE_JITTER = 0.18, 0.10
 """Standard deviation of the logarithm of the change of size, and of aspect, between template and context."""
 
-try:
-    OPENCV: Any = require_opencv("fast sampling")
-except ModuleNotFoundError:
-    OPENCV = None
-"""OpenCV where it is installed: samples are made in half of the time, and differ by a grey level."""
+OPENCV: Any = None
+"""OpenCV where it is installed: samples are made in half of the time, and differ by a grey level (OpenCV 4: by a few)."""
+with suppress(ImportError):  # none, or one that lacks a library of the system
+    OPENCV = require_opencv("fast sampling")
 
 FRAMED_SIDES, FRAMED_SHIFT = (0.5, 1.4), 0.3
 """A rectangle that stands for a target's: least and longest side, and how far off its centre may be, in the target's sides."""
@@ -184,7 +184,7 @@ def within(image: Image, linear: Float64, offset: Float64, size: int) -> Bools:
     inside = np.ones((size, size), bool)
     for (across, down), start, length in zip(linear.tolist(), offset.tolist(), image.shape[1::-1], strict=True):
         place = start + (across * steps)[None, :] + (down * steps)[:, None]
-        margin = abs(across) + abs(down)
+        margin = abs(across) + abs(down) + 0.5  # OpenCV blends the outermost half pixel
         inside &= (place > margin) & (place < length - margin)
     return inside
 
