@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -112,9 +112,8 @@ def pack(options: PackOptions) -> None:
                 folder, stills = f"{mix.stem}-{source.name}", all(len(sequence) == 1 for sequence in source.sequences)
                 for name, content in files_of(source, folder, stills, options.frames.get(source.name), options.quality, pool):
                     parts.write(name, content)
-                what = {"stills": True} if stills else {"split": SPLIT}
-                drawn = {"weight": entry.weight, "reframed": entry.reframed}
-                entries.append({"name": source.name, "root": folder, **drawn, **what})
+                split = None if stills else SPLIT
+                entries.append(asdict(replace(entry, root=folder, stills=stills, split=split, pattern="*")))
                 print(f"{folder}: {len(source.sequences)} trajectories, {parts.total / MIB:.1f} MiB in all", flush=True)
             parts.write(mix.name, json.dumps(entries, indent=1).encode())
 

@@ -63,26 +63,26 @@ class TestCut:
         assert (foreign[first + 6 :, first + 6 :] == plain[first + 6 :, first + 6 :]).all()
 
 
-@pytest.mark.parametrize("opencv", [True, False])
-def test_resampling_is_the_trackers_inside_the_image(opencv, monkeypatch):
-    if opencv:
-        pytest.importorskip("cv2", reason="asks for OpenCV's way")
-    else:
-        monkeypatch.setattr(augment, "OPENCV", None)
+@pytest.fixture(params=["OpenCV", "Pillow"])
+def either(request, monkeypatch):
+    """Both ways to resample in turn; what it gives is OpenCV's version, 0 without it."""
+    if request.param == "OpenCV":
+        return int(pytest.importorskip("cv2", reason="asks for OpenCV's way").__version__.split(".")[0])
+    monkeypatch.setattr(augment, "OPENCV", None)
+    return 0
+
+
+def test_resampling_is_the_trackers_inside_the_image(either):
     frame = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     linear, offset = np.array([[0.8, 0.2], [-0.15, 0.9]]), np.array([20.3, 25.6])
     difference = resample(frame, linear, offset, 60).astype(int) - warp(frame, linear, offset, 60)
-    assert np.abs(difference).max() <= (6 if opencv else 2)  # OpenCV 4 knows places to 1/32 of a pixel
+    assert np.abs(difference).max() <= (6 if either == 4 else 2)  # OpenCV 4 knows places to 1/32 of a pixel
     assert (resample(frame, np.eye(2), np.array([500.0, 0.0]), 8, (1.2, 2.0, 3.7)) == (1, 2, 4)).all()
 
 
-@pytest.mark.parametrize("opencv", [True, False])
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("scale", [0.2, 1.0])
-def test_what_lies_within_shows_the_image_and_nothing_else(opencv, scale, monkeypatch):
-    if opencv:
-        pytest.importorskip("cv2", reason="asks for OpenCV's way")
-    else:
-        monkeypatch.setattr(augment, "OPENCV", None)
+def test_what_lies_within_shows_the_image_and_nothing_else(scale):
     white = np.full((50, 70, 3), 255, np.uint8)
     linear, offset = scale * np.array([[1.1, 0.3], [-0.2, 0.9]]), scale * np.array([-20.0, -5.0])
     inside, shown = within(white, linear, offset, 90), resample(white, linear, offset, 90)[..., 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -39,6 +40,24 @@ def test_worker_processes_make_the_same_batches(sampler):
         assert a._fields == b._fields == ("templates", "searches", "displacements")
         assert all(map(torch.equal, a, b))
     assert own[0].searches.shape == (2, 2, 255, 255, 3)
+
+
+class Threads(NamedTuple):
+    """What OpenCV uses where a sample is made."""
+
+    number: object
+
+
+def threads(_):
+    from metatrack.training.augment import OPENCV
+
+    return Threads(np.array([OPENCV.getNumThreads()]))
+
+
+def test_worker_processes_use_one_core_each():
+    pytest.importorskip("cv2", reason="asks for OpenCV's threads")
+    (batch,) = load_batches(SampleSet(threads, 0, 1), 1, workers=1)
+    assert batch.number.item() == 1
 
 
 def test_images_for_the_network():

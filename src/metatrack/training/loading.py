@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from metatrack.opencv import single_threaded
+
 
 class Share(NamedTuple):
     """The share of each batch that one of several processes has."""
@@ -77,6 +79,7 @@ def prepare_worker(_: int) -> None:
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     torch.set_num_threads(1)
+    single_threaded()
 
 
 def to_network(images: Tensor) -> Tensor:
